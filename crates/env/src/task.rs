@@ -1,0 +1,77 @@
+//! Tasks, timers and blocking work. The simulator runs the same calls under a clock of its own.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// A time limit passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the time limit passed")]
+pub struct Elapsed;
+
+/// A task that was started. As a future it gives the task's result, `None` if the task was ended or panicked.
+#[derive(Debug)]
+pub struct Task<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Task<T> {
+    /// Ends the task at its next await.
+    pub fn abort(&self) {
+        self.0.abort();
+    }
+
+    /// Whether the task has ended.
+    pub fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
+impl<T> Future for Task<T> {
+    type Output = Option<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        Pin::new(&mut self.0).poll(cx).map(Result::ok)
+    }
+}
+
+/// Where blocking work runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocking {
+    /// On the threads that tokio keeps for it.
+    Threads,
+    /// At once, on the simulator's only thread, after a simulated delay.
+    Inline(Duration),
+}
+
+impl Blocking {
+    /// Runs `work` and returns what it returns. A panic of the work is passed on.
+    pub async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        match self {
+            Blocking::Threads => match tokio::task::spawn_blocking(work).await {
+                Ok(result) => result,
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                // The runtime is going down: whoever waits is dropped with it.
+                Err(_) => std::future::pending().await,
+            },
+            Blocking::Inline(delay) => {
+                tokio::time::sleep(delay).await;
+                work()
+            }
+        }
+    }
+}
+
+/// Starts a task.
+pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Task<T> {
+    Task(tokio::spawn(future))
+}
+
+/// Waits for `duration`.
+pub async fn sleep(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
+/// Runs `future` for at most `limit`.
+pub async fn timeout<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T, Elapsed> {
+    tokio::time::timeout(limit, future).await.map_err(|_| Elapsed)
+}
