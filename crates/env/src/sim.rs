@@ -1,1 +1,1 @@
-//! TEMP
+//! The simulated world.

@@ -61,6 +61,14 @@ impl Blocking {
     }
 }
 
+/// A moment on the clock that timers run by.
+pub use tokio::time::Instant as Moment;
+
+/// The present moment on that clock. For a runtime that has no [`crate::Env`] at hand; others ask the `Env`.
+pub fn moment() -> Moment {
+    Moment::now()
+}
+
 /// Starts a task.
 pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Task<T> {
     Task(tokio::spawn(future))
@@ -74,4 +82,30 @@ pub async fn sleep(duration: Duration) {
 /// Runs `future` for at most `limit`.
 pub async fn timeout<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T, Elapsed> {
     tokio::time::timeout(limit, future).await.map_err(|_| Elapsed)
+}
+
+/// Lets the other tasks of this thread go first.
+pub async fn yield_now() {
+    tokio::task::yield_now().await;
+}
+
+/// A timer that can be set again and again without allocating; polled by whoever holds it.
+#[derive(Debug)]
+pub struct Timer(Pin<Box<tokio::time::Sleep>>);
+
+impl Timer {
+    /// A timer that ends after `duration`.
+    pub fn after(duration: Duration) -> Self {
+        Self(Box::pin(tokio::time::sleep(duration)))
+    }
+
+    /// Makes the timer end `duration` from now.
+    pub fn reset(&mut self, duration: Duration) {
+        self.0.as_mut().reset(tokio::time::Instant::now() + duration);
+    }
+
+    /// Ready once the time has passed.
+    pub fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
 }
