@@ -1,1 +1,27 @@
-//! TEMP
+//! Record batches of format v2, the only bytes that a partition is made of: read, validate, iterate, build, compress.
+//!
+//! Always holds: no I/O, no clock, no async. Bytes given here come from a peer or a disk: nothing in them can panic, and
+//! no number in them sizes an allocation; whatever is unpacked is unpacked under a limit.
+//!
+//! Start with [`BatchHeader`] for the 61 bytes, [`validate`] for what a leader does with a produced batch, [`Batch`] to
+//! read one, [`BatchBuilder`] to make one, [`compression`] for the codecs.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod batch;
+pub mod builder;
+pub mod compression;
+pub mod control;
+mod crc;
+pub mod error;
+pub mod header;
+mod varint;
+pub mod walk;
+
+pub use batch::{Batch, Batches, Record, RecordHeader, RecordIter};
+pub use builder::BatchBuilder;
+pub use compression::{Codec, Compression, Scratch};
+pub use control::{ControlType, EndTransactionMarker};
+pub use crc::verify_crc;
+pub use error::{BatchError, RecordFault};
+pub use header::{BatchHeader, HEADER_BYTES, NO_TIMESTAMP, Producer, TimestampType};
+pub use walk::RecordHead;
