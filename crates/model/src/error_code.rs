@@ -6,13 +6,13 @@
 use std::fmt;
 
 macro_rules! error_codes {
-    ($($code:literal $name:ident $text:literal $retriable:literal)*) => {
+    ($($(#[$default:ident])? $code:literal $name:ident $text:literal $retriable:literal)*) => {
         /// An error code of the protocol; each variant is the camel-case form of Kafka's own name.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
         #[repr(i16)]
         #[allow(missing_docs)]
         pub enum ErrorCode {
-            $($name = $code,)*
+            $($(#[$default])? $name = $code,)*
         }
 
         impl ErrorCode {
@@ -46,7 +46,7 @@ macro_rules! error_codes {
 
 error_codes! {
     -1 UnknownServerError "UNKNOWN_SERVER_ERROR" false
-    0 None "NONE" false
+    #[default] 0 None "NONE" false
     1 OffsetOutOfRange "OFFSET_OUT_OF_RANGE" false
     2 CorruptMessage "CORRUPT_MESSAGE" true
     3 UnknownTopicOrPartition "UNKNOWN_TOPIC_OR_PARTITION" true
@@ -194,12 +194,6 @@ impl ErrorCode {
     /// Whether this is [`ErrorCode::None`].
     pub const fn is_none(self) -> bool {
         matches!(self, Self::None)
-    }
-}
-
-impl Default for ErrorCode {
-    fn default() -> Self {
-        Self::None
     }
 }
 

@@ -1,0 +1,171 @@
+//! The memory that all requests of the node share.
+//!
+//! Always holds: what is charged never exceeds the limit by more than one frame. When it is used up, readers wait; one
+//! of them at a time may overdraw, so that half-read frames can never block each other for good.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+/// A budget of bytes. A clone is the same budget.
+#[derive(Clone, Debug)]
+pub struct RequestMemory {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    limit: usize,
+    used: AtomicUsize,
+    freed: Notify,
+    overdraft: Arc<Semaphore>,
+}
+
+/// Bytes taken from a [`RequestMemory`]; dropping it gives them back.
+#[derive(Debug)]
+pub struct Charge {
+    shared: Arc<Shared>,
+    bytes: usize,
+    overdraft: Option<OwnedSemaphorePermit>,
+}
+
+impl RequestMemory {
+    /// A budget of `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        let overdraft = Arc::new(Semaphore::new(1));
+        Self {
+            shared: Arc::new(Shared {
+                limit,
+                used: AtomicUsize::new(0),
+                freed: Notify::new(),
+                overdraft,
+            }),
+        }
+    }
+
+    /// Bytes in use now.
+    pub fn used(&self) -> usize {
+        self.shared.used.load(Ordering::Relaxed)
+    }
+
+    /// The budget.
+    pub fn limit(&self) -> usize {
+        self.shared.limit
+    }
+
+    /// A charge of nothing yet.
+    pub fn charge(&self) -> Charge {
+        Charge {
+            shared: self.shared.clone(),
+            bytes: 0,
+            overdraft: None,
+        }
+    }
+}
+
+impl Charge {
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes `bytes` more if they are there.
+    pub fn try_grow(&mut self, bytes: usize) -> bool {
+        if self.overdraft.is_some() {
+            self.shared.used.fetch_add(bytes, Ordering::Relaxed);
+            self.bytes += bytes;
+            return true;
+        }
+        let limit = self.shared.limit;
+        let taken = self
+            .shared
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                used.checked_add(bytes).filter(|sum| *sum <= limit)
+            });
+        if taken.is_ok() {
+            self.bytes += bytes;
+        }
+        taken.is_ok()
+    }
+
+    /// Takes `bytes` more, waiting until they are there or until this charge may overdraw.
+    pub async fn grow(&mut self, bytes: usize) {
+        loop {
+            let shared = self.shared.clone();
+            let freed = shared.freed.notified();
+            if self.try_grow(bytes) {
+                return;
+            }
+            tokio::select! {
+                biased;
+                () = freed => {}
+                permit = shared.overdraft.clone().acquire_owned() => self.overdraft = permit.ok(),
+            }
+        }
+    }
+
+    /// Splits off a charge of `bytes` of this one (all of it when it holds less); the overdraft goes with it.
+    pub fn split(&mut self, bytes: usize) -> Charge {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Charge {
+            shared: self.shared.clone(),
+            bytes,
+            overdraft: self.overdraft.take(),
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            let before = self.shared.used.fetch_sub(self.bytes, Ordering::Relaxed);
+            // Whoever waits does so because the budget was nearly used up: no wake-ups otherwise.
+            if before + before / 2 >= self.shared.limit {
+                self.shared.freed.notify_waiters();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn charges_are_given_back() {
+        let memory = RequestMemory::new(100);
+        let mut a = memory.charge();
+        assert!(a.try_grow(60));
+        assert!(!a.try_grow(50));
+        let b = a.split(20);
+        assert_eq!((a.bytes(), b.bytes(), memory.used()), (40, 20, 60));
+        drop(a);
+        assert_eq!(memory.used(), 20);
+        drop(b);
+        assert_eq!(memory.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn one_half_read_frame_at_a_time_may_overdraw() {
+        let memory = RequestMemory::new(100);
+        let mut a = memory.charge();
+        let mut b = memory.charge();
+        let mut c = memory.charge();
+        a.grow(50).await;
+        b.grow(50).await;
+        // Both want more and neither has a whole frame: the first goes on, the second waits for it.
+        a.grow(30).await;
+        assert_eq!(memory.used(), 130);
+        let mut blocked = Box::pin(b.grow(30));
+        let poll =
+            std::future::poll_fn(|cx| std::task::Poll::Ready(blocked.as_mut().poll(cx).is_pending())).await;
+        assert!(poll, "only one may overdraw");
+        drop(a);
+        blocked.await;
+        assert_eq!(memory.used(), 80);
+        assert!(c.try_grow(20));
+    }
+}

@@ -1,0 +1,226 @@
+//! What is being sent: the bytes of answers, and between them pieces that are never copied (record bytes, file ranges).
+//!
+//! Always holds: pieces lie at rising positions of the buffer; what was sent is never sent again; an output that is
+//! empty keeps its capacity, up to a bound.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use klamm_env::{File, Stream};
+
+/// Capacity that an empty output keeps for the next answer.
+const KEEP_BYTES: usize = 16 * 1024;
+/// Slices given to the kernel in one write.
+const MAX_SLICES: usize = 32;
+
+/// Bytes that go out without being copied into the buffer.
+#[derive(Clone, Debug)]
+pub enum Piece {
+    /// Bytes in memory.
+    Bytes(Bytes),
+    /// A range of a file.
+    File {
+        /// The file.
+        file: Arc<dyn File>,
+        /// Where the range begins.
+        offset: u64,
+        /// Its length in bytes.
+        len: usize,
+    },
+}
+
+impl Piece {
+    /// Its length in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Piece::Bytes(bytes) => bytes.len(),
+            Piece::File { len, .. } => *len,
+        }
+    }
+
+    /// Whether it has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Answers on their way out. See the head of the file.
+#[derive(Debug, Default)]
+pub struct Output {
+    buffer: BytesMut,
+    /// Bytes taken from the front of the buffer so far: piece positions count from before them.
+    taken: usize,
+    pieces: VecDeque<(usize, Piece)>,
+    piece_bytes: usize,
+}
+
+impl Output {
+    /// Whether nothing is left to send.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty() && self.pieces.is_empty()
+    }
+
+    /// Bytes left to send, pieces included.
+    pub fn len(&self) -> usize {
+        self.buffer.len() + self.piece_bytes
+    }
+
+    /// The buffer, to append to.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
+    /// Puts `piece` behind the first `at` bytes that the buffer holds now. Positions must not fall.
+    pub fn insert(&mut self, at: usize, piece: Piece) {
+        let at = self.taken + at;
+        debug_assert!(self.pieces.back().is_none_or(|(last, _)| *last <= at));
+        self.piece_bytes += piece.len();
+        self.pieces.push_back((at, piece));
+    }
+
+    /// Moves all of `other` behind what is here; `other` is empty afterwards and keeps its capacity.
+    pub fn append(&mut self, other: &mut Output) {
+        if self.is_empty() {
+            self.clear();
+            std::mem::swap(self, other);
+            return;
+        }
+        let base = self.taken + self.buffer.len();
+        self.buffer.extend_from_slice(&other.buffer);
+        self.pieces.extend(
+            other
+                .pieces
+                .drain(..)
+                .map(|(at, piece)| (base + at - other.taken, piece)),
+        );
+        self.piece_bytes += other.piece_bytes;
+        other.clear();
+    }
+
+    /// Forgets what is here.
+    pub fn clear(&mut self) {
+        self.taken = 0;
+        self.piece_bytes = 0;
+        self.pieces.clear();
+        self.buffer.clear();
+        if self.buffer.capacity() > KEEP_BYTES {
+            self.buffer = BytesMut::new();
+        }
+    }
+
+    /// Gives back the memory of an output that will not be used for a while.
+    pub fn shrink(&mut self) {
+        if self.is_empty() {
+            *self = Output::default();
+        }
+    }
+
+    /// Sends until nothing is left, and returns how many bytes that were.
+    pub fn poll_send(&mut self, cx: &mut Context<'_>, stream: &mut dyn Stream) -> Poll<io::Result<usize>> {
+        let mut sent = 0;
+        while !self.is_empty() {
+            let n = match self.poll_send_once(cx, stream) {
+                Poll::Ready(Ok(n)) => n,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending if sent > 0 => return Poll::Ready(Ok(sent)),
+                Poll::Pending => return Poll::Pending,
+            };
+            sent += n;
+        }
+        self.clear();
+        Poll::Ready(Ok(sent))
+    }
+
+    fn poll_send_once(&mut self, cx: &mut Context<'_>, stream: &mut dyn Stream) -> Poll<io::Result<usize>> {
+        if let Some((at, Piece::File { file, offset, len })) = self.pieces.front_mut()
+            && *at == self.taken
+        {
+            if *len == 0 {
+                self.pieces.pop_front();
+                return Poll::Ready(Ok(0));
+            }
+            let n = ready!(stream.poll_send_file(cx, &**file, *offset, *len))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            *offset += n as u64;
+            *len -= n;
+            self.piece_bytes -= n;
+            if *len == 0 {
+                self.pieces.pop_front();
+            }
+            return Poll::Ready(Ok(n));
+        }
+        let n = {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let count = self.gather(&mut slices);
+            ready!(stream.poll_write(cx, &slices[..count]))?
+        };
+        if n == 0 && self.front_has_bytes() {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.advance(n);
+        Poll::Ready(Ok(n))
+    }
+
+    fn front_has_bytes(&self) -> bool {
+        !self.buffer.is_empty() || self.pieces.iter().any(|(_, piece)| !piece.is_empty())
+    }
+
+    /// Fills `slices` with what comes next, up to the first file range.
+    fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>; MAX_SLICES]) -> usize {
+        let mut count = 0;
+        let mut from = 0;
+        for (at, piece) in &self.pieces {
+            let upto = at - self.taken;
+            if upto > from && count < MAX_SLICES {
+                slices[count] = IoSlice::new(&self.buffer[from..upto]);
+                count += 1;
+                from = upto;
+            }
+            match piece {
+                Piece::Bytes(bytes) if count < MAX_SLICES => {
+                    slices[count] = IoSlice::new(bytes);
+                    count += 1;
+                }
+                _ => return count,
+            }
+        }
+        if from < self.buffer.len() && count < MAX_SLICES {
+            slices[count] = IoSlice::new(&self.buffer[from..]);
+            count += 1;
+        }
+        count
+    }
+
+    /// Drops the next `n` bytes, which were sent, and the empty pieces before what follows.
+    fn advance(&mut self, mut n: usize) {
+        loop {
+            match self.pieces.front_mut() {
+                Some((at, Piece::Bytes(bytes))) if *at == self.taken => {
+                    let part = n.min(bytes.len());
+                    bytes.advance(part);
+                    self.piece_bytes -= part;
+                    n -= part;
+                    if !bytes.is_empty() {
+                        return;
+                    }
+                    self.pieces.pop_front();
+                }
+                front => {
+                    let upto = front.map_or(self.buffer.len(), |(at, _)| *at - self.taken);
+                    let part = n.min(upto);
+                    if part == 0 {
+                        return;
+                    }
+                    self.buffer.advance(part);
+                    self.taken += part;
+                    n -= part;
+                }
+            }
+        }
+    }
+}

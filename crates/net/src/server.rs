@@ -1,0 +1,230 @@
+//! Accepts connections on one listener, runs each as a task, closes what is idle, and stops in order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use klamm_env::{Env, Listener, Stream, Task};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tracing::{Instrument, debug, debug_span, info, warn};
+
+use crate::admission::{Admission, AdmissionLimits};
+use crate::connection::{self, Activity, End, Surroundings};
+use crate::memory::RequestMemory;
+use crate::service::{ConnectionInfo, Service};
+
+/// How a [`Server`] treats its connections.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// `socket.request.max.bytes`.
+    pub max_request_bytes: usize,
+    /// `connections.max.idle.ms`.
+    pub max_idle: Duration,
+    /// How many connections there may be.
+    pub admission: AdmissionLimits,
+}
+
+/// The listeners of a node and their connections. A clone is the same server.
+pub struct Server<S: Service> {
+    shared: Arc<Shared<S>>,
+}
+
+impl<S: Service> Clone for Server<S> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+struct Shared<S> {
+    env: Env,
+    config: ServerConfig,
+    service: S,
+    memory: RequestMemory,
+    admission: Admission,
+    next_id: AtomicU64,
+    connections: Mutex<BTreeMap<u64, Running>>,
+    tasks: Mutex<Vec<Task<()>>>,
+    stop: watch::Sender<bool>,
+    ended: tokio::sync::Notify,
+}
+
+struct Running {
+    task: Task<()>,
+    activity: Arc<Activity>,
+    listener: Arc<str>,
+    peer: std::net::SocketAddr,
+}
+
+impl<S: Service> Server<S> {
+    /// A server without listeners yet.
+    pub fn new(env: Env, config: ServerConfig, memory: RequestMemory, service: S) -> Self {
+        let shared = Arc::new(Shared {
+            env,
+            admission: Admission::new(config.admission.clone()),
+            config,
+            service,
+            memory,
+            next_id: AtomicU64::new(1),
+            connections: Mutex::default(),
+            tasks: Mutex::default(),
+            stop: watch::Sender::new(false),
+            ended: tokio::sync::Notify::new(),
+        });
+        let server = Self { shared };
+        let idle = server.clone();
+        let task = server.shared.env.spawn(async move { idle.close_idle().await });
+        server.shared.tasks.lock().push(task);
+        server
+    }
+
+    /// Accepts the connections of `listener` from now on.
+    pub fn serve(&self, name: Arc<str>, listener: Box<dyn Listener>) {
+        let server = self.clone();
+        let task = self
+            .shared
+            .env
+            .spawn(async move { server.accept(name, listener).await });
+        self.shared.tasks.lock().push(task);
+    }
+
+    /// How many connections are open.
+    pub fn open_connections(&self) -> usize {
+        self.shared.connections.lock().len()
+    }
+
+    /// Accepts no more, lets every connection finish the requests it has read, and ends after `limit` in any case.
+    pub async fn stop(&self, limit: Duration) {
+        self.shared.stop.send_replace(true);
+        for task in self.shared.tasks.lock().drain(..) {
+            task.abort();
+        }
+        let drained = async {
+            loop {
+                let ended = self.shared.ended.notified();
+                if self.shared.connections.lock().is_empty() {
+                    return;
+                }
+                ended.await;
+            }
+        };
+        if self.shared.env.timeout(limit, drained).await.is_err() {
+            let connections = std::mem::take(&mut *self.shared.connections.lock());
+            warn!(
+                connections = connections.len(),
+                "connections were still busy at the end of the time to stop"
+            );
+            for running in connections.values() {
+                running.task.abort();
+            }
+        }
+    }
+
+    async fn accept(&self, name: Arc<str>, listener: Box<dyn Listener>) {
+        loop {
+            match listener.accept().await {
+                Ok(stream) => self.admit(&name, stream),
+                Err(error) => {
+                    // Out of file handles, mostly: the next moment may be better, and a hot loop helps nobody.
+                    warn!(listener = %name, %error, "could not accept a connection");
+                    self.shared.env.sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, name: &Arc<str>, stream: Box<dyn Stream>) {
+        let shared = &self.shared;
+        let peer = stream.peer_addr();
+        let metrics = shared.service.metrics();
+        if let Err(why) = shared.admission.enter(peer.ip()) {
+            metrics.refused(name, &why);
+            info!(listener = %name, %peer, %why, "connection refused");
+            return;
+        }
+        metrics.opened(name);
+        let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let info = ConnectionInfo {
+            listener: name.clone(),
+            peer,
+            local: stream.local_addr(),
+            id,
+        };
+        let now = shared.env.monotonic().as_millis() as u64;
+        let activity = Arc::new(Activity {
+            last_read_ms: AtomicU64::new(now),
+        });
+        // Registered under the lock before the task can end, so that its end always finds it.
+        let mut connections = shared.connections.lock();
+        let task = self.run(info, stream, activity.clone());
+        connections.insert(
+            id,
+            Running {
+                task,
+                activity,
+                listener: name.clone(),
+                peer,
+            },
+        );
+    }
+
+    fn run(&self, info: ConnectionInfo, stream: Box<dyn Stream>, activity: Arc<Activity>) -> Task<()> {
+        let shared = self.shared.clone();
+        let span = debug_span!("connection", id = info.id, peer = %info.peer);
+        let future = async move {
+            let context = Surroundings {
+                env: shared.env.clone(),
+                memory: shared.memory.clone(),
+                max_request_bytes: shared.config.max_request_bytes,
+                shutdown: shared.stop.subscribe(),
+                activity,
+            };
+            let _guard = Leaving {
+                shared: shared.clone(),
+                info: info.clone(),
+            };
+            let handler = shared.service.connect(info.clone());
+            let end = connection::run(stream, handler, context, shared.service.metrics()).await;
+            match &end {
+                End::Misbehaved(why) => {
+                    warn!(listener = %info.listener, peer = %info.peer, reason = %why, "connection closed");
+                }
+                _ => debug!(reason = %end, "connection ended"),
+            }
+        };
+        self.shared.env.spawn(future.instrument(span))
+    }
+
+    async fn close_idle(&self) {
+        let max_idle = self.shared.config.max_idle;
+        let interval = (max_idle / 10).clamp(Duration::from_millis(50), Duration::from_secs(10));
+        loop {
+            self.shared.env.sleep(interval).await;
+            let now = self.shared.env.monotonic();
+            for running in self.shared.connections.lock().values() {
+                if connection::idle_for(&running.activity, now) > max_idle {
+                    debug!(peer = %running.peer, listener = %running.listener, "idle connection closed");
+                    running.task.abort();
+                }
+            }
+        }
+    }
+}
+
+/// Counts a connection out when its task ends, however it ends.
+struct Leaving<S: Service> {
+    shared: Arc<Shared<S>>,
+    info: ConnectionInfo,
+}
+
+impl<S: Service> Drop for Leaving<S> {
+    fn drop(&mut self) {
+        self.shared.admission.leave(self.info.peer.ip());
+        self.shared.service.metrics().closed(&self.info.listener);
+        self.shared.connections.lock().remove(&self.info.id);
+        self.shared.ended.notify_waiters();
+    }
+}

@@ -1,0 +1,321 @@
+//! The rules of a connection, over real sockets: order of answers, what overlaps, what is refused, how it stops.
+//!
+//! The test service answers a frame with `=` and the frame. The first byte says how: `s` at once; `p` parked until the
+//! test releases it; `w` waits for ever (and may be given up); `n` is silent; `c` ends the connection.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    missing_docs
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes};
+use klamm_env::Env;
+use klamm_net::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, Semaphore};
+
+#[derive(Default)]
+struct Seen {
+    started: AtomicUsize,
+    given_up: AtomicUsize,
+    closed: AtomicUsize,
+    changed: Notify,
+}
+
+impl Seen {
+    async fn until(&self, what: impl Fn(&Seen) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            if what(self) {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Echo {
+    seen: Arc<Seen>,
+    release: Arc<Semaphore>,
+}
+
+struct Parked {
+    frame: Bytes,
+    released: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+fn answer(frame: &[u8], out: &mut Output) {
+    out.buffer().put_u32(frame.len() as u32 + 1);
+    out.buffer().put_u8(b'=');
+    let at = out.buffer().len();
+    out.insert(at, Piece::Bytes(Bytes::copy_from_slice(frame)));
+}
+
+impl Pending for Parked {
+    fn poll_answer(&mut self, cx: &mut Context<'_>, out: &mut Output) -> Poll<()> {
+        std::task::ready!(self.released.as_mut().poll(cx));
+        answer(&self.frame, out);
+        Poll::Ready(())
+    }
+}
+
+struct GivenUp(Arc<Seen>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        self.0.given_up.fetch_add(1, Ordering::SeqCst);
+        self.0.changed.notify_waiters();
+    }
+}
+
+impl Connection for Echo {
+    type Pending = Parked;
+
+    fn overlap(frame: &[u8]) -> Overlap {
+        match frame.first() {
+            Some(b'p') => Overlap::Pipelined,
+            Some(b'w') => Overlap::SerialWait,
+            _ => Overlap::Serial,
+        }
+    }
+
+    async fn handle(&mut self, frame: Frame, out: &mut Output) -> Outcome<Parked> {
+        self.seen.started.fetch_add(1, Ordering::SeqCst);
+        self.seen.changed.notify_waiters();
+        match frame.bytes.first() {
+            Some(b'p') => {
+                let release = self.release.clone();
+                let released = Box::pin(async move { release.acquire_owned().await.unwrap().forget() });
+                Outcome::Parked(Parked {
+                    frame: frame.bytes,
+                    released,
+                })
+            }
+            Some(b'w') => {
+                let _guard = GivenUp(self.seen.clone());
+                std::future::pending().await
+            }
+            Some(b'n') => Outcome::Silent,
+            Some(b'c') => Outcome::Close("asked to".into()),
+            _ => {
+                answer(&frame.bytes, out);
+                Outcome::Answered
+            }
+        }
+    }
+}
+
+impl Service for Echo {
+    type Connection = Echo;
+
+    fn connect(&self, _: ConnectionInfo) -> Echo {
+        self.clone()
+    }
+
+    fn metrics(&self) -> &dyn NetMetrics {
+        self
+    }
+}
+
+impl NetMetrics for Echo {
+    fn opened(&self, _: &str) {}
+    fn closed(&self, _: &str) {
+        self.seen.closed.fetch_add(1, Ordering::SeqCst);
+        self.seen.changed.notify_waiters();
+    }
+    fn refused(&self, _: &str, _: &Refused) {}
+    fn received(&self, _: usize) {}
+    fn sent(&self, _: usize) {}
+}
+
+struct Fixture {
+    server: Server<Echo>,
+    seen: Arc<Seen>,
+    release: Arc<Semaphore>,
+    memory: RequestMemory,
+    address: std::net::SocketAddr,
+}
+
+async fn fixture(max_connections: usize) -> Fixture {
+    let env = Env::real();
+    let seen = Arc::new(Seen::default());
+    let release = Arc::new(Semaphore::new(0));
+    let echo = Echo {
+        seen: seen.clone(),
+        release: release.clone(),
+    };
+    let admission = AdmissionLimits {
+        max: max_connections,
+        max_per_address: 100,
+        overrides: Default::default(),
+    };
+    let config = ServerConfig {
+        max_request_bytes: 1 << 20,
+        max_idle: Duration::from_secs(600),
+        admission,
+    };
+    let memory = RequestMemory::new(1 << 22);
+    let server = Server::new(env.clone(), config, memory.clone(), echo);
+    let listener = env.network().listen("127.0.0.1", 0).await.unwrap();
+    let address = listener.local_addr();
+    server.serve("TEST".into(), listener);
+    Fixture {
+        server,
+        seen,
+        release,
+        memory,
+        address,
+    }
+}
+
+fn frames(texts: &[&str]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for text in texts {
+        bytes.put_u32(text.len() as u32);
+        bytes.put_slice(text.as_bytes());
+    }
+    bytes
+}
+
+async fn receive(client: &mut TcpStream) -> Option<String> {
+    let len = client.read_u32().await.ok()?;
+    let mut text = vec![0; len as usize];
+    client.read_exact(&mut text).await.unwrap();
+    Some(String::from_utf8(text).unwrap())
+}
+
+#[tokio::test]
+async fn answers_come_in_the_order_of_the_requests() {
+    let f = fixture(10).await;
+    let mut client = TcpStream::connect(f.address).await.unwrap();
+    client
+        .write_all(&frames(&["s1", "n", "s2", "", "s3"]))
+        .await
+        .unwrap();
+    for expected in ["=s1", "=s2", "=", "=s3"] {
+        assert_eq!(receive(&mut client).await.unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn pipelined_requests_overlap_and_others_wait_behind_them() {
+    let f = fixture(10).await;
+    let mut client = TcpStream::connect(f.address).await.unwrap();
+    client
+        .write_all(&frames(&["p1", "p2", "p3", "s4", "p5"]))
+        .await
+        .unwrap();
+    f.seen
+        .until(|seen| seen.started.load(Ordering::SeqCst) == 3)
+        .await;
+    f.release.add_permits(2);
+    assert_eq!(receive(&mut client).await.unwrap(), "=p1");
+    assert_eq!(receive(&mut client).await.unwrap(), "=p2");
+    assert_eq!(
+        f.seen.started.load(Ordering::SeqCst),
+        3,
+        "s4 must not start while p3 is parked"
+    );
+    f.release.add_permits(2);
+    for expected in ["=p3", "=s4", "=p5"] {
+        assert_eq!(receive(&mut client).await.unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_is_handled_though_the_client_has_closed() {
+    let f = fixture(10).await;
+    let mut client = TcpStream::connect(f.address).await.unwrap();
+    client.write_all(&frames(&["n", "n", "s"])).await.unwrap();
+    client.shutdown().await.unwrap();
+    assert_eq!(receive(&mut client).await.unwrap(), "=s");
+    f.seen.until(|seen| seen.closed.load(Ordering::SeqCst) == 1).await;
+    assert_eq!(f.seen.started.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn a_wait_is_given_up_when_the_client_goes_away() {
+    let f = fixture(10).await;
+    let mut client = TcpStream::connect(f.address).await.unwrap();
+    client.write_all(&frames(&["w"])).await.unwrap();
+    f.seen
+        .until(|seen| seen.started.load(Ordering::SeqCst) == 1)
+        .await;
+    drop(client);
+    f.seen
+        .until(|seen| seen.given_up.load(Ordering::SeqCst) == 1)
+        .await;
+    f.seen.until(|seen| seen.closed.load(Ordering::SeqCst) == 1).await;
+}
+
+#[tokio::test]
+async fn bad_lengths_close_only_their_own_connection() {
+    let f = fixture(10).await;
+    let mut half = TcpStream::connect(f.address).await.unwrap();
+    half.write_all(&[0, 0, 1, 0, b's']).await.unwrap();
+    for head in [
+        [0x7f, 0xff, 0xff, 0xff],
+        [0xff, 0xff, 0xff, 0xff],
+        [0, 0x10, 0, 1],
+    ] {
+        let mut bad = TcpStream::connect(f.address).await.unwrap();
+        bad.write_all(&head).await.unwrap();
+        assert_eq!(bad.read(&mut [0; 8]).await.unwrap_or(0), 0);
+    }
+    let mut good = TcpStream::connect(f.address).await.unwrap();
+    good.write_all(&frames(&["s", "c", "s"])).await.unwrap();
+    assert_eq!(receive(&mut good).await.unwrap(), "=s");
+    assert_eq!(receive(&mut good).await, None);
+}
+
+#[tokio::test]
+async fn a_large_frame_arrives_whole_and_its_memory_is_given_back() {
+    let f = fixture(10).await;
+    let mut client = TcpStream::connect(f.address).await.unwrap();
+    let text = format!("s{}", "x".repeat(1_000_000));
+    client.write_all(&frames(&[&text])).await.unwrap();
+    assert_eq!(receive(&mut client).await.unwrap(), format!("={text}"));
+    drop(client);
+    f.seen.until(|seen| seen.closed.load(Ordering::SeqCst) == 1).await;
+    f.server.stop(Duration::from_secs(5)).await;
+    assert_eq!(f.memory.used(), 0);
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_refused() {
+    let f = fixture(1).await;
+    let mut first = TcpStream::connect(f.address).await.unwrap();
+    first.write_all(&frames(&["s"])).await.unwrap();
+    assert_eq!(receive(&mut first).await.unwrap(), "=s");
+    let mut second = TcpStream::connect(f.address).await.unwrap();
+    assert_eq!(second.read(&mut [0; 8]).await.unwrap_or(0), 0);
+    drop(first);
+    f.seen.until(|seen| seen.closed.load(Ordering::SeqCst) == 1).await;
+    let mut third = TcpStream::connect(f.address).await.unwrap();
+    third.write_all(&frames(&["s"])).await.unwrap();
+    assert_eq!(receive(&mut third).await.unwrap(), "=s");
+}
+
+#[tokio::test]
+async fn stopping_lets_what_is_under_way_end() {
+    let f = fixture(10).await;
+    let mut client = TcpStream::connect(f.address).await.unwrap();
+    client.write_all(&frames(&["p"])).await.unwrap();
+    f.seen
+        .until(|seen| seen.started.load(Ordering::SeqCst) == 1)
+        .await;
+    let server = f.server.clone();
+    let stopped = tokio::spawn(async move { server.stop(Duration::from_secs(30)).await });
+    f.release.add_permits(1);
+    assert_eq!(receive(&mut client).await.unwrap(), "=p");
+    assert_eq!(receive(&mut client).await, None);
+    stopped.await.unwrap();
+}
