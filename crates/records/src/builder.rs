@@ -1,6 +1,6 @@
 //! Makes a batch: for the client's producer, for coordinators, for tests.
 //!
-//! Always holds: what is built passes [`validate`](crate::validate::validate) and reads back as what was appended; offsets
+//! Always holds: what is built passes [`validate`](crate::validate()) and reads back as what was appended; offsets
 //! count from the base offset without gaps.
 
 use std::io::{self, Write};

@@ -62,6 +62,14 @@ pub enum RecordFault {
     /// The record's own length cannot be one.
     #[error("a record length of {0} bytes is not possible")]
     Length(i32),
+    /// The record unpacks to more than the reader allows.
+    #[error("the record has {length} bytes, {limit} are allowed")]
+    TooLarge {
+        /// What the record announces.
+        length: i32,
+        /// What is allowed.
+        limit: i32,
+    },
     /// A variable-length integer goes on past its last possible byte.
     #[error("a variable-length integer is too long")]
     Varint,

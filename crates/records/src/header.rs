@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Always holds: `parse` and `write_to` are inverse for every header that `parse` accepts; parsing checks the length and
-//! the magic, nothing else. Whether the records fit the header is [`validate`](crate::validate::validate)'s question.
+//! the magic, nothing else. Whether the records fit the header is [`validate`](crate::validate())'s question.
 
 use klamm_model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs, limits};
 

@@ -3,19 +3,21 @@
 //! Always holds: no I/O, no clock, no async. Bytes given here come from a peer or a disk: nothing in them can panic, and
 //! no number in them sizes an allocation; whatever is unpacked is unpacked under a limit.
 //!
-//! Start with [`BatchHeader`] for the 61 bytes, [`validate`] for what a leader does with a produced batch, [`Batch`] to
+//! Start with [`BatchHeader`] for the 61 bytes, [`validate()`] for what a leader does with a produced batch, [`Batch`] to
 //! read one, [`BatchBuilder`] to make one, [`compression`] for the codecs.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-pub mod batch;
-pub mod builder;
+mod batch;
+mod builder;
 pub mod compression;
-pub mod control;
+mod control;
 mod crc;
-pub mod error;
+mod error;
 pub mod header;
+mod rejection;
+mod validate;
 mod varint;
-pub mod walk;
+mod walk;
 
 pub use batch::{Batch, Batches, Record, RecordHeader, RecordIter};
 pub use builder::BatchBuilder;
@@ -24,4 +26,6 @@ pub use control::{ControlType, EndTransactionMarker};
 pub use crc::verify_crc;
 pub use error::{BatchError, RecordFault};
 pub use header::{BatchHeader, HEADER_BYTES, NO_TIMESTAMP, Producer, TimestampType};
-pub use walk::RecordHead;
+pub use rejection::{RecordError, RecordErrors, RecordReason, Rejection, RejectionKind};
+pub use validate::{Origin, Rules, Validated, validate};
+pub use walk::{Limits, RecordHead, walk};

@@ -10,6 +10,25 @@ use crate::error::{BatchError, RecordFault};
 use crate::header::BatchHeader;
 use crate::varint::{unzigzag_32, unzigzag_64};
 
+/// How much a batch may unpack to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of all its records.
+    pub batch_bytes: u64,
+    /// Bytes of one record: `max.decompressed.message.bytes`.
+    pub record_bytes: i32,
+}
+
+impl Default for Limits {
+    /// 256 MiB for a batch, and Kafka's default for a record, which is none.
+    fn default() -> Self {
+        Self {
+            batch_bytes: 256 * 1024 * 1024,
+            record_bytes: i32::MAX - 8,
+        }
+    }
+}
+
 /// What stands before a record's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordHead {
@@ -249,12 +268,12 @@ fn cut_short(stop: Stop) -> Stop {
 /// Goes over the records behind `header`, in order, and hands each head to `each`, which may end the walk with a value.
 ///
 /// A walk that reaches the end has checked that there are as many records as the header says, that each is well formed
-/// and that nothing follows. Records unpack to at most `limit` bytes. Offsets, timestamps and the checksum are the
+/// and that nothing follows. Packed records unpack under `limits`. Offsets, timestamps and the checksum are the
 /// caller's to compare.
 pub fn walk<B>(
     header: &BatchHeader,
     body: &[u8],
-    limit: u64,
+    limits: Limits,
     scratch: &mut Scratch,
     mut each: impl FnMut(RecordHead) -> ControlFlow<B>,
 ) -> Result<Option<B>, BatchError> {
@@ -266,10 +285,10 @@ pub fn walk<B>(
         Compression::None => walk_slice(count, body, &mut each),
         packed => {
             let stream = Stream {
-                source: Decompressor::new(packed, body, limit, scratch),
+                source: Decompressor::new(packed, body, limits.batch_bytes, scratch),
                 at: 0,
             };
-            walk_stream(count, stream, &mut each)
+            walk_stream(count, stream, limits.record_bytes, &mut each)
         }
     }
 }
@@ -297,10 +316,11 @@ fn walk_slice<B>(
 fn walk_stream<B>(
     count: i32,
     mut stream: Stream<'_>,
+    record_bytes: i32,
     each: &mut impl FnMut(RecordHead) -> ControlFlow<B>,
 ) -> Result<Option<B>, BatchError> {
     for index in 0..count {
-        let head = stream_record(&mut stream, index).map_err(|stop| stop.at(index))?;
+        let head = stream_record(&mut stream, record_bytes, index).map_err(|stop| stop.at(index))?;
         if let ControlFlow::Break(value) = each(head) {
             return Ok(Some(value));
         }
@@ -313,13 +333,16 @@ fn walk_stream<B>(
     }
 }
 
-fn stream_record(stream: &mut Stream<'_>, index: i32) -> Result<RecordHead, Stop> {
+fn stream_record(stream: &mut Stream<'_>, limit: i32, index: i32) -> Result<RecordHead, Stop> {
     let mut prefix = StreamFields {
         stream,
         length: usize::MAX,
         left: usize::MAX,
     };
     let length = prefix.varint()?;
+    if length > limit {
+        return Err(RecordFault::TooLarge { length, limit }.into());
+    }
     let length = usize::try_from(length).map_err(|_| RecordFault::Length(length))?;
     let whole = stream
         .run()?

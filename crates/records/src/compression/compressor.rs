@@ -16,7 +16,7 @@ pub struct Compressor(Encoder);
 enum Encoder {
     None(Vec<u8>),
     Gzip(GzEncoder<Vec<u8>>),
-    Snappy(XerialEncoder),
+    Snappy(Box<XerialEncoder>),
     Lz4(Box<FrameEncoder<Vec<u8>>>),
     Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
 }
@@ -34,7 +34,7 @@ impl Compressor {
                 let level = flate2::Compression::new(u32::try_from(level).expect("1 to 9"));
                 Encoder::Gzip(GzEncoder::new(out, level))
             }
-            Compression::Snappy => Encoder::Snappy(XerialEncoder::new(out)),
+            Compression::Snappy => Encoder::Snappy(Box::new(XerialEncoder::new(out))),
             Compression::Lz4 => {
                 let info = FrameInfo::new()
                     .block_mode(BlockMode::Independent)
@@ -48,6 +48,22 @@ impl Compressor {
                 Encoder::Zstd(zstd::stream::write::Encoder::new(out, level)?)
             }
         }))
+    }
+
+    /// Bytes that the vector holds so far; the codec may keep some back.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Encoder::None(out) => out.len(),
+            Encoder::Gzip(encoder) => encoder.get_ref().len(),
+            Encoder::Snappy(encoder) => encoder.len(),
+            Encoder::Lz4(encoder) => encoder.get_ref().len(),
+            Encoder::Zstd(encoder) => encoder.get_ref().len(),
+        }
+    }
+
+    /// Whether the vector holds nothing yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Completes the stream and gives back the vector.

@@ -53,6 +53,10 @@ impl XerialEncoder {
         Ok(taken)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.out.len()
+    }
+
     pub(super) fn finish(mut self) -> io::Result<Vec<u8>> {
         if !self.block.is_empty() {
             self.end_block()?;
