@@ -1,0 +1,96 @@
+//! The memory that decoding one message may take.
+//!
+//! Always holds: memory is charged here *before* it is allocated, so a short frame that announces much is refused with
+//! nothing spent. What a node-wide [`MemoryPool`] gave is given back when the budget is dropped: keep the budget
+//! ([`crate::Reader::into_budget`]) for as long as the decoded message lives.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::DecodeError;
+
+/// Memory that many messages share.
+pub trait MemoryPool: Send + Sync {
+    /// Takes `bytes` from the pool; `false`, and nothing taken, when it has not as many.
+    fn try_charge(&self, bytes: usize) -> bool;
+    /// Gives back what an earlier [`MemoryPool::try_charge`] took.
+    fn release(&self, bytes: usize);
+}
+
+/// What is left of one message's allowance.
+pub struct DecodeBudget {
+    left: usize,
+    charged: usize,
+    pool: Option<Arc<dyn MemoryPool>>,
+}
+
+impl DecodeBudget {
+    /// Allows `bytes`, whatever the rest of the node does.
+    pub fn new(bytes: usize) -> Self {
+        Self {
+            left: bytes,
+            charged: 0,
+            pool: None,
+        }
+    }
+
+    /// Allows `bytes`, as far as `pool` has them.
+    pub fn with_pool(bytes: usize, pool: Arc<dyn MemoryPool>) -> Self {
+        Self {
+            left: bytes,
+            charged: 0,
+            pool: Some(pool),
+        }
+    }
+
+    /// Bytes taken so far.
+    pub fn charged(&self) -> usize {
+        self.charged
+    }
+
+    pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), DecodeError> {
+        if bytes > self.left {
+            return Err(DecodeError::OverBudget {
+                needed: bytes,
+                left: self.left,
+            });
+        }
+        if let Some(pool) = &self.pool
+            && !pool.try_charge(bytes)
+        {
+            return Err(DecodeError::PoolExhausted { needed: bytes });
+        }
+        self.left -= bytes;
+        self.charged += bytes;
+        Ok(())
+    }
+
+    /// Charges what `vec` takes more when it is to hold `count` elements, and then lets it take that.
+    pub(crate) fn grow<T>(&mut self, vec: &mut Vec<T>, count: usize) -> Result<(), DecodeError> {
+        let capacity = vec.capacity();
+        if count > capacity {
+            // `count` is bounded by MAX_ARRAY_ELEMENTS, so this cannot overflow.
+            self.charge((count - capacity) * size_of::<T>())?;
+            vec.reserve_exact(count - vec.len());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for DecodeBudget {
+    fn drop(&mut self) {
+        if let Some(pool) = &self.pool {
+            pool.release(self.charged);
+        }
+    }
+}
+
+impl fmt::Debug for DecodeBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DecodeBudget")
+            .field("left", &self.left)
+            .field("charged", &self.charged)
+            .field("pool", &self.pool.is_some())
+            .finish()
+    }
+}

@@ -1,0 +1,187 @@
+//! What stands before every request and every response.
+//!
+//! Always holds: the version of the header follows from the API and its version, and the first eight bytes are the same
+//! in all of them. The client id is never compact, and ApiVersions is always answered with header version 0, because
+//! its client does not know yet what the broker speaks (KIP-511).
+
+use bytestring::ByteString;
+
+use crate::api_key::ApiKey;
+use crate::error::{DecodeError, EncodeError};
+use crate::message::{Message, RawTaggedField, Request};
+use crate::reader::Reader;
+use crate::writer::Writer;
+
+/// The header of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestHeader {
+    /// What is asked for.
+    pub api_key: ApiKey,
+    /// The version of the request and of its response.
+    pub api_version: i16,
+    /// Sent back with the response.
+    pub correlation_id: i32,
+    /// What the client calls itself.
+    pub client_id: Option<ByteString>,
+    /// Tagged fields; Kafka knows none.
+    pub unknown_tagged_fields: Vec<RawTaggedField>,
+}
+
+/// The first eight bytes of a request, which can be read whatever is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestPrefix {
+    /// What is asked for, perhaps nothing that exists.
+    pub api_key: i16,
+    /// The version, perhaps one that does not exist.
+    pub api_version: i16,
+    /// Sent back with the response.
+    pub correlation_id: i32,
+}
+
+impl RequestPrefix {
+    /// Reads the prefix.
+    pub fn decode(r: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self {
+            api_key: r.i16()?,
+            api_version: r.i16()?,
+            correlation_id: r.i32()?,
+        })
+    }
+}
+
+impl RequestHeader {
+    /// Reads a header, in the version that its own first bytes call for. A version beyond those that the API has is
+    /// read like the newest, so that ApiVersions can be answered.
+    pub fn decode(r: &mut Reader) -> Result<Self, DecodeError> {
+        let prefix = RequestPrefix::decode(r)?;
+        Self::decode_rest(prefix, r)
+    }
+
+    /// Reads what follows the prefix.
+    pub fn decode_rest(prefix: RequestPrefix, r: &mut Reader) -> Result<Self, DecodeError> {
+        let api_key = ApiKey::from_i16(prefix.api_key).ok_or(DecodeError::UnknownApi(prefix.api_key))?;
+        let client_id = r.nullable_string("ClientId", false, true)?;
+        let mut unknown_tagged_fields = Vec::new();
+        if api_key.is_flexible(prefix.api_version) {
+            r.unknown_tags(&mut unknown_tagged_fields)?;
+        }
+        let RequestPrefix {
+            api_version,
+            correlation_id,
+            ..
+        } = prefix;
+        Ok(Self {
+            api_key,
+            api_version,
+            correlation_id,
+            client_id,
+            unknown_tagged_fields,
+        })
+    }
+
+    /// Writes the header, in the version that the API and its version call for.
+    pub fn encode(&self, w: &mut Writer) -> Result<(), EncodeError> {
+        w.i16(self.api_key.to_i16());
+        w.i16(self.api_version);
+        w.i32(self.correlation_id);
+        w.nullable_string(&self.client_id, "ClientId", false)?;
+        encode_tags(
+            &self.unknown_tagged_fields,
+            self.api_key.is_flexible(self.api_version),
+            self.api_version,
+            w,
+        )
+    }
+}
+
+/// The header of a response.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResponseHeader {
+    /// That of the request.
+    pub correlation_id: i32,
+    /// Tagged fields; Kafka knows none.
+    pub unknown_tagged_fields: Vec<RawTaggedField>,
+}
+
+impl ResponseHeader {
+    /// A header without tagged fields.
+    pub fn new(correlation_id: i32) -> Self {
+        Self {
+            correlation_id,
+            unknown_tagged_fields: Vec::new(),
+        }
+    }
+
+    /// Whether the header of this response has tagged fields, that is, version 1.
+    pub fn has_tags(api_key: ApiKey, api_version: i16) -> bool {
+        api_key != ApiKey::ApiVersions && api_key.is_flexible(api_version)
+    }
+
+    /// Reads the header of the response to a request of `api_key` and `api_version`.
+    pub fn decode(r: &mut Reader, api_key: ApiKey, api_version: i16) -> Result<Self, DecodeError> {
+        let mut header = Self::new(r.i32()?);
+        if Self::has_tags(api_key, api_version) {
+            r.unknown_tags(&mut header.unknown_tagged_fields)?;
+        }
+        Ok(header)
+    }
+
+    /// Writes the header of the response to a request of `api_key` and `api_version`.
+    pub fn encode(&self, w: &mut Writer, api_key: ApiKey, api_version: i16) -> Result<(), EncodeError> {
+        w.i32(self.correlation_id);
+        encode_tags(
+            &self.unknown_tagged_fields,
+            Self::has_tags(api_key, api_version),
+            api_version,
+            w,
+        )
+    }
+}
+
+fn encode_tags(
+    tags: &[RawTaggedField],
+    allowed: bool,
+    version: i16,
+    w: &mut Writer,
+) -> Result<(), EncodeError> {
+    if !allowed {
+        return w.no_tags(tags, version);
+    }
+    let tags = w.begin_tags(0, tags)?;
+    w.end_tags(tags)
+}
+
+/// Writes a request as it is sent: length, header, message.
+pub fn encode_request<R: Request>(
+    w: &mut Writer,
+    correlation_id: i32,
+    client_id: Option<&ByteString>,
+    version: i16,
+    request: &R,
+) -> Result<(), EncodeError> {
+    let header = RequestHeader {
+        api_key: R::KEY,
+        api_version: version,
+        correlation_id,
+        client_id: client_id.cloned(),
+        unknown_tagged_fields: Vec::new(),
+    };
+    let frame = w.begin_frame();
+    header.encode(w)?;
+    request.encode(w, version)?;
+    w.end_frame(frame)
+}
+
+/// Writes a response as it is sent: length, header, message.
+pub fn encode_response<M: Message>(
+    w: &mut Writer,
+    api_key: ApiKey,
+    correlation_id: i32,
+    version: i16,
+    response: &M,
+) -> Result<(), EncodeError> {
+    let frame = w.begin_frame();
+    ResponseHeader::new(correlation_id).encode(w, api_key, version)?;
+    response.encode(w, version)?;
+    w.end_frame(frame)
+}
