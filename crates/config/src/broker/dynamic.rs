@@ -1,0 +1,104 @@
+//! What of a broker's configuration may change while it runs, beside the defaults of topics.
+//!
+//! Always holds: the same rules hold at the start and for a change (`alter.rs` asks [`problem`] about both).
+//!
+//! Next: `topic.rs` for what a topic inherits.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::read::Reader;
+use crate::key::Key;
+use crate::layers::Layers;
+use crate::source::Fixed;
+
+/// What of a broker's configuration may change while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dynamic {
+    /// `max.connections`.
+    pub max_connections: u32,
+    /// `max.connections.per.ip`.
+    pub max_connections_per_ip: u32,
+    /// `max.connections.per.ip.overrides`.
+    pub max_connections_of: BTreeMap<IpAddr, u32>,
+    /// `producer.id.expiration.ms`.
+    pub producer_id_expiry: Duration,
+}
+
+impl Dynamic {
+    /// The values in force.
+    pub fn resolve(layers: &Layers<'_>) -> Self {
+        let reader = Reader::new(layers);
+        Self {
+            max_connections: reader.count("max.connections"),
+            max_connections_per_ip: reader.count("max.connections.per.ip"),
+            max_connections_of: overrides(&reader).unwrap_or_default(),
+            producer_id_expiry: reader.interval("producer.id.expiration.ms"),
+        }
+    }
+}
+
+fn overrides(reader: &Reader<'_>) -> Result<BTreeMap<IpAddr, u32>, String> {
+    let text = reader.text(PER_IP_OVERRIDES).unwrap_or_default();
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    let parse = |item: &str| {
+        let (address, count) = item.rsplit_once(':')?;
+        let address = address.trim().trim_start_matches('[').trim_end_matches(']');
+        Some((address.parse().ok()?, count.trim().parse().ok()?))
+    };
+    items
+        .map(|item| {
+            parse(item).ok_or_else(|| format!("{item} is not ADDRESS:COUNT; names are not looked up"))
+        })
+        .collect()
+}
+
+const PER_IP_OVERRIDES: &str = "max.connections.per.ip.overrides";
+
+/// What is wrong with values that are each allowed by themselves: the key and Kafka's words where it has some.
+pub(crate) fn problem(layers: &Layers<'_>) -> Option<(&'static str, String)> {
+    let reader = Reader::new(layers);
+    let overrides = match overrides(&reader) {
+        Ok(overrides) => overrides,
+        Err(problem) => return Some((PER_IP_OVERRIDES, problem)),
+    };
+    let set = |key: &'static str| {
+        let fallback =
+            |name: &&&'static str| Key::broker(name).is_some_and(|key| layers.explicit(key).is_some());
+        let key = Key::broker(key).expect("the table has the key");
+        let fallback = key
+            .fallbacks
+            .iter()
+            .find(fallback)
+            .filter(|_| layers.explicit(key).is_none());
+        fallback.copied().unwrap_or(key.name)
+    };
+    if reader.whole("log.retention.ms") == 0 {
+        let problem = "log.retention.ms must be unlimited (-1) or, greater than or equal to 1";
+        return Some((set("log.retention.ms"), problem.to_owned()));
+    }
+    if reader.whole("log.roll.ms") < 1 {
+        return Some((
+            set("log.roll.ms"),
+            "log.roll.ms must be greater than or equal to 1".to_owned(),
+        ));
+    }
+    if reader.whole("log.roll.jitter.ms") < 0 {
+        let problem = "log.roll.jitter.ms must be greater than or equal to 0";
+        return Some((set("log.roll.jitter.ms"), problem.to_owned()));
+    }
+    if reader.count("max.connections.per.ip") == 0 && overrides.is_empty() {
+        let problem =
+            format!("max.connections.per.ip can be set to zero only if {PER_IP_OVERRIDES} property is set.");
+        return Some(("max.connections.per.ip", problem));
+    }
+    None
+}
+
+/// Refuses a start with values that do not go together.
+pub(super) fn check(layers: &Layers<'_>, fixed: &mut Fixed) {
+    if let Some((key, problem)) = problem(layers) {
+        fixed.refuse(key, problem);
+    }
+}

@@ -1,0 +1,29 @@
+//! Keys that only Klamm has.
+//!
+//! Always holds: they begin with `klamm.`; there are few, and each says something that no key of Kafka says.
+//! Next: `broker.rs`.
+
+use super::keys;
+use crate::key::{Key, Scope, Update};
+
+/// The keys of a broker.
+pub(super) static KEYS: &[Key] = keys! {
+    Scope::Broker(Update::ReadOnly);
+    String "klamm.durability" = "fsync", one_of(&["fsync", "page-cache"]), high, cluster_wide, served;
+        "When a record counts as stored: on disk (fsync) or in the system's page cache; the default of topics."
+    String "klamm.http.listener" = "127.0.0.1:9644", served;
+        "Address of metrics and health, HOST:PORT; empty turns it off."
+    Long "klamm.memory.request.bytes" = "536870912", at_least(1048576), bytes, served;
+        "Memory for requests that are being read or served; when it is used up, reading waits."
+    Int "klamm.open.files.max" = "0", at_least(0), served;
+        "Log files kept open at once; 0 takes half of the process's limit on open files."
+    Int "klamm.workers" = "0", between(0, 1024), served;
+        "Threads that read, execute and answer requests; 0 takes one for each core."
+};
+
+/// The keys of a topic.
+pub(super) static TOPIC_KEYS: &[Key] = keys! {
+    Scope::Topic;
+    String "klamm.durability" = "fsync", one_of(&["fsync", "page-cache"]), high, from_broker("klamm.durability"), served;
+        "When a record counts as stored: on disk (fsync) or in the system's page cache."
+};

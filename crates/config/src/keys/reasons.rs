@@ -1,0 +1,25 @@
+//! Why a key is not served: the words that follow "is known but not served: ".
+//!
+//! Always holds: each says what holds instead.
+//! Next: the themes beside this file.
+
+pub(super) const DEVELOPMENT: &str = "only finished features are offered";
+pub(super) const JAVA_CLASS: &str = "Klamm runs no Java classes";
+pub(super) const NO_AUTHORIZATION: &str = "there is no authorization yet that a listener could wait for";
+pub(super) const NO_COMPACTION: &str = "compaction is not there yet; compacted topics keep every record";
+pub(super) const NO_FOLDER_FAILURE: &str = "a failed log folder is not handled apart from the others yet";
+pub(super) const NO_GROUPS: &str = "consumer groups are not there yet";
+pub(super) const NO_QUOTAS: &str = "quotas are not there yet";
+pub(super) const NO_RATE: &str = "connections are limited by their number, not by their rate";
+pub(super) const NO_SHARE_GROUPS: &str = "share groups are not there yet";
+pub(super) const NO_STREAMS_GROUPS: &str = "streams groups are not there yet";
+pub(super) const NO_SWEEPS: &str = "waiting requests are removed at once and need no sweeps";
+pub(super) const NO_TELEMETRY: &str = "metrics of clients are not collected yet";
+pub(super) const NO_TIERING: &str = "tiered storage is not there yet";
+pub(super) const NO_TLS_NO_SASL: &str = "TLS and SASL are not there yet; every listener is PLAINTEXT";
+pub(super) const NO_TRANSACTIONS: &str = "transactions are not there yet";
+pub(super) const ONE_NODE: &str = "there is one node, which connects to no other";
+pub(super) const ONE_POOL: &str = "one pool of threads does all work, sized by klamm.workers";
+pub(super) const ONE_REPLICA: &str = "there is one node, and one replica of each partition";
+pub(super) const ONE_VOTER: &str = "the quorum has one voter";
+pub(super) const OWN_METRICS: &str = "metrics are served for Prometheus on klamm.http.listener";
