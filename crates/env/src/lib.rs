@@ -2,10 +2,10 @@
 //! and the seeds of hash maps.
 //!
 //! Always holds: no other crate reads a clock, draws a random number, opens a file or a socket, spawns or sleeps by
-//! itself. So the whole node runs in a simulator ([`sim`]) by being given another [`Env`], and twice with one seed it
-//! does the same.
+//! itself. So the whole node runs in a simulator (`sim`, a feature of this crate) by being given another [`Env`], and
+//! twice with one seed it does the same.
 //!
-//! Start with [`Env`], then [`files`] and [`network`]; [`real`] is the machine, [`sim`] the simulated one.
+//! Start with [`Env`], then [`files`] and [`network`]; [`real`] is the machine, `sim` the simulated one.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod clock;
@@ -13,6 +13,7 @@ pub mod files;
 pub mod hash;
 pub mod network;
 pub mod real;
+#[cfg(feature = "sim")]
 pub mod sim;
 pub mod task;
 

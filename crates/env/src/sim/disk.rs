@@ -1,0 +1,513 @@
+//! A disk in memory that loses what was not synced.
+//!
+//! Always holds: what the calls return is what Linux would return; what is there after [`Disk::crash`] is what a file
+//! system may leave after the loss of a process or of power (`contents.rs` and `names.rs` say what that is). Handles and
+//! locks of before a crash are dead after it. The same calls and the same seed leave the same disk.
+//!
+//! To place a crash after every single change: [`Disk::crash_after`] in a loop until [`Disk::is_down`] stays false.
+
+mod contents;
+mod faults;
+mod file;
+mod names;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::files::{DirEntry, File, Files, FolderLock, OpenMode, Space};
+use crate::sim::clock::{SeededRng, SimTime};
+use crate::sim::trace::Trace;
+
+pub use faults::{Failure, Fault, Operation};
+
+use contents::Contents;
+use file::{SimFile, SimLock};
+use names::{Inode, Names, Place, ROOT};
+
+/// What [`Space::total_bytes`] says of a disk without a limit.
+const UNLIMITED_BYTES: u64 = 1 << 44;
+/// Removed files that may wait for their memory to be freed.
+const MAX_REMOVED: usize = 64;
+
+/// What ends the life of a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrashMode {
+    /// The process is killed: all that was written is there, though still not synced.
+    KeepPageCache,
+    /// Power is lost before anything unsynced reached the device: exactly the synced is there.
+    DropUnsynced,
+    /// Power is lost while the cache was being written back: of the unsynced, what this seed chooses is there.
+    Torn {
+        /// Chooses.
+        seed: u64,
+    },
+}
+
+/// A simulated disk. A clone is the same disk.
+#[derive(Clone)]
+pub struct Disk {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    host: String,
+    time: SimTime,
+    trace: Trace,
+    state: Mutex<State>,
+}
+
+struct State {
+    files: BTreeMap<Inode, FileNode>,
+    names: Names,
+    next_inode: Inode,
+    /// Which life of the machine this is.
+    generation: u64,
+    locks: BTreeSet<Inode>,
+    is_down: bool,
+    is_read_only: bool,
+    capacity_bytes: Option<u64>,
+    faults: Vec<Fault>,
+    changes: u64,
+    /// The change after which the machine is down.
+    last_change: Option<u64>,
+    removed: usize,
+}
+
+struct FileNode {
+    contents: Contents,
+    /// Shared with the open files.
+    handles: Arc<()>,
+}
+
+impl fmt::Debug for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Disk({})", self.shared.host)
+    }
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self::new("disk", SimTime::default(), Trace::default())
+    }
+}
+
+impl Disk {
+    /// An empty disk of `host` that adds what is done to it to `trace`.
+    pub fn new(host: &str, time: SimTime, trace: Trace) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                host: host.to_owned(),
+                time,
+                trace,
+                state: Mutex::new(State {
+                    files: BTreeMap::new(),
+                    names: Names::default(),
+                    next_inode: ROOT + 1,
+                    generation: 0,
+                    locks: BTreeSet::new(),
+                    is_down: false,
+                    is_read_only: false,
+                    capacity_bytes: None,
+                    faults: Vec::new(),
+                    changes: 0,
+                    last_change: None,
+                    removed: 0,
+                }),
+            }),
+        }
+    }
+
+    /// The machine stops: every call fails until [`Disk::crash`].
+    pub fn power_off(&self) {
+        self.state().is_down = true;
+    }
+
+    /// Ends this life of the machine and begins the next. Faults and limits stay as they are.
+    pub fn crash(&self, mode: CrashMode) {
+        self.note(format_args!("crash {mode:?}"));
+        let mut state = self.state();
+        let chance = match mode {
+            CrashMode::Torn { seed } => Some(SeededRng::new(seed, &self.shared.host)),
+            CrashMode::KeepPageCache | CrashMode::DropUnsynced => None,
+        };
+        if mode != CrashMode::KeepPageCache {
+            state.names.lose_power(chance.as_ref());
+            for file in state.files.values_mut() {
+                file.contents.lose_power(chance.as_ref());
+            }
+        }
+        state.generation += 1;
+        state.locks.clear();
+        state.is_down = false;
+        state.last_change = None;
+        for file in state.files.values_mut() {
+            file.handles = Arc::default();
+        }
+        state.free_removed();
+    }
+
+    /// Power is off after the next `changes` changes ([`Operation::is_change`]); 0: from now on.
+    pub fn crash_after(&self, changes: u64) {
+        let mut state = self.state();
+        state.last_change = Some(state.changes + changes);
+    }
+
+    /// Whether the machine is off, by [`Disk::power_off`] or because a call met the end that [`Disk::crash_after`] set.
+    pub fn is_down(&self) -> bool {
+        self.state().is_down
+    }
+
+    /// How many changes were made so far.
+    pub fn changes(&self) -> u64 {
+        self.state().changes
+    }
+
+    /// Brings all files and names to the device.
+    pub fn sync_all(&self) {
+        let mut state = self.state();
+        state.names.sync_all();
+        for file in state.files.values_mut() {
+            file.contents.sync();
+        }
+    }
+
+    /// Whether anything is there that a power loss could take.
+    pub fn has_unsynced_data(&self) -> bool {
+        self.state().files.values().any(|file| file.contents.is_dirty())
+    }
+
+    /// Memory forgets what it may: reads go to the device again ([`File::read_at_resident`] gives `None`).
+    pub fn evict_page_cache(&self) {
+        for file in self.state().files.values_mut() {
+            file.contents.evict();
+        }
+    }
+
+    /// Has calls fail from now on.
+    pub fn inject(&self, fault: Fault) {
+        self.state().faults.push(fault);
+    }
+
+    /// No more injected failures.
+    pub fn clear_faults(&self) {
+        self.state().faults.clear();
+    }
+
+    /// Gives the disk room for so many bytes (in whole pages; holes take none); `None` for no limit.
+    pub fn limit(&self, capacity_bytes: Option<u64>) {
+        self.state().capacity_bytes = capacity_bytes;
+    }
+
+    /// Refuses changes (EROFS), or takes them again.
+    pub fn set_read_only(&self, is_read_only: bool) {
+        self.state().is_read_only = is_read_only;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock()
+    }
+
+    fn note(&self, what: fmt::Arguments<'_>) {
+        let shared = &self.shared;
+        shared.trace.note(shared.time.elapsed(), &shared.host, what);
+    }
+
+    /// Every call comes through here first: it is noted, counted and perhaps refused.
+    fn begin(
+        &self,
+        operation: Operation,
+        path: &Path,
+        detail: fmt::Arguments<'_>,
+    ) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.state();
+        let result = state.admit(operation, path);
+        let refused = if result.is_err() { " refused" } else { "" };
+        self.note(format_args!("{operation:?} {}{detail}{refused}", path.display()));
+        result.map(|()| state)
+    }
+}
+
+impl State {
+    fn admit(&mut self, operation: Operation, path: &Path) -> io::Result<()> {
+        if operation.is_change() && self.last_change.is_some_and(|last| self.changes >= last) {
+            self.is_down = true;
+        }
+        if self.is_down {
+            return Err(power_is_off());
+        }
+        if operation.is_change() && self.is_read_only {
+            return Err(io::Error::from_raw_os_error(libc::EROFS));
+        }
+        // Each fault counts each call, whichever of them strikes.
+        let mut struck = None;
+        for fault in &mut self.faults {
+            if fault.hits(operation, path) {
+                struck = struck.or(Some(fault.failure));
+            }
+        }
+        if operation.is_change() {
+            self.changes += 1;
+        }
+        struck.map_or(Ok(()), |failure| Err(failure.error()))
+    }
+
+    fn file(&mut self, inode: Inode) -> io::Result<&mut FileNode> {
+        // A name that is in no list of files is a folder's.
+        self.files
+            .get_mut(&inode)
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::EISDIR))
+    }
+
+    fn new_inode(&mut self) -> Inode {
+        self.next_inode += 1;
+        self.next_inode - 1
+    }
+
+    fn new_file(&mut self, place: Place) -> Inode {
+        let inode = self.new_inode();
+        self.files.insert(
+            inode,
+            FileNode {
+                contents: Contents::default(),
+                handles: Arc::default(),
+            },
+        );
+        self.names.add_file(place, inode);
+        inode
+    }
+
+    /// Room that is left, where there is a limit.
+    fn free_bytes(&mut self) -> Option<u64> {
+        let capacity = self.capacity_bytes?;
+        self.free_removed();
+        let used: u64 = self.files.values().map(|file| file.contents.stored_bytes()).sum();
+        Some(capacity.saturating_sub(used))
+    }
+
+    fn was_removed(&mut self) {
+        self.removed += 1;
+        if self.removed > MAX_REMOVED {
+            self.free_removed();
+        }
+    }
+
+    /// Forgets the files without a name, present or possible, that nobody has open.
+    fn free_removed(&mut self) {
+        let named = self.names.named();
+        self.files
+            .retain(|inode, file| named.contains(inode) || Arc::strong_count(&file.handles) > 1);
+        self.removed = 0;
+    }
+
+    fn dir_entry(&self, name: &str, inode: Inode) -> DirEntry {
+        DirEntry {
+            name: name.to_owned(),
+            is_dir: self.names.is_folder(inode),
+            len: self.files.get(&inode).map_or(0, |file| file.contents.len()),
+        }
+    }
+}
+
+fn power_is_off() -> io::Error {
+    io::Error::other("the simulated machine is down")
+}
+
+impl Disk {
+    fn open_file(&self, path: &Path, mode: OpenMode) -> io::Result<SimFile> {
+        // Whether this makes a file decides what kind of call it is.
+        let exists = self.state().names.find(path).is_ok();
+        let operation = match mode {
+            OpenMode::Create | OpenMode::CreateNew if !exists => Operation::Create,
+            _ => Operation::Open,
+        };
+        let mut state = self.begin(operation, path, format_args!(" {mode:?}"))?;
+        let inode = match operation {
+            Operation::Create => {
+                let place = state.names.place(path)?;
+                // Another thread may have made it since the look above.
+                match state.names.at(&place) {
+                    Some(inode) if mode == OpenMode::Create => inode,
+                    Some(_) => return Err(io::ErrorKind::AlreadyExists.into()),
+                    None => state.new_file(place),
+                }
+            }
+            _ if mode == OpenMode::CreateNew => return Err(io::ErrorKind::AlreadyExists.into()),
+            _ => state.names.find(path)?,
+        };
+        let is_writable = mode != OpenMode::Read;
+        if is_writable && state.is_read_only {
+            return Err(io::Error::from_raw_os_error(libc::EROFS));
+        }
+        let handle = state.file(inode)?.handles.clone();
+        Ok(SimFile::new(
+            self.clone(),
+            path,
+            inode,
+            state.generation,
+            is_writable,
+            handle,
+        ))
+    }
+
+    fn try_lock(&self, folder: &Path, name: &str, owner: &str) -> io::Result<Result<SimLock, String>> {
+        let path = folder.join(name);
+        let mut state = self.begin(Operation::Lock, &path, format_args!(" {owner}"))?;
+        let place = state.names.place(&path)?;
+        let inode = match state.names.at(&place) {
+            Some(inode) => inode,
+            None => state.new_file(place),
+        };
+        let is_taken = state.locks.contains(&inode);
+        let contents = &mut state.file(inode)?.contents;
+        if is_taken {
+            let mut text = vec![0; usize::try_from(contents.len()).unwrap_or(0)];
+            contents.read(&mut text, 0);
+            return Ok(Err(String::from_utf8_lossy(&text).into_owned()));
+        }
+        contents.set_len(0);
+        contents.write(owner.as_bytes(), 0);
+        state.locks.insert(inode);
+        Ok(Ok(SimLock::new(self.clone(), inode, state.generation)))
+    }
+}
+
+impl Files for Disk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(self.open_file(path, mode)?))
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        for folder in path.ancestors().collect::<Vec<&Path>>().into_iter().rev() {
+            let found = {
+                let state = self.state();
+                if state.is_down {
+                    return Err(power_is_off());
+                }
+                state.names.find(folder).map(|inode| state.names.is_folder(inode))
+            };
+            match found {
+                Ok(true) => continue,
+                Ok(false) => return Err(io::ErrorKind::AlreadyExists.into()),
+                Err(_) => {}
+            }
+            let mut state = self.begin(Operation::CreateDir, folder, format_args!(""))?;
+            let place = state.names.place(folder)?;
+            let inode = state.new_inode();
+            state.names.add_folder(place, inode);
+        }
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.begin(Operation::Rename, from, format_args!(" -> {}", to.display()))?;
+        let (from, to) = (state.names.place(from)?, state.names.place(to)?);
+        let inode = state.names.at(&from).ok_or(io::ErrorKind::NotFound)?;
+        let moves_folder = state.names.is_folder(inode);
+        match state.names.at(&to) {
+            Some(same) if same == inode => return Ok(()),
+            Some(other) if state.names.is_folder(other) => {
+                if !moves_folder {
+                    return Err(io::Error::from_raw_os_error(libc::EISDIR));
+                }
+                if !state.names.list(other)?.is_empty() {
+                    return Err(io::ErrorKind::DirectoryNotEmpty.into());
+                }
+            }
+            Some(_) if moves_folder => return Err(io::ErrorKind::NotADirectory.into()),
+            Some(_) | None => {}
+        }
+        state.names.rename(from, to, inode);
+        state.was_removed();
+        Ok(())
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.begin(Operation::Remove, path, format_args!(""))?;
+        let place = state.names.place(path)?;
+        let inode = state.names.at(&place).ok_or(io::ErrorKind::NotFound)?;
+        state.file(inode)?;
+        state.names.remove(place);
+        state.was_removed();
+        Ok(())
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        // One call for each name, as on a real disk: a crash can fall between them.
+        for entry in self.read_dir(path)? {
+            let below = path.join(&entry.name);
+            if entry.is_dir {
+                self.remove_dir_all(&below)?;
+            } else {
+                self.remove_file(&below)?;
+            }
+        }
+        let mut state = self.begin(Operation::Remove, path, format_args!(""))?;
+        let place = state.names.place(path)?;
+        state.names.remove(place);
+        Ok(())
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        let state = self.begin(Operation::List, path, format_args!(""))?;
+        let names = state.names.list(state.names.find(path)?)?;
+        Ok(names
+            .iter()
+            .map(|(name, inode)| state.dir_entry(name, *inode))
+            .collect())
+    }
+
+    fn entry(&self, path: &Path) -> io::Result<Option<DirEntry>> {
+        let state = self.begin(Operation::List, path, format_args!(""))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        match state.names.find(path) {
+            Ok(inode) => Ok(Some(state.dir_entry(&name, inode))),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.begin(Operation::SyncDir, path, format_args!(""))?;
+        let folder = state.names.find(path)?;
+        state.names.list(folder)?;
+        state.names.sync(folder);
+        Ok(())
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let mut state = self.begin(Operation::List, path, format_args!(" space"))?;
+        state.names.find(path)?;
+        Ok(Space {
+            total_bytes: state.capacity_bytes.unwrap_or(UNLIMITED_BYTES),
+            usable_bytes: state.free_bytes().unwrap_or(UNLIMITED_BYTES),
+        })
+    }
+
+    fn lock(
+        &self,
+        folder: &Path,
+        name: &str,
+        owner: &str,
+    ) -> Result<Box<dyn FolderLock>, Result<String, io::Error>> {
+        match self.try_lock(folder, name, owner) {
+            Ok(Ok(lock)) => Ok(Box::new(lock)),
+            Ok(Err(holder)) => Err(Ok(holder)),
+            Err(error) => Err(Err(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
