@@ -50,7 +50,7 @@ impl<'a> ZstdReader<'a> {
         }
         Self {
             rest: input,
-            within_frame: true,
+            within_frame: !input.is_empty(),
         }
     }
 
