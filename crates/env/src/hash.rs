@@ -8,6 +8,7 @@
 //! Always holds: two maps of one thread have different keys (else filling one from the walk of the other is quadratic).
 //! An order that leaves the node (a response, a file) must not come from these maps all the same: sort it, or keep a
 //! `BTreeMap`.
+#![allow(clippy::disallowed_types)] // with a hasher of their own they are what this module is for
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
@@ -105,6 +106,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::disallowed_methods)] // a thread, to see that it differs
     fn threads_have_secrets_of_their_own() {
         let other = std::thread::spawn(walk).join().unwrap();
         assert_ne!(walk(), other);

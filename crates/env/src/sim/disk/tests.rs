@@ -5,6 +5,7 @@ use std::io::IoSlice;
 use proptest::prelude::*;
 
 use super::*;
+use crate::files::{File, Files, OpenMode};
 
 const ALL: u64 = 1 << 20;
 
