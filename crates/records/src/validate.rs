@@ -5,8 +5,10 @@
 //! the topic asks for another codec. Uncompressed records are walked without an allocation, packed ones are unpacked run
 //! by run. The order of the checks is that of Kafka, since the first that fails decides the answer.
 //!
-//! Stricter than Kafka on purpose: offset deltas that do not count up are refused, where Kafka keeps them (uncompressed)
-//! or packs the batch anew; the records of one batch have a common limit, [`Limits::batch_bytes`].
+//! Stricter than Kafka on purpose, where Kafka keeps what a consumer then fails on: offset deltas that do not count up
+//! are refused (Kafka keeps them, or packs the batch anew), as are packed records whose fields do not fill their length;
+//! a client's mark of the leader's time does not hide the records' own timestamps; the records of one batch have a common
+//! limit, [`Limits::batch_bytes`].
 
 mod repack;
 

@@ -1,6 +1,6 @@
 //! Small batches that unpack to much. Alone in its process, whose peak of memory it watches.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::io::Write;
 

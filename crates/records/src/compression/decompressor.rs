@@ -95,7 +95,7 @@ impl<'a> Decompressor<'a> {
     pub fn new(compression: Compression, input: &'a [u8], limit: u64, scratch: &'a mut Scratch) -> Self {
         let reader = match compression {
             Compression::None => Reader::None(input),
-            Compression::Gzip => Reader::Gzip(GzipReader::new(input, scratch)),
+            Compression::Gzip => Reader::Gzip(GzipReader::new(input)),
             Compression::Snappy => Reader::Snappy(SnappyReader::new(input)),
             Compression::Lz4 => Reader::Lz4(Lz4Reader::new(input)),
             Compression::Zstd => Reader::Zstd(ZstdReader::new(input, scratch)),

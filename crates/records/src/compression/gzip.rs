@@ -27,7 +27,6 @@ pub(super) struct GzipReader<'a> {
     state: State,
 }
 
-#[derive(PartialEq)]
 enum State {
     FirstHeader,
     Body,
@@ -35,8 +34,7 @@ enum State {
 }
 
 impl<'a> GzipReader<'a> {
-    pub(super) fn new(input: &'a [u8], scratch: &mut Scratch) -> Self {
-        scratch.inflate.get_or_insert_with(|| Decompress::new(false));
+    pub(super) fn new(input: &'a [u8]) -> Self {
         Self {
             rest: input,
             crc: Crc::new(),
@@ -47,28 +45,36 @@ impl<'a> GzipReader<'a> {
     pub(super) fn next_run(&mut self, scratch: &mut Scratch) -> Result<Range<usize>, DecompressError> {
         let inflate = scratch.inflate.get_or_insert_with(|| Decompress::new(false));
         scratch.run.resize(scratch.run.len().max(RUN_BYTES), 0);
-        if self.state == State::FirstHeader {
-            self.open_member(inflate)?;
-        }
-        while self.state == State::Body {
-            let (taken, made) = (inflate.total_in(), inflate.total_out());
-            let status = inflate
-                .decompress(self.rest, &mut scratch.run[..RUN_BYTES], FlushDecompress::None)
-                .map_err(|_| DAMAGED)?;
-            let taken = usize::try_from(inflate.total_in() - taken).expect("not more than the input");
-            let made = usize::try_from(inflate.total_out() - made).expect("not more than a run");
-            self.rest = &self.rest[taken..];
-            self.crc.update(&scratch.run[..made]);
-            match status {
-                Status::StreamEnd => self.close_member(inflate)?,
-                Status::Ok | Status::BufError if taken == 0 && made == 0 => return Err(TRUNCATED),
-                Status::Ok | Status::BufError => {}
-            }
-            if made > 0 {
-                return Ok(0..made);
+        loop {
+            match self.state {
+                State::FirstHeader => self.open_member(inflate)?,
+                State::Ended => return Ok(0..0),
+                State::Body => {
+                    let made = self.inflate(inflate, &mut scratch.run[..RUN_BYTES])?;
+                    if made > 0 {
+                        return Ok(0..made);
+                    }
+                }
             }
         }
-        Ok(0..0)
+    }
+
+    /// Unpacks into the start of `run` and says how much.
+    fn inflate(&mut self, inflate: &mut Decompress, run: &mut [u8]) -> Result<usize, DecompressError> {
+        let (taken, made) = (inflate.total_in(), inflate.total_out());
+        let status = inflate
+            .decompress(self.rest, run, FlushDecompress::None)
+            .map_err(|_| DAMAGED)?;
+        let taken = usize::try_from(inflate.total_in() - taken).expect("not more than the input");
+        let made = usize::try_from(inflate.total_out() - made).expect("not more than a run");
+        self.rest = &self.rest[taken..];
+        self.crc.update(&run[..made]);
+        match status {
+            Status::StreamEnd => self.close_member(inflate)?,
+            Status::Ok | Status::BufError if taken == 0 && made == 0 => return Err(TRUNCATED),
+            Status::Ok | Status::BufError => {}
+        }
+        Ok(made)
     }
 
     fn open_member(&mut self, inflate: &mut Decompress) -> Result<(), DecompressError> {
