@@ -1,1 +1,61 @@
-fn main() {}
+//! The project's command menu: `cargo xtask <command>`.
+//!
+//! What a change is checked with lives here, in Rust, and not in shell: `.ci/run` only calls `cargo xtask ci`.
+//! Each command is a module of its own; [`process`] is how all of them run other programs.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod ci;
+mod process;
+mod protocol;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "The project's command menu"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything that a change must pass: lints, rules of the code, dependencies, all tests
+    Ci,
+    /// Check the rules of the code that the compiler does not: layers, sizes, heads, documentation
+    Tidy,
+    /// Write the code of the wire protocol out of the schemas of a Kafka release
+    Protocol {
+        /// The release, for instance 4.4.0
+        version: String,
+    },
+    /// Run the tests, with what they need set up first
+    Test(test::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Ci => ci::run(),
+        Command::Tidy => tidy::run(),
+        Command::Protocol { version } => protocol::run(&[version]).map(|()| true),
+        Command::Test(args) => test::run(&args),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! `cargo xtask test`: every test of the project, with what the tests need set up first.
+//!
+//! Tests come in groups. `unit` is what `cargo test` runs. Each of the others is a real client against a broker in a
+//! process of its own, and `kafka` runs the same clients against Apache Kafka, so that a wrong belief about Kafka
+//! fails there and is not built into the broker.
+//!
+//! Always: a group whose tools are not on this machine is skipped by name, with the reason, and counted; under
+//! `--all` a skip is a failure. The last line of output is `N passed, N failed, N skipped`.
+//!
+//! Where to go next: [`group`] lists the clients, [`broker`] starts and kills what they talk to, [`program`] runs a
+//! client program and reads its results.
+
+mod broker;
+mod check;
+mod go;
+mod group;
+mod java;
+mod kafka;
+mod kcat;
+mod million;
+mod node;
+mod program;
+mod python;
+mod tally;
+mod tools;
+mod unit;
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+pub(crate) use self::tally::{Skips, Tally};
+use self::{
+    broker::Kind,
+    group::{Group, Groups, Scope},
+};
+use crate::{process, workspace::cargo};
+
+/// Which tests to run.
+#[derive(clap::Args, Default)]
+pub(crate) struct Args {
+    /// A skipped test or group is a failure
+    #[arg(long)]
+    all: bool,
+    /// Run only this group (repeatable): unit, kafka, kcat, python, java, tools, go, node
+    #[arg(long = "group", value_name = "GROUP")]
+    groups: Vec<String>,
+    /// Let the client groups talk to Apache Kafka instead of Klamm
+    #[arg(long)]
+    against_kafka: bool,
+    /// Run only tests whose name contains this
+    filter: Option<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<bool> {
+    let mut tally = Tally::default();
+    run_selected(args, &mut tally)?;
+    Ok(tally.report(if args.all { Skips::Fail } else { Skips::Allow }))
+}
+
+/// What `--all` runs, counted into `tally`.
+pub(crate) fn run_everything(tally: &mut Tally) -> Result<()> {
+    run_selected(&Args::default(), tally)
+}
+
+fn run_selected(args: &Args, tally: &mut Tally) -> Result<()> {
+    let known: Vec<&str> = ["unit", "kafka"]
+        .into_iter()
+        .chain(Group::ALL.map(Group::name))
+        .collect();
+    if let Some(unknown) = args.groups.iter().find(|group| !known.contains(&group.as_str())) {
+        bail!("there is no group {unknown}; the groups are {}", known.join(", "));
+    }
+    let wanted = |name: &str| args.groups.is_empty() || args.groups.iter().any(|group| group == name);
+    let filter = args.filter.as_deref();
+    if wanted("unit") {
+        unit::run(filter, tally)?;
+    }
+    let groups = Groups::new(filter);
+    // Against Kafka first: a test that fails there is wrong, whatever our broker does.
+    if wanted("kafka") && !args.against_kafka {
+        for group in Group::ALL {
+            groups.run(group, Kind::Kafka, Scope::Calm, tally);
+        }
+    }
+    let clients: Vec<Group> = Group::ALL
+        .into_iter()
+        .filter(|group| wanted(group.name()))
+        .collect();
+    if clients.is_empty() {
+        return Ok(());
+    }
+    let kind = if args.against_kafka {
+        Kind::Kafka
+    } else {
+        Kind::Klamm
+    };
+    if kind == Kind::Klamm
+        && let Err(error) = build_broker()
+    {
+        tally.failed("build klamm".to_owned(), format!("{error:#}"));
+        return Ok(());
+    }
+    for group in clients {
+        groups.run(group, kind, Scope::All, tally);
+    }
+    Ok(())
+}
+
+/// Builds the broker once, optimised but without link-time optimisation.
+fn build_broker() -> Result<()> {
+    println!("building klamm");
+    let mut build: Command = cargo();
+    build.args([
+        "build",
+        "--quiet",
+        "--locked",
+        "--profile",
+        "interop",
+        "--package",
+        "klamm",
+        "--bin",
+        "klamm",
+    ]);
+    process::quietly(&mut build)
+}

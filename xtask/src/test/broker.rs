@@ -1,0 +1,285 @@
+//! A broker in a process of its own, for real clients: Klamm, or Apache Kafka from its published jars.
+//!
+//! Always: both start from the same `server.properties`, listen on loopback on a port that was free, and keep their
+//! data in a temporary folder that goes with them. A broker that was killed comes back on the same port and data, as
+//! a client expects of an address. Dropping a broker ends its process.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use super::kafka::Jars;
+use crate::{process, workspace};
+
+/// Kafka takes two and a half seconds to start, and thirteen after it was killed.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// Which broker the clients talk to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Klamm,
+    Kafka,
+}
+
+impl Kind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Kind::Klamm => "klamm",
+            Kind::Kafka => "kafka",
+        }
+    }
+}
+
+pub(super) struct Broker {
+    kind: Kind,
+    folder: TempDir,
+    address: String,
+    process: Option<Child>,
+    java: Option<Jars>,
+}
+
+impl Broker {
+    /// Starts a broker on empty data and waits until it listens.
+    pub(super) fn start(kind: Kind) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("klamm-interop-").tempdir()?;
+        let (port, controller) = (free_port()?, free_port()?);
+        fs::write(
+            folder.path().join("server.properties"),
+            properties(folder.path(), port, controller),
+        )?;
+        let java = match kind {
+            Kind::Klamm => None,
+            Kind::Kafka => Some(Jars::server()?),
+        };
+        let mut broker = Broker {
+            kind,
+            folder,
+            address: format!("127.0.0.1:{port}"),
+            process: None,
+            java,
+        };
+        if let Some(jars) = &broker.java {
+            jars.format(&broker.properties())?;
+        }
+        broker.restart()?;
+        Ok(broker)
+    }
+
+    /// Where clients connect.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The folder that holds the partitions.
+    pub(super) fn log_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Ends the process at once, as `kill -9` or a crash would.
+    pub(super) fn kill(&mut self) -> Result<()> {
+        if let Some(mut process) = self.process.take() {
+            process.kill()?;
+            process.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Starts the broker again on what it left behind.
+    pub(super) fn restart(&mut self) -> Result<()> {
+        let (mut command, ready) = match &self.java {
+            None => (self.klamm()?, "listening on "),
+            Some(jars) => (jars.broker(&self.properties()), "Kafka Server started"),
+        };
+        let log = fs::File::options().create(true).append(true).open(self.log())?;
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log.try_clone()?);
+        let mut process = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.kind.name()))?;
+        let output = BufReader::new(process.stdout.take().expect("standard output is piped"));
+        self.process = Some(process);
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || drain(output, log, ready, &sender));
+        match receiver.recv_timeout(START_LIMIT) {
+            Ok(line) => self.check_address(&line),
+            Err(RecvTimeoutError::Timeout) => bail!(
+                "{} is not ready after {START_LIMIT:?}\n{}",
+                self.kind.name(),
+                self.tail()
+            ),
+            Err(RecvTimeoutError::Disconnected) => {
+                bail!("{} ended at its start\n{}", self.kind.name(), self.tail())
+            }
+        }
+    }
+
+    /// Asks the broker to stop and waits for it; an error when it does not end well.
+    pub(super) fn stop(mut self) -> Result<()> {
+        let Some(mut process) = self.process.take() else {
+            return Ok(());
+        };
+        process::quietly(Command::new("kill").args(["-TERM", &process.id().to_string()]))?;
+        let limit = Instant::now() + START_LIMIT;
+        while Instant::now() < limit {
+            if let Some(status) = process.try_wait()? {
+                // The virtual machine reports a handled SIGTERM as 143.
+                if status.success() || (self.kind == Kind::Kafka && status.code() == Some(143)) {
+                    return Ok(());
+                }
+                bail!("{} ended with {status}\n{}", self.kind.name(), self.tail());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.process = Some(process);
+        bail!("{} does not stop\n{}", self.kind.name(), self.tail());
+    }
+
+    /// The end of what the broker logged.
+    pub(super) fn tail(&self) -> String {
+        let text = fs::read(self.log()).unwrap_or_default();
+        process::last_lines(&String::from_utf8_lossy(&text), 30)
+    }
+
+    /// Keeps the data and the log for a look, and says where they are.
+    pub(super) fn keep(&mut self) -> &Path {
+        self.folder.disable_cleanup(true);
+        self.folder.path()
+    }
+
+    fn klamm(&self) -> Result<Command> {
+        let mut command = Command::new(target_folder()?.join("interop/klamm"));
+        command.arg("serve").arg("--config").arg(self.properties());
+        command.args(["--set", "klamm.http.listener=127.0.0.1:0"]);
+        Ok(command)
+    }
+
+    /// Klamm prints where it listens: it must be where it was told to.
+    fn check_address(&self, line: &str) -> Result<()> {
+        if self.kind == Kind::Klamm && !line.contains(&self.address) {
+            bail!("klamm was told to listen on {} and says: {line}", self.address);
+        }
+        Ok(())
+    }
+
+    fn properties(&self) -> PathBuf {
+        self.folder.path().join("server.properties")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // Nothing is left to report to when this fails: the process is gone already.
+        let _ = self.kill();
+    }
+}
+
+/// Copies what a broker prints into its log until it ends, and passes on the line that says it is ready.
+fn drain(output: impl BufRead, mut log: fs::File, ready: &str, sender: &mpsc::Sender<String>) {
+    for line in output.lines().map_while(Result::ok) {
+        // A log that cannot be written makes a failure harder to read, not a test wrong.
+        let _ = writeln!(log, "{line}");
+        if line.contains(ready) {
+            // Nobody waits for the line any more after the start was given up.
+            let _ = sender.send(line);
+        }
+    }
+}
+
+/// The configuration that starts either broker.
+fn properties(folder: &Path, port: u16, controller: u16) -> String {
+    format!(
+        "process.roles=broker,controller\n\
+         node.id=1\n\
+         controller.quorum.voters=1@127.0.0.1:{controller}\n\
+         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+         advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+         controller.listener.names=CONTROLLER\n\
+         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+         log.dirs={}\n\
+         num.partitions=12\n\
+         offsets.topic.replication.factor=1\n\
+         transaction.state.log.replication.factor=1\n\
+         transaction.state.log.min.isr=1\n\
+         share.coordinator.state.topic.replication.factor=1\n\
+         share.coordinator.state.topic.min.isr=1\n",
+        folder.join("data").display()
+    )
+}
+
+/// A port that nothing listens on, below the range that the system gives to outgoing connections: a client that keeps
+/// trying to reach a broker that is down must not be given the broker's own port.
+fn free_port() -> Result<u16> {
+    let start = 20_000 + (std::process::id() as u16 % 5_000) * 2;
+    (start..32_000)
+        .find(|port| !taken(*port))
+        .context("no port between 20000 and 32000 is free")
+}
+
+/// Whether a port is in use, or was handed out by this process already.
+fn taken(port: u16) -> bool {
+    use std::sync::Mutex;
+    static GIVEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+    let mut given = GIVEN.lock().expect("no thread panics while it holds the ports");
+    if given.contains(&port) || TcpListener::bind(("127.0.0.1", port)).is_err() {
+        return true;
+    }
+    given.push(port);
+    false
+}
+
+fn target_folder() -> Result<PathBuf> {
+    #[derive(serde::Deserialize)]
+    struct Metadata {
+        target_directory: PathBuf,
+    }
+    let text = process::output(workspace::cargo().args([
+        "metadata",
+        "--format-version=1",
+        "--no-deps",
+        "--locked",
+    ]))?;
+    Ok(serde_json::from_str::<Metadata>(&text)?.target_directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, io::Cursor};
+
+    use super::*;
+
+    #[test]
+    fn ports_are_free_and_given_once() {
+        let ports: BTreeSet<u16> = (0..5).map(|_| free_port().unwrap()).collect();
+        assert_eq!(ports.len(), 5);
+        assert!(ports.iter().all(|port| (20_000..32_000).contains(port)));
+    }
+
+    #[test]
+    fn the_line_that_says_ready_is_passed_on_and_all_is_logged() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let (sender, receiver) = mpsc::channel();
+        let output = Cursor::new("one\nlistening on 127.0.0.1:1\ntwo\n");
+        drain(output, log.reopen().unwrap(), "listening on ", &sender);
+        assert_eq!(receiver.try_recv().unwrap(), "listening on 127.0.0.1:1");
+        assert_eq!(
+            fs::read_to_string(log.path()).unwrap(),
+            "one\nlistening on 127.0.0.1:1\ntwo\n"
+        );
+    }
+}

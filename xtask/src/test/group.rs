@@ -1,0 +1,187 @@
+//! The groups of real clients, and how one is run: set up, then every scenario against a broker.
+
+use anyhow::{Context, Result};
+
+use super::{
+    broker::{Broker, Kind},
+    check::Checks,
+    go, java, kcat, node, python,
+    tally::Tally,
+    tools,
+};
+
+/// A client that Klamm must serve as it is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Group {
+    Kcat,
+    Python,
+    Java,
+    Tools,
+    Go,
+    Node,
+}
+
+/// What setting a group up came to.
+pub(super) enum Ready {
+    Scenarios(Vec<Scenario>),
+    /// Something that only the owner of the machine can install is not there.
+    Missing(String),
+}
+
+/// What a scenario does: results go into the checks, and an error ends it.
+type Run = dyn Fn(&mut Broker, &mut Checks) -> Result<()>;
+
+/// One conversation of a client with a broker.
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    /// A scenario that kills the broker has one of its own, and is left out of the comparison with Kafka, which takes
+    /// thirteen seconds to come back each time.
+    pub(super) kills: bool,
+    pub(super) run: Box<Run>,
+}
+
+impl Scenario {
+    pub(super) fn calm(
+        name: &'static str,
+        run: impl Fn(&mut Broker, &mut Checks) -> Result<()> + 'static,
+    ) -> Self {
+        Scenario {
+            name,
+            kills: false,
+            run: Box::new(run),
+        }
+    }
+
+    pub(super) fn killing(
+        name: &'static str,
+        run: impl Fn(&mut Broker, &mut Checks) -> Result<()> + 'static,
+    ) -> Self {
+        Scenario {
+            name,
+            kills: true,
+            run: Box::new(run),
+        }
+    }
+}
+
+impl Group {
+    pub(super) const ALL: [Group; 6] = [
+        Group::Kcat,
+        Group::Python,
+        Group::Java,
+        Group::Tools,
+        Group::Go,
+        Group::Node,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Group::Kcat => "kcat",
+            Group::Python => "python",
+            Group::Java => "java",
+            Group::Tools => "tools",
+            Group::Go => "go",
+            Group::Node => "node",
+        }
+    }
+
+    fn prepare(self) -> Result<Ready> {
+        match self {
+            Group::Kcat => kcat::prepare(),
+            Group::Python => python::prepare(),
+            Group::Java => java::prepare(),
+            Group::Tools => tools::prepare(),
+            Group::Go => go::prepare(),
+            Group::Node => node::prepare(),
+        }
+    }
+}
+
+/// Runs groups, one after the other: they share two cores with the broker.
+pub(super) struct Groups<'a> {
+    filter: Option<&'a str>,
+    kafka_missing: Option<&'static str>,
+}
+
+/// Which scenarios of a group to run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    All,
+    /// Without those that kill the broker.
+    Calm,
+}
+
+impl<'a> Groups<'a> {
+    pub(super) fn new(filter: Option<&'a str>) -> Self {
+        Groups {
+            filter,
+            kafka_missing: super::kafka::Jars::missing(),
+        }
+    }
+
+    pub(super) fn run(&self, group: Group, kind: Kind, scope: Scope, tally: &mut Tally) {
+        let name = match kind {
+            Kind::Klamm => group.name().to_owned(),
+            Kind::Kafka => format!("kafka/{}", group.name()),
+        };
+        println!("== {name}");
+        if let (Kind::Kafka, Some(reason)) = (kind, self.kafka_missing) {
+            return tally.skipped(name, reason);
+        }
+        let mut scenarios = match group.prepare() {
+            Ok(Ready::Scenarios(scenarios)) => scenarios,
+            Ok(Ready::Missing(reason)) => return tally.skipped(name, reason),
+            Err(error) => return tally.failed(name, format!("cannot be set up: {error:#}")),
+        };
+        scenarios.retain(|scenario| {
+            let wanted = self
+                .filter
+                .is_none_or(|filter| format!("{name}/{}", scenario.name).contains(filter));
+            wanted && !(scope == Scope::Calm && scenario.kills)
+        });
+        let mut shared: Option<Broker> = None;
+        for scenario in &scenarios {
+            let own = if scenario.kills { None } else { shared.take() };
+            let mut checks = Checks::new(format!("{name}/{}", scenario.name), tally);
+            let broker = run_scenario(scenario, kind, own, &mut checks);
+            if !scenario.kills {
+                shared = broker;
+            }
+        }
+        if let Some(Err(error)) = shared.map(Broker::stop) {
+            tally.failed(format!("{name}/stop"), format!("{error:#}"));
+        }
+    }
+}
+
+/// Runs a scenario on a broker, started when there is none, and gives the broker back if it is still of use.
+fn run_scenario(
+    scenario: &Scenario,
+    kind: Kind,
+    broker: Option<Broker>,
+    checks: &mut Checks,
+) -> Option<Broker> {
+    let (total, failures) = (checks.total(), checks.failures());
+    let broker = match broker {
+        Some(broker) => Ok(broker),
+        None => Broker::start(kind).context("the broker does not start"),
+    };
+    let mut broker = match broker {
+        Ok(broker) => broker,
+        Err(error) => {
+            checks.not_ok("start", format!("{error:#}"));
+            return None;
+        }
+    };
+    if let Err(error) = (scenario.run)(&mut broker, checks) {
+        checks.not_ok("end", format!("{error:#}"));
+    } else if checks.total() == total {
+        checks.not_ok("end", "the scenario reported no result");
+    }
+    if checks.failures() == failures {
+        return Some(broker);
+    }
+    println!("the end of the broker's log:\n{}", broker.tail());
+    println!("its data and log are kept in {}", broker.keep().display());
+    None
+}

@@ -1,0 +1,34 @@
+//! The group `java`: a program over Kafka's own Java producer and consumer.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::{
+    group::{Ready, Scenario},
+    kafka::Jars,
+    program::{self, MILLION},
+};
+use crate::workspace;
+
+pub(super) fn prepare() -> Result<Ready> {
+    if let Some(reason) = Jars::missing() {
+        return Ok(Ready::Missing(reason.to_owned()));
+    }
+    let jars = Jars::tools()?;
+    let command = move || -> Command {
+        let mut java = jars.java();
+        // A single source file needs no build: java compiles it as it starts.
+        java.arg(workspace::root().join("interop/java/Clients.java"));
+        java
+    };
+    let again = command.clone();
+    Ok(Ready::Scenarios(vec![
+        Scenario::calm("features", move |broker, checks| {
+            program::run(command(), "features", broker, checks)
+        }),
+        Scenario::killing("million", move |broker, checks| {
+            program::run_killing(again(), "million", MILLION, broker, checks)
+        }),
+    ]))
+}

@@ -1,0 +1,283 @@
+//! The group `kcat`: the command-line client over librdkafka, as Debian packages it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::{
+    broker::Broker,
+    check::Checks,
+    group::{Ready, Scenario},
+    million::{PARTITIONS, Reader, Records, SLOTS, TOPICS},
+    program::{Kills, MILLION},
+};
+use crate::process;
+
+const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
+
+pub(super) fn prepare() -> Result<Ready> {
+    if let Some(reason) = missing() {
+        return Ok(Ready::Missing(reason));
+    }
+    Ok(Ready::Scenarios(vec![
+        Scenario::calm("package-log", package_log),
+        Scenario::calm("features", features),
+        Scenario::killing("million", million),
+    ]))
+}
+
+/// Why there is no kcat; on a Debian machine of which we are root it is installed.
+pub(super) fn missing() -> Option<String> {
+    if process::find("kcat").is_some() {
+        return None;
+    }
+    if process::find("apt-get").is_none() {
+        return Some("there is no kcat on this machine, and no apt-get to install it with".to_owned());
+    }
+    let root = process::output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    if !root {
+        return Some("there is no kcat on this machine: apt-get install kcat".to_owned());
+    }
+    println!("installing kcat");
+    let install = || process::quietly(Command::new("apt-get").args(["install", "-y", "-qq", "kcat"]));
+    let updated = || process::quietly(Command::new("apt-get").args(["update", "-qq"]));
+    install()
+        .or_else(|_| updated().and_then(|()| install()))
+        .err()
+        .map(|error| format!("{error:#}"))
+}
+
+fn kcat(broker: &Broker, arguments: &[&str]) -> Command {
+    let mut command = Command::new("kcat");
+    command
+        .args([
+            "-b",
+            broker.address(),
+            "-q",
+            "-X",
+            "topic.metadata.refresh.interval.ms=1000",
+        ])
+        .args(arguments);
+    command
+}
+
+/// The log of the machine's package manager goes in by the line and comes out byte for byte, with every codec.
+fn package_log(broker: &mut Broker, checks: &mut Checks) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let log = text(folder.path())?;
+    let expected = fs::read(&log)?;
+    for codec in CODECS {
+        let topic = format!("package-log-{codec}");
+        checks.check(codec, || {
+            let log = log.to_string_lossy();
+            process::quietly(&mut kcat(
+                broker,
+                &["-P", "-t", &topic, "-p", "0", "-z", codec, "-l", &log],
+            ))?;
+            let read = process::bytes(&mut kcat(broker, &["-C", "-t", &topic, "-p", "0", "-e"]))?;
+            ensure!(
+                read == expected,
+                "{} bytes went in and others, {} of them, came out",
+                expected.len(),
+                read.len()
+            );
+            Ok(())
+        });
+    }
+    Ok(())
+}
+
+/// The package log, or where there is none, lines of every length.
+fn text(folder: &Path) -> Result<PathBuf> {
+    let log = PathBuf::from("/var/log/dpkg.log");
+    // kcat sends no record for an empty line, and one for an unfinished last line that comes back with its end.
+    let lines = match fs::read_to_string(&log) {
+        Ok(text) if !text.is_empty() => text,
+        _ => (1..2000)
+            .map(|n| format!("{n} {}\n", "line ".repeat(n % 300)))
+            .collect(),
+    };
+    let mut text: String = lines
+        .lines()
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join("\n");
+    text.push('\n');
+    let copy = folder.join("text");
+    fs::write(&copy, text)?;
+    Ok(copy)
+}
+
+fn features(broker: &mut Broker, checks: &mut Checks) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("lines");
+    let path = file.to_string_lossy().into_owned();
+    checks.check("headers", || {
+        fs::write(&file, "key\tvalue\n")?;
+        let headers = ["-H", "a=1", "-H", "a=2", "-H", "empty=", "-H", "null"];
+        let produce = [
+            &["-P", "-t", "kcat-headers", "-p", "0", "-K", "\t", "-l", &path],
+            &headers[..],
+        ]
+        .concat();
+        process::quietly(&mut kcat(broker, &produce))?;
+        let read = process::output(&mut kcat(
+            broker,
+            &["-C", "-t", "kcat-headers", "-p", "0", "-e", "-f", "%o %k %s %h\n"],
+        ))?;
+        ensure!(read == "0 key value a=1,a=2,empty=,null=NULL\n", "{read:?}");
+        Ok(())
+    });
+    checks.check("null-values", || {
+        fs::write(&file, "key\t\n")?;
+        process::quietly(&mut kcat(
+            broker,
+            &["-P", "-t", "kcat-null", "-p", "0", "-K", "\t", "-Z", "-l", &path],
+        ))?;
+        let read = process::output(&mut kcat(
+            broker,
+            &["-C", "-t", "kcat-null", "-p", "0", "-e", "-f", "%K %k %S\n"],
+        ))?;
+        ensure!(read == "3 key -1\n", "{read:?}");
+        Ok(())
+    });
+    checks.check("from-the-end", || {
+        fs::write(&file, "1\n2\n3\n4\n5\n")?;
+        process::quietly(&mut kcat(
+            broker,
+            &["-P", "-t", "kcat-end", "-p", "0", "-l", &path],
+        ))?;
+        let read = process::output(&mut kcat(
+            broker,
+            &["-C", "-t", "kcat-end", "-p", "0", "-o", "-2", "-e"],
+        ))?;
+        ensure!(read == "4\n5\n", "{read:?}");
+        Ok(())
+    });
+    checks.check("offsets-for-times", || {
+        let read = process::output(&mut kcat(
+            broker,
+            &["-Q", "-t", "kcat-end:0:0", "-t", "kcat-end:1:0"],
+        ))?;
+        ensure!(read.contains("kcat-end [0] offset 0"), "{read:?}");
+        Ok(())
+    });
+    checks.check("metadata", || {
+        let read = process::output(&mut kcat(broker, &["-L", "-J", "-t", "kcat-end"]))?;
+        let metadata: serde_json::Value = serde_json::from_str(&read)?;
+        let partitions = metadata["topics"][0]["partitions"].as_array().map_or(0, Vec::len);
+        ensure!(partitions == PARTITIONS, "{partitions} partitions: {read}");
+        ensure!(metadata["brokers"][0]["name"] == broker.address(), "{read}");
+        Ok(())
+    });
+    Ok(())
+}
+
+/// A partition is one run of kcat; four of them are always under way, also when the broker dies.
+fn million(broker: &mut Broker, checks: &mut Checks) -> Result<()> {
+    const AT_ONCE: usize = 4;
+    let records = Records::new(MILLION);
+    let folder = tempfile::tempdir()?;
+    let mut kills = Kills::twice();
+    let mut running: Vec<(usize, Child)> = Vec::new();
+    let mut done = 0;
+    for slot in 0..SLOTS {
+        running.push((slot, produce(broker, &records, slot, folder.path())?));
+        while running.len() == AT_ONCE || (slot + 1 == SLOTS && !running.is_empty()) {
+            if kills.due(done, SLOTS as u64) {
+                broker.kill()?;
+                broker.restart()?;
+            }
+            done += reap(&mut running)?;
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+    kills.check()?;
+    checks.ok("produce");
+    checks.check("consume", || read_million(broker, "kcat", &records));
+    Ok(())
+}
+
+fn produce(broker: &Broker, records: &Records, slot: usize, folder: &Path) -> Result<Child> {
+    let file = folder.join(slot.to_string());
+    let line = |sequence| {
+        format!(
+            "{}\t{}\n",
+            Records::key(slot, sequence),
+            records.value(slot, sequence)
+        )
+    };
+    fs::write(&file, (0..records.count(slot)).map(line).collect::<String>())?;
+    let (topic, partition) = (
+        format!("million-kcat-{}", slot / PARTITIONS),
+        (slot % PARTITIONS).to_string(),
+    );
+    let codec = CODECS[slot % CODECS.len()];
+    let target = [
+        "-P", "-t", &topic, "-p", &partition, "-K", "\t", "-z", codec, "-l",
+    ];
+    let mut command = kcat(broker, &target);
+    command.arg(file).args([
+        "-X",
+        "enable.idempotence=true",
+        "-X",
+        "queue.buffering.max.messages=50000",
+    ]);
+    command.spawn().context("cannot run kcat")
+}
+
+/// Takes away the runs that have ended, and returns how many.
+fn reap(running: &mut Vec<(usize, Child)>) -> Result<u64> {
+    let before = running.len();
+    let mut index = 0;
+    while index < running.len() {
+        match running[index].1.try_wait()? {
+            Some(status) if status.success() => drop(running.remove(index)),
+            Some(status) => bail!("kcat for partition {} ended with {status}", running[index].0),
+            None => index += 1,
+        }
+    }
+    Ok((before - running.len()) as u64)
+}
+
+/// Reads the topics `million-CLIENT-*` and compares every record with what must be there.
+pub(super) fn read_million(broker: &Broker, client: &str, records: &Records) -> Result<()> {
+    let mut reader = Reader::new(records);
+    for topic in 0..TOPICS {
+        let name = format!("million-{client}-{topic}");
+        let text = process::output(&mut kcat(
+            broker,
+            &["-C", "-t", &name, "-e", "-f", "%p\t%k\t%s\n"],
+        ))?;
+        for line in text.lines() {
+            let mut fields = line.splitn(3, '\t');
+            let (Some(partition), Some(key), Some(value)) = (fields.next(), fields.next(), fields.next())
+            else {
+                bail!("kcat printed {line:?}");
+            };
+            reader.take(topic, partition.parse()?, key, value)?;
+        }
+    }
+    reader.finish()
+}
+
+/// What the features of kafkajs left in its topics: `kafkajs-CODEC` holds the same three records each.
+pub(super) fn read_features(broker: &Broker) -> Result<()> {
+    for codec in ["none", "gzip", "snappy", "lz4"] {
+        let topic = format!("kafkajs-{codec}");
+        let format = "%o %K %k %S %h\n";
+        let read = process::output(&mut kcat(
+            broker,
+            &["-C", "-t", &topic, "-p", "0", "-e", "-f", format],
+        ))?;
+        let expected = "0 3 key 5 a=1,a=2\n1 -1  900000 \n2 4 gone -1 \n";
+        ensure!(read == expected, "{topic}: {read:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! The group `python`: confluent-kafka and kafka-python, in an environment of their own with pinned versions.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use anyhow::{Context, Result};
+
+use super::{
+    group::{Ready, Scenario},
+    program::{self, MILLION},
+};
+use crate::{process, workspace};
+
+pub(super) fn prepare() -> Result<Ready> {
+    if process::find("python3").is_none() {
+        return Ok(Ready::Missing("there is no python3 on this machine".to_owned()));
+    }
+    let folder = workspace::root().join("interop/python");
+    let python = environment(&folder.join("requirements.txt"))?;
+    let command = move |program: &str| {
+        let mut command = Command::new(&python);
+        // Unbuffered: the harness kills the broker when it reads how far the program is.
+        command
+            .args(["-u", "-B"])
+            .arg(folder.join(program))
+            .current_dir(&folder);
+        command
+    };
+    let (features, confluent, pure) = (command.clone(), command.clone(), command);
+    Ok(Ready::Scenarios(vec![
+        Scenario::calm("features", move |broker, checks| {
+            program::run(features("features.py"), "features", broker, checks)
+        }),
+        Scenario::killing("million-confluent", move |broker, checks| {
+            program::run_killing(confluent("million.py"), "confluent", MILLION, broker, checks)
+        }),
+        Scenario::killing("million-kafka-python", move |broker, checks| {
+            program::run_killing(pure("million.py"), "kafka-python", MILLION, broker, checks)
+        }),
+    ]))
+}
+
+/// The interpreter of a virtual environment with these requirements, made when they have changed.
+fn environment(requirements: &PathBuf) -> Result<PathBuf> {
+    let wanted = fs::read_to_string(requirements)
+        .with_context(|| format!("cannot read {}", requirements.display()))?;
+    let folder = workspace::cache()?.join("python");
+    let (python, installed) = (folder.join("bin/python"), folder.join("installed.txt"));
+    if fs::read_to_string(&installed).is_ok_and(|installed| installed == wanted) {
+        return Ok(python);
+    }
+    println!("installing the Python clients");
+    process::quietly(
+        Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&folder),
+    )?;
+    let mut pip = Command::new(&python);
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--only-binary=:all:",
+        "-r",
+    ]);
+    process::quietly(pip.arg(requirements))?;
+    fs::write(&installed, wanted)?;
+    Ok(python)
+}

@@ -1,0 +1,299 @@
+//! The group `tools`: the command-line tools that Kafka ships, as an operator types them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{
+    broker::Broker,
+    check::Checks,
+    group::{Ready, Scenario},
+    kafka::Jars,
+};
+use crate::process;
+
+pub(super) fn prepare() -> Result<Ready> {
+    if let Some(reason) = Jars::missing() {
+        return Ok(Ready::Missing(reason.to_owned()));
+    }
+    let tools = Tools { jars: Jars::tools()? };
+    Ok(Ready::Scenarios(vec![Scenario::calm(
+        "tools",
+        move |broker, checks| {
+            tools.run(broker, checks);
+            Ok(())
+        },
+    )]))
+}
+
+struct Tools {
+    jars: Jars,
+}
+
+/// One run of a tool, and what it must print.
+struct Row {
+    name: &'static str,
+    class: &'static str,
+    arguments: &'static [&'static str],
+    prints: &'static [&'static str],
+}
+
+const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
+const CONFIGS: &str = "kafka.admin.ConfigCommand";
+
+/// In order: later rows build on the topic that earlier ones made.
+const ROWS: &[Row] = &[
+    Row {
+        name: "topics-create",
+        class: TOPICS,
+        arguments: &[
+            "--create",
+            "--topic",
+            "tools",
+            "--partitions",
+            "3",
+            "--config",
+            "segment.bytes=1048576",
+        ],
+        prints: &["Created topic tools."],
+    },
+    Row {
+        name: "topics-create-again",
+        class: TOPICS,
+        arguments: &["--create", "--topic", "tools", "--if-not-exists"],
+        prints: &[],
+    },
+    Row {
+        name: "topics-alter",
+        class: TOPICS,
+        arguments: &["--alter", "--topic", "tools", "--partitions", "4"],
+        prints: &[],
+    },
+    Row {
+        name: "topics-describe",
+        class: TOPICS,
+        arguments: &["--describe", "--topic", "tools"],
+        prints: &[
+            "PartitionCount: 4",
+            "ReplicationFactor: 1",
+            "segment.bytes=1048576",
+            "Partition: 3\tLeader: 1",
+        ],
+    },
+    Row {
+        name: "topics-list",
+        class: TOPICS,
+        arguments: &["--list"],
+        prints: &["tools\n"],
+    },
+    Row {
+        name: "configs-alter",
+        class: CONFIGS,
+        arguments: &[
+            "--alter",
+            "--topic",
+            "tools",
+            "--add-config",
+            "retention.ms=7200000,max.message.bytes=2000000",
+        ],
+        prints: &["Completed updating config for topic tools."],
+    },
+    Row {
+        name: "configs-describe",
+        class: CONFIGS,
+        arguments: &["--describe", "--topic", "tools"],
+        prints: &[
+            "retention.ms=7200000",
+            "max.message.bytes=2000000",
+            "DYNAMIC_TOPIC_CONFIG:retention.ms=7200000",
+        ],
+    },
+    Row {
+        name: "configs-describe-all",
+        class: CONFIGS,
+        arguments: &["--describe", "--all", "--broker", "1"],
+        prints: &[
+            "log.retention.hours=168",
+            "num.partitions=12",
+            "STATIC_BROKER_CONFIG:num.partitions=12",
+        ],
+    },
+    Row {
+        name: "configs-delete",
+        class: CONFIGS,
+        arguments: &["--alter", "--topic", "tools", "--delete-config", "retention.ms"],
+        prints: &["Completed updating config for topic tools."],
+    },
+    Row {
+        name: "producer-perf-test",
+        class: "org.apache.kafka.tools.ProducerPerformance",
+        arguments: &[
+            "--topic",
+            "tools",
+            "--num-records",
+            "50000",
+            "--record-size",
+            "200",
+            "--throughput",
+            "-1",
+            "--producer-props",
+            "acks=all",
+            "compression.type=lz4",
+        ],
+        prints: &["50000 records sent"],
+    },
+    Row {
+        name: "log-dirs",
+        class: "org.apache.kafka.tools.LogDirsCommand",
+        arguments: &["--describe", "--topic-list", "tools"],
+        prints: &["\"partition\":\"tools-3\"", "\"error\":null"],
+    },
+    Row {
+        name: "metadata-quorum-status",
+        class: "org.apache.kafka.tools.MetadataQuorumCommand",
+        arguments: &["describe", "--status"],
+        prints: &["LeaderId:", "CurrentVoters:"],
+    },
+    Row {
+        name: "metadata-quorum-replication",
+        class: "org.apache.kafka.tools.MetadataQuorumCommand",
+        arguments: &["describe", "--replication"],
+        prints: &["NodeId", "Leader"],
+    },
+    Row {
+        name: "features-describe",
+        class: "org.apache.kafka.tools.FeatureCommand",
+        arguments: &["describe"],
+        prints: &["Feature: metadata.version"],
+    },
+    Row {
+        name: "broker-api-versions",
+        class: "org.apache.kafka.tools.BrokerApiVersionsCommand",
+        arguments: &[],
+        prints: &[
+            "Produce(0): 0 to 13",
+            "Fetch(1): 4 to 18",
+            "ApiVersions(18): 0 to ",
+        ],
+    },
+    Row {
+        name: "topics-delete",
+        class: TOPICS,
+        arguments: &["--delete", "--topic", "tools"],
+        prints: &[],
+    },
+];
+
+impl Tools {
+    fn run(&self, broker: &Broker, checks: &mut Checks) {
+        for row in ROWS {
+            if row.name == "topics-delete" {
+                checks.check("get-offsets", || self.get_offsets(broker));
+                checks.check("dump-log", || self.dump_log(broker));
+            }
+            checks.check(row.name, || {
+                let printed = self.tool(broker, row.class, row.arguments)?;
+                for expected in row.prints {
+                    ensure!(printed.contains(expected), "{expected:?} is not in\n{printed}");
+                }
+                Ok(())
+            });
+        }
+    }
+
+    fn tool(&self, broker: &Broker, class: &str, arguments: &[&str]) -> Result<String> {
+        let mut java = self.jars.java();
+        java.arg(class).args(arguments);
+        match class.ends_with("ProducerPerformance") {
+            true => java.arg(format!("bootstrap.servers={}", broker.address())),
+            // Not last: the arguments may end with a sub-command and its flags, which this is not one of.
+            false => {
+                java = self.jars.java();
+                java.arg(class)
+                    .args(["--bootstrap-server", broker.address()])
+                    .args(arguments)
+            }
+        };
+        process::output(&mut java)
+    }
+
+    /// The ends of the four partitions add up to what `producer-perf-test` sent.
+    fn get_offsets(&self, broker: &Broker) -> Result<()> {
+        let printed = self.tool(
+            broker,
+            "org.apache.kafka.tools.GetOffsetShell",
+            &["--topic", "tools"],
+        )?;
+        let ends: Vec<u64> = printed
+            .lines()
+            .map(|line| line.rsplit(':').next().unwrap_or_default().parse())
+            .collect::<Result<_, _>>()
+            .with_context(|| printed.clone())?;
+        ensure!(ends.len() == 4 && ends.iter().sum::<u64>() == 50_000, "{printed}");
+        Ok(())
+    }
+
+    /// Kafka's own reader finds every record of the segment files, and indexes that agree with them.
+    fn dump_log(&self, broker: &Broker) -> Result<()> {
+        let mut records = 0;
+        for partition in 0..4 {
+            let files = segment_files(&broker.log_dir().join(format!("tools-{partition}")))?;
+            let list: Vec<String> = files
+                .iter()
+                .map(|file| file.to_string_lossy().into_owned())
+                .collect();
+            let mut java = self.jars.java();
+            java.args([
+                "org.apache.kafka.tools.DumpLogSegments",
+                "--deep-iteration",
+                "--print-data-log",
+                "--files",
+            ]);
+            let printed = process::output(java.arg(list.join(",")))?;
+            records += printed
+                .lines()
+                .filter(|line| line.starts_with("| offset: "))
+                .count();
+            ensure!(!printed.contains("isvalid: false"), "a batch has a wrong CRC");
+            for complaint in [
+                "Mismatches in",
+                "Non-consecutive offsets",
+                "out of order",
+                "corrupt",
+            ] {
+                ensure!(
+                    !printed.contains(complaint),
+                    "{}",
+                    process::last_lines(&printed, 10)
+                );
+            }
+        }
+        ensure!(records == 50_000, "{records} records were found");
+        Ok(())
+    }
+}
+
+/// The `.log`, `.index` and `.timeindex` files of a partition, in order.
+fn segment_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|end| ["log", "index", "timeindex"].iter().any(|kind| end == *kind))
+        {
+            files.push(path);
+        }
+    }
+    files.sort();
+    ensure!(
+        files.len() >= 3,
+        "{} holds {} segment files",
+        folder.display(),
+        files.len()
+    );
+    Ok(files)
+}
