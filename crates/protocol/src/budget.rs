@@ -65,12 +65,12 @@ impl DecodeBudget {
         Ok(())
     }
 
-    /// Charges what `vec` takes more when it is to hold `count` elements, and then lets it take that.
+    /// Charges what `vec` takes to hold `count` elements, unless it can already, and then lets it take that. While it
+    /// moves, a vector holds its old memory as well: that was charged when it was taken.
     pub(crate) fn grow<T>(&mut self, vec: &mut Vec<T>, count: usize) -> Result<(), DecodeError> {
-        let capacity = vec.capacity();
-        if count > capacity {
+        if count > vec.capacity() {
             // `count` is bounded by MAX_ARRAY_ELEMENTS, so this cannot overflow.
-            self.charge((count - capacity) * size_of::<T>())?;
+            self.charge(count * size_of::<T>())?;
             vec.reserve_exact(count - vec.len());
         }
         Ok(())

@@ -3,6 +3,8 @@
 //! Always holds: the tables are emitted from the same schemas as the code, but by other means than the code: a test
 //! that writes bytes by the table and reads them by the code compares two readings of the schema.
 
+pub mod sample;
+
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;

@@ -394,9 +394,9 @@ mod tests {
         w.records(&Records::External { token: 4, len: 0 }, true).unwrap();
         w.bytes(&Bytes::from_static(b"short"), true).unwrap();
         w.end_frame(frame).unwrap();
-        let length = (4 + 1025 + 2 + 5000 + 1 + 6) as i32;
+        let length = 4 + 1025 + 2 + 5000 + 1 + 6;
         let pieces: Vec<_> = w.pieces().collect();
-        let mut head = length.to_be_bytes().to_vec();
+        let mut head = i32::to_be_bytes(length).to_vec();
         head.extend_from_slice(&1025i32.to_be_bytes());
         assert_eq!(
             pieces,

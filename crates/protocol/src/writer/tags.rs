@@ -117,7 +117,8 @@ mod tests {
 
     #[test]
     fn unknown_fields_are_merged_in_order() {
-        let cases: [(&[RawTaggedField], Result<&[u8], EncodeError>); 5] = [
+        type Case<'a> = (&'a [RawTaggedField], Result<&'a [u8], EncodeError>);
+        let cases: [Case; 5] = [
             (&[], Ok(&[1, 5, 2, 0, 1])),
             (
                 &[raw(0, b"a"), raw(9, b"")],

@@ -1,0 +1,184 @@
+//! No input makes a decoder panic or take more memory than its allowance, and decoding again takes none.
+//!
+//! The allocator counts per thread, so that the tests can run beside each other.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use bytes::Bytes;
+use klamm_model::limits::DECODE_ALLOWANCE_BYTES;
+use klamm_protocol::messages::{FetchRequest, ProduceRequest};
+use klamm_protocol::schema::sample::{self, Seed};
+use klamm_protocol::schema::{self, MessageSchema};
+use klamm_protocol::{Message, Reader};
+
+struct Counting;
+
+thread_local! {
+    static LIVE: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+fn note(change: isize) {
+    let live = LIVE.get() + change;
+    LIVE.set(live);
+    PEAK.set(PEAK.get().max(live));
+    COUNT.set(COUNT.get() + usize::from(change > 0));
+}
+
+// SAFETY: every call is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note(layout.size() as isize);
+        // SAFETY: as promised by the caller.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        note(-(layout.size() as isize));
+        // SAFETY: as promised by the caller.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The most memory that `work` held at once, and how often it asked for some.
+fn measured<T>(work: impl FnOnce() -> T) -> (T, usize, usize) {
+    let (before, count) = (LIVE.get(), COUNT.get());
+    PEAK.set(before);
+    let result = work();
+    (result, (PEAK.get() - before) as usize, COUNT.get() - count)
+}
+
+/// What sharing a frame may take, whatever is in it.
+const SHARING_BYTES: usize = 64;
+
+/// Decodes, and says whether that succeeded.
+fn decodes(schema: &MessageSchema, version: i16, frame: &[u8], what: &str) -> bool {
+    let allowance = frame.len() + DECODE_ALLOWANCE_BYTES;
+    let mut r = Reader::new(Bytes::copy_from_slice(frame));
+    let (result, peak, _) = measured(|| (schema.decode)(&mut r, version));
+    assert!(
+        peak <= allowance + SHARING_BYTES,
+        "{} {version}, {what}: {peak} of {allowance} bytes",
+        schema.name
+    );
+    assert!(
+        peak <= r.charged() + SHARING_BYTES,
+        "{} {version}, {what}: {peak} bytes, charged {}",
+        schema.name,
+        r.charged()
+    );
+    result.is_ok()
+}
+
+#[test]
+fn short_inputs_are_harmless() {
+    let mut seed = Seed(3);
+    for schema in schema::messages() {
+        for version in schema.versions.clone() {
+            for _ in 0..300 {
+                let mut input: Vec<u8> = (0..seed.below(65)).map(|_| seed.next_u64() as u8).collect();
+                if let Some(byte) = input.first_mut().filter(|_| version % 2 == 0) {
+                    *byte = 0;
+                }
+                decodes(schema, version, &input, "random");
+            }
+            for byte in [0x00, 0x01, 0x7f, 0x80, 0xff] {
+                decodes(schema, version, &[byte; 64], "one byte");
+            }
+        }
+    }
+}
+
+#[test]
+fn mutations_of_valid_messages_are_harmless() {
+    let mut seed = Seed(4);
+    for schema in schema::messages() {
+        for version in schema.versions.clone() {
+            for round in 0..60 {
+                let valid = sample::random(schema, version, &mut seed, round % 2 == 0);
+                assert!(
+                    decodes(schema, version, &valid, "valid"),
+                    "{} {version}",
+                    schema.name
+                );
+                for _ in 0..4 {
+                    decodes(schema, version, &mutated(valid.clone(), &mut seed), "mutated");
+                }
+            }
+        }
+    }
+}
+
+fn mutated(mut input: Vec<u8>, seed: &mut Seed) -> Vec<u8> {
+    for _ in 0..=seed.below(3) {
+        if input.is_empty() {
+            break;
+        }
+        let at = seed.below(input.len());
+        match seed.below(5) {
+            0 => input.truncate(at),
+            1 => input[at] ^= 1 << seed.below(8),
+            2 => input[at] = [0x00, 0x7f, 0x80, 0xff][seed.below(4)],
+            3 => input
+                .splice(at..at, [0xff, 0xff, 0xff, 0xff, 0x0f])
+                .for_each(drop),
+            _ => input.splice(at..at, (i32::MAX - 1).to_be_bytes()).for_each(drop),
+        }
+    }
+    input
+}
+
+#[test]
+fn dense_frames_stay_within_their_allowance() {
+    let (mut accepted, mut refused) = (0, 0);
+    for schema in schema::messages() {
+        // The newest version has the most fields, and the oldest perhaps the other form of lengths.
+        let (oldest, newest) = (*schema.versions.start(), *schema.versions.end());
+        let other = (schema.is_flexible(oldest) != schema.is_flexible(newest)).then_some(oldest);
+        for version in other.into_iter().chain([newest]) {
+            for (path, frame) in sample::dense(schema, version, 1 << 20) {
+                if decodes(schema, version, &frame, &path) {
+                    accepted += 1;
+                } else {
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(
+        accepted > 100 && refused > 100,
+        "{accepted} accepted, {refused} refused"
+    );
+}
+
+fn takes_nothing_the_second_time<M: Message>(version: i16) {
+    let mut seed = Seed(5);
+    let schema = schema::messages()
+        .iter()
+        .find(|s| s.name == M::NAME)
+        .expect("it is generated");
+    for _ in 0..20 {
+        let frame = Bytes::from(sample::random(schema, version, &mut seed, false));
+        // The first slice of a frame makes it shared, once.
+        let _shared = frame.slice(..1);
+        let mut message = M::decode(&mut Reader::new(frame.clone()), version).expect("it is valid");
+        let (result, _, count) = measured(|| message.decode_into(&mut Reader::new(frame.clone()), version));
+        result.expect("it is valid");
+        assert_eq!(count, 0, "{} {version}", M::NAME);
+    }
+}
+
+#[test]
+fn decoding_again_takes_no_memory() {
+    for version in ProduceRequest::VERSIONS {
+        takes_nothing_the_second_time::<ProduceRequest>(version);
+    }
+    for version in FetchRequest::VERSIONS {
+        takes_nothing_the_second_time::<FetchRequest>(version);
+    }
+}
