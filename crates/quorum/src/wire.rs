@@ -162,12 +162,16 @@ fn read_append(reader: &mut Reader) -> Result<AppendEntriesRequest<Types>, Decod
     let prev_log_id = reader.optional_log_id()?;
     let leader_commit = reader.optional_log_id()?;
     let mut least_term = prev_log_id.as_ref().map_or(0, term_of);
-    let mut index = prev_log_id.map_or(0, |id| id.index + 1);
+    let first = prev_log_id.map_or(0, |id| id.index + 1);
+    let count = reader.count(MAX_ENTRIES)? as u64;
+    let end = first
+        .checked_add(count)
+        .ok_or(DecodeError("an entry out of range"))?;
     let mut entries = Vec::new();
-    for _ in 0..reader.count(MAX_ENTRIES)? {
+    for index in first..end {
         let kind = reader.u8()?;
         let term = reader.u64()?;
-        if term < least_term || term > vote.leader_id.term || index == u64::MAX {
+        if term < least_term || term > vote.leader_id.term {
             return Err(DecodeError("an entry of a term out of order"));
         }
         let length = reader.u32()? as usize;
@@ -179,7 +183,6 @@ fn read_append(reader: &mut Reader) -> Result<AppendEntriesRequest<Types>, Decod
             payload: payload(kind, reader.bytes(length)?)?,
         });
         least_term = term;
-        index += 1;
     }
     Ok(AppendEntriesRequest {
         vote,

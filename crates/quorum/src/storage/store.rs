@@ -151,7 +151,6 @@ impl Memory {
             self.cold = self.cold.saturating_sub(1);
         }
         self.purged = Some(upto);
-        self.committed = self.committed.max(Some(upto));
     }
 }
 

@@ -195,6 +195,10 @@ impl Node {
         })
     }
 
+    pub fn id(&self) -> i32 {
+        self.config.node_id
+    }
+
     /// The names in the node's folder.
     pub fn names(&self) -> Vec<String> {
         let env = self.world.env(&format!("node-{}", self.config.node_id));
