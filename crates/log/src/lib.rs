@@ -1,1 +1,51 @@
-//! TEMP
+//! One partition on disk, in Kafka's own files: append, read, roll, flush, recover, retain.
+//!
+//! Always holds: no async, no network, no metadata; the clock is an argument; nothing here decides who leads or what is
+//! committed. Calls that may run on a network thread never wait for the device: they answer [`NotReady`], and
+//! [`prepare`](prepare::prepare) does the rest elsewhere.
+//!
+//! | may run on a network thread | blocks |
+//! |---|---|
+//! | `append_as_leader`, `append_as_follower`, `read`, `flush_target`, `flushed`, all accessors | `LogDir`, `Log::open`, `prepare`, `read_blocking`, `FlushTicket::sync`, `flush`, `close`, `retention`, `truncate`, `verify` |
+//!
+//! Start with [`Log`], then [`dir`] for the folder around it.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod append;
+pub mod checkpoint;
+pub mod commit;
+pub mod config;
+pub mod dir;
+pub mod epochs;
+pub mod error;
+pub mod flush;
+pub mod follower;
+pub mod handles;
+pub mod index;
+pub mod log;
+mod marks;
+pub mod names;
+pub mod offsets;
+mod open;
+pub mod prepare;
+pub mod producers;
+pub mod read;
+mod recovery;
+pub mod retention;
+mod segment;
+pub mod truncate;
+
+pub use append::{Appended, Incoming, Outcome};
+pub use commit::{Commit, CommitTarget, SegmentSync, Submission};
+pub use config::{Durability, LogConfig};
+pub use dir::{LogDir, Positions};
+pub use epochs::{EpochEnd, LeaderEpochs};
+pub use error::{AppendError, FollowerError, LogError, NotReady, ReadError};
+pub use flush::{FlushScope, FlushTicket};
+pub use handles::HandleCache;
+pub use log::{Log, LogSummary, RecoveryState};
+pub use prepare::LogCell;
+pub use read::{FileRange, Read, ReadRequest};
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,409 @@
+//! A log dir: the folder that holds partitions, and the files that speak for all of them.
+//!
+//! Always holds: one process works on it (`.lock`); it belongs to one node of one cluster (`meta.properties`); after a
+//! failed sync or write it is out of service until the process starts anew. `.kafka_cleanshutdown` exists only between
+//! an orderly end and the next start.
+//!
+//! Neither product starts on the other's folder by accident: ours has a folder `klamm.format`, at whose name Apache Kafka
+//! stops, and a folder of Kafka's is taken over only by [`LogDir::format`].
+
+pub mod meta;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use klamm_env::Files;
+use klamm_env::files::FolderLock;
+use klamm_model::{Offset, TopicId, TopicPartition, Uuid};
+use parking_lot::Mutex;
+
+use crate::checkpoint::{self, Offsets};
+use crate::error::LogError;
+use crate::handles::HandleCache;
+use crate::names::{self, FolderKind};
+use meta::Meta;
+
+const LOCK: &str = ".lock";
+const CLEAN: &str = ".kafka_cleanshutdown";
+const META: &str = "meta.properties";
+const MARKER: &str = "klamm.format";
+const MARKER_VERSION: &str = "version";
+const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
+const LOG_STARTS: &str = "log-start-offset-checkpoint";
+const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
+const PARTITION_METADATA: &str = "partition.metadata";
+/// More than any of the small files has.
+const SMALL_FILE_BYTES: u64 = 64 * 1024;
+
+/// The version of the layout of a log dir and of everything in it that is ours.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// A log dir that this process holds.
+pub struct LogDir {
+    path: PathBuf,
+    files: Arc<dyn Files>,
+    handles: Arc<HandleCache>,
+    failure: OnceLock<String>,
+    was_clean: bool,
+    checkpoints: Mutex<Checkpoints>,
+    meta: Mutex<Option<Meta>>,
+    _lock: Box<dyn FolderLock>,
+}
+
+impl std::fmt::Debug for LogDir {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "LogDir({})", self.path.display())
+    }
+}
+
+#[derive(Debug, Default)]
+struct Checkpoints {
+    recovery_points: Offsets,
+    log_starts: Offsets,
+    high_watermarks: Offsets,
+}
+
+/// What the checkpoints of a log dir say of one log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Positions {
+    /// Everything below is known to be on the device and whole.
+    pub recovery_point: Offset,
+    /// The first offset that readers may ask for.
+    pub log_start_offset: Offset,
+    /// The high watermark.
+    pub high_watermark: Offset,
+}
+
+/// A partition's folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundPartition {
+    /// The partition its name says.
+    pub partition: TopicPartition,
+    /// The topic's id; `None` if the folder was made but not finished.
+    pub topic_id: Option<TopicId>,
+}
+
+impl LogDir {
+    /// Takes the folder, which is made if it is missing. `owner` names this process to others. Blocks.
+    ///
+    /// A folder that holds data of Apache Kafka, or of a newer version, is refused.
+    pub fn open(
+        files: Arc<dyn Files>,
+        path: &Path,
+        handles: Arc<HandleCache>,
+        owner: &str,
+    ) -> Result<Arc<Self>, LogError> {
+        files.create_dir_all(path).map_err(LogError::io(path))?;
+        let lock = files.lock(path, LOCK, owner).map_err(|error| match error {
+            Ok(holder) => LogError::Locked {
+                path: path.to_path_buf(),
+                holder,
+            },
+            Err(error) => LogError::io(path)(error),
+        })?;
+        let marked = check_marker(&*files, path)?;
+        let meta_path = path.join(META);
+        let meta = read_small(&*files, &meta_path)?
+            .map(|text| Meta::parse(&meta_path, &text))
+            .transpose()?;
+        if meta.is_some() && !marked {
+            return Err(LogError::NotOurs {
+                path: path.to_path_buf(),
+                what: "a data folder of Apache Kafka, which Klamm does not touch unless told to take it over"
+                    .into(),
+            });
+        }
+        let clean_path = path.join(CLEAN);
+        let was_clean = files
+            .entry(&clean_path)
+            .map_err(LogError::io(&clean_path))?
+            .is_some();
+        if was_clean {
+            files
+                .remove_file(&clean_path)
+                .map_err(LogError::io(&clean_path))?;
+            files.sync_dir(path).map_err(LogError::io(path))?;
+        }
+        let read = |name: &str| checkpoint::read_offsets(&*files, &path.join(name));
+        let checkpoints = Checkpoints {
+            recovery_points: read(RECOVERY_POINTS)?,
+            log_starts: read(LOG_STARTS)?,
+            high_watermarks: read(HIGH_WATERMARKS)?,
+        };
+        Ok(Arc::new(Self {
+            path: path.to_path_buf(),
+            handles,
+            failure: OnceLock::new(),
+            was_clean,
+            checkpoints: Mutex::new(checkpoints),
+            meta: Mutex::new(meta),
+            _lock: lock,
+            files,
+        }))
+    }
+
+    /// Whose folder it is; `None` before it was formatted.
+    pub fn meta(&self) -> Option<Meta> {
+        self.meta.lock().clone()
+    }
+
+    /// Makes the folder one of this node, durably. Blocks.
+    pub fn format(&self, meta: Meta) -> Result<(), LogError> {
+        let marker = self.path.join(MARKER);
+        self.files
+            .create_dir_all(&marker)
+            .map_err(LogError::io(&marker))?;
+        self.write(
+            &marker.join(MARKER_VERSION),
+            format!("{FORMAT_VERSION}\n").as_bytes(),
+        )?;
+        self.write(&self.path.join(META), meta.text().as_bytes())?;
+        *self.meta.lock() = Some(meta);
+        Ok(())
+    }
+
+    /// Where the folder is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file system it is on.
+    pub fn files(&self) -> &Arc<dyn Files> {
+        &self.files
+    }
+
+    /// The cache of open files.
+    pub fn handles(&self) -> &HandleCache {
+        &self.handles
+    }
+
+    /// Whether the last process ended in order: then nothing needs to be read to be trusted.
+    pub fn was_clean(&self) -> bool {
+        self.was_clean
+    }
+
+    /// Why the folder is out of service, if it is.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
+    /// Takes the folder out of service: what the device holds is not known any more. The first reason stays.
+    pub fn fail(&self, reason: &dyn std::fmt::Display) {
+        if self.failure.set(reason.to_string()).is_ok() {
+            tracing::error!(dir = %self.path.display(), %reason, "the log dir is taken out of service");
+        }
+    }
+
+    /// An error if the folder is out of service.
+    pub(crate) fn check(&self) -> Result<(), LogError> {
+        match self.failure.get() {
+            None => Ok(()),
+            Some(reason) => Err(LogError::DirFailed(reason.clone())),
+        }
+    }
+
+    /// The folder of a partition.
+    pub fn folder(&self, partition: &TopicPartition) -> PathBuf {
+        self.path.join(partition.to_string())
+    }
+
+    /// The partitions in the folder, sorted. Blocks.
+    pub fn partitions(&self) -> Result<Vec<FoundPartition>, LogError> {
+        let mut found = Vec::new();
+        for name in self.folders()? {
+            if let FolderKind::Partition(partition) = names::parse_folder(&name) {
+                let topic_id = read_topic_id(&*self.files, &self.path.join(&name))?;
+                found.push(FoundPartition { partition, topic_id });
+            }
+        }
+        Ok(found)
+    }
+
+    fn folders(&self) -> Result<Vec<String>, LogError> {
+        let entries = self
+            .files
+            .read_dir(&self.path)
+            .map_err(LogError::io(&self.path))?;
+        Ok(entries
+            .into_iter()
+            .filter(|entry| entry.is_dir)
+            .map(|entry| entry.name)
+            .collect())
+    }
+
+    /// Removes the partitions that were being removed when the last process ended. Blocks.
+    pub fn remove_deleted(&self) -> Result<usize, LogError> {
+        let mut count = 0;
+        for name in self.folders()? {
+            if names::parse_folder(&name) == FolderKind::Delete {
+                let path = self.path.join(name);
+                self.files.remove_dir_all(&path).map_err(LogError::io(&path))?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Renames the folder of a partition so that it counts as removed, durably; returns what is left to be removed with
+    /// [`LogDir::remove_folder`]. A partition of the same name can be made at once. Blocks.
+    pub fn retire(&self, partition: &TopicPartition, unique: Uuid) -> Result<PathBuf, LogError> {
+        self.move_aside(partition, names::delete_folder(partition, unique))
+    }
+
+    /// Sets the folder of a partition aside that the metadata does not know, durably. Blocks.
+    pub fn set_aside(&self, partition: &TopicPartition, unique: Uuid) -> Result<PathBuf, LogError> {
+        self.move_aside(partition, names::stray_folder(partition, unique))
+    }
+
+    fn move_aside(&self, partition: &TopicPartition, name: String) -> Result<PathBuf, LogError> {
+        let (from, to) = (self.folder(partition), self.path.join(name));
+        self.files.rename(&from, &to).map_err(LogError::io(&from))?;
+        self.files
+            .sync_dir(&self.path)
+            .map_err(LogError::io(&self.path))?;
+        let mut checkpoints = self.checkpoints.lock();
+        checkpoints.recovery_points.remove(partition);
+        checkpoints.log_starts.remove(partition);
+        checkpoints.high_watermarks.remove(partition);
+        Ok(to)
+    }
+
+    /// Removes a folder that was [retired](LogDir::retire). Blocks.
+    pub fn remove_folder(&self, path: &Path) -> Result<(), LogError> {
+        self.files.remove_dir_all(path).map_err(LogError::io(path))
+    }
+
+    /// What the checkpoints said at the start, or say now, of a partition; zeros for an unknown one.
+    pub fn positions(&self, partition: &TopicPartition) -> Positions {
+        let checkpoints = self.checkpoints.lock();
+        let of = |offsets: &Offsets| offsets.get(partition).copied().unwrap_or(Offset(0));
+        Positions {
+            recovery_point: of(&checkpoints.recovery_points),
+            log_start_offset: of(&checkpoints.log_starts),
+            high_watermark: of(&checkpoints.high_watermarks),
+        }
+    }
+
+    /// Writes all checkpoints. `collect` names every log of the folder; it runs while no other checkpoint is written, so
+    /// that a position never goes back to one collected earlier. Blocks.
+    pub fn checkpoint(
+        &self,
+        collect: impl FnOnce() -> Vec<(TopicPartition, Positions)>,
+    ) -> Result<(), LogError> {
+        let mut checkpoints = self.checkpoints.lock();
+        let mut next = Checkpoints::default();
+        for (partition, positions) in collect() {
+            next.recovery_points
+                .insert(partition.clone(), positions.recovery_point);
+            next.log_starts
+                .insert(partition.clone(), positions.log_start_offset);
+            next.high_watermarks.insert(partition, positions.high_watermark);
+        }
+        *checkpoints = next;
+        self.write_checkpoint(RECOVERY_POINTS, &checkpoints.recovery_points)?;
+        self.write_checkpoint(LOG_STARTS, &checkpoints.log_starts)?;
+        self.write_checkpoint(HIGH_WATERMARKS, &checkpoints.high_watermarks)
+    }
+
+    /// Before a log is cut: no checkpoint may promise what is about to go. Blocks.
+    pub(crate) fn lower_recovery_point(
+        &self,
+        partition: &TopicPartition,
+        to: Offset,
+    ) -> Result<(), LogError> {
+        let mut checkpoints = self.checkpoints.lock();
+        match checkpoints.recovery_points.get_mut(partition) {
+            Some(point) if *point > to => *point = to,
+            _ => return Ok(()),
+        }
+        self.write_checkpoint(RECOVERY_POINTS, &checkpoints.recovery_points)
+    }
+
+    fn write_checkpoint(&self, name: &str, offsets: &Offsets) -> Result<(), LogError> {
+        checkpoint::write_offsets(&*self.files, &self.path.join(name), offsets)
+    }
+
+    /// Notes that every log was closed in order; the last thing a process does with the folder. Blocks.
+    pub fn mark_clean(&self, broker_epoch: i64) -> Result<(), LogError> {
+        self.check()?;
+        let text = format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}");
+        self.write(&self.path.join(CLEAN), text.as_bytes())
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), LogError> {
+        self.files
+            .write_atomically(path, bytes)
+            .map_err(LogError::io(path))
+    }
+}
+
+/// Whether the folder is ours, of a version that is known here.
+fn check_marker(files: &dyn Files, path: &Path) -> Result<bool, LogError> {
+    let path = path.join(MARKER).join(MARKER_VERSION);
+    let Some(text) = read_small(files, &path)? else {
+        return Ok(false);
+    };
+    let found = text
+        .trim()
+        .parse()
+        .map_err(|_| LogError::corrupt(&path, "no version number"))?;
+    if found > FORMAT_VERSION {
+        return Err(LogError::NewerFormat {
+            path,
+            found,
+            known: FORMAT_VERSION,
+        });
+    }
+    Ok(true)
+}
+
+/// The text of a small file; `None` if there is none.
+fn read_small(files: &dyn Files, path: &Path) -> Result<Option<String>, LogError> {
+    match files.read(path, SMALL_FILE_BYTES) {
+        Ok(bytes) => String::from_utf8(bytes)
+            .map(Some)
+            .map_err(|_| LogError::corrupt(path, "not a text")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LogError::io(path)(error)),
+    }
+}
+
+/// The topic's id in a partition's folder.
+pub(crate) fn read_topic_id(files: &dyn Files, folder: &Path) -> Result<Option<TopicId>, LogError> {
+    let path = folder.join(PARTITION_METADATA);
+    let Some(text) = read_small(files, &path)? else {
+        return Ok(None);
+    };
+    let field = |name: &str| {
+        text.lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(key, _)| key.trim() == name)
+            .map(|f| f.1.trim())
+    };
+    match field("version").and_then(|version| version.parse().ok()) {
+        Some(0) => {}
+        Some(found) => {
+            return Err(LogError::NewerFormat {
+                path,
+                found,
+                known: 0,
+            });
+        }
+        None => return Err(LogError::corrupt(&path, "no version")),
+    }
+    let id = field("topic_id").and_then(|id| id.parse().ok());
+    id.map(Some)
+        .ok_or_else(|| LogError::corrupt(&path, "no topic id"))
+}
+
+pub(crate) fn write_topic_id(files: &dyn Files, folder: &Path, topic_id: TopicId) -> Result<(), LogError> {
+    let path = folder.join(PARTITION_METADATA);
+    let text = format!("version: 0\ntopic_id: {topic_id}");
+    files
+        .write_atomically(&path, text.as_bytes())
+        .map_err(LogError::io(&path))
+}
+
+#[cfg(test)]
+mod tests;

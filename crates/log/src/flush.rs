@@ -1,0 +1,231 @@
+//! Making what was appended survive a power cut: tickets for the syncs, and the flush that checkpoints rest on.
+//!
+//! Always holds: `durable_end_offset` rises only after every file with a lower offset was synced; a sync that failed takes
+//! the log dir out of service and is never tried again; `recovery_point` rises only after the indexes and the leader
+//! epochs below it are on the device as well.
+
+use std::sync::Arc;
+
+use klamm_env::File;
+use klamm_model::{LeaderEpoch, Offset};
+
+use crate::checkpoint;
+use crate::dir::LogDir;
+use crate::error::LogError;
+use crate::log::Log;
+use crate::names::FileKind;
+use crate::prepare::LogCell;
+use crate::producers::snapshot;
+use crate::segment::SegmentFiles;
+
+/// A file to be synced.
+#[derive(Debug)]
+enum ToSync {
+    Open(Arc<dyn File>),
+    Closed(Arc<SegmentFiles>),
+}
+
+/// What must be synced so that everything below `up_to` is durable.
+#[derive(Debug)]
+pub struct FlushTicket {
+    dir: Arc<LogDir>,
+    up_to: Offset,
+    generation: u32,
+    /// The newest segment with such bytes; mostly the only one.
+    newest: ToSync,
+    older: Vec<ToSync>,
+}
+
+impl FlushTicket {
+    /// What becomes durable.
+    pub fn up_to(&self) -> Offset {
+        self.up_to
+    }
+
+    /// Syncs the files. A failure takes the log dir out of service. Blocks; the log need not be held.
+    pub fn sync(&self) -> Result<(), LogError> {
+        self.dir.check()?;
+        let result = self.older.iter().chain([&self.newest]).try_for_each(ToSync::sync);
+        if let Err(error) = &result {
+            self.dir.fail(error);
+        }
+        result
+    }
+}
+
+impl ToSync {
+    fn sync(&self) -> Result<(), LogError> {
+        match self {
+            ToSync::Open(file) => file.sync_data().map_err(LogError::io("a segment file".as_ref())),
+            ToSync::Closed(files) => sync_file(files, FileKind::Log),
+        }
+    }
+}
+
+fn sync_file(files: &SegmentFiles, kind: FileKind) -> Result<(), LogError> {
+    files
+        .open(kind)?
+        .sync_data()
+        .map_err(|error| LogError::io(&files.path(kind))(error))
+}
+
+/// How much of a log is flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlushScope {
+    /// The segments that are not written to any more: what page-cache durability flushes.
+    Sealed,
+    /// Everything.
+    All,
+}
+
+impl Log {
+    /// What to sync so that all that was appended so far is durable; `None` if it is. May run on a network thread.
+    pub fn flush_target(&mut self) -> Option<FlushTicket> {
+        if self.durable_end_offset >= self.log_end_offset {
+            return None;
+        }
+        let (base_offset, size, end) = (self.active().base_offset, self.active().size, self.log_end_offset);
+        // The high watermark will stand here.
+        self.expect_at(base_offset, end, size);
+        self.ticket(self.durable_end_offset, end)
+    }
+
+    fn ticket(&self, from: Offset, up_to: Offset) -> Option<FlushTicket> {
+        let count = self.segments.len();
+        let unsynced = (0..count)
+            .rev()
+            .take_while(|index| self.end_of_segment(*index) > from);
+        let mut files = unsynced
+            .filter(|index| self.segment(*index).base_offset < up_to)
+            .map(|index| {
+                let segment = self.segment(index);
+                match &segment.unsynced {
+                    Some(file) => ToSync::Open(Arc::clone(file)),
+                    None => ToSync::Closed(Arc::clone(&segment.files)),
+                }
+            });
+        Some(FlushTicket {
+            dir: Arc::clone(&self.dir),
+            up_to,
+            generation: self.generation,
+            newest: files.next()?,
+            older: files.collect(),
+        })
+    }
+
+    /// The files of `ticket` were synced: raises `durable_end_offset` and returns whether it moved. A ticket from before a
+    /// truncation says nothing.
+    pub fn flushed(&mut self, ticket: &FlushTicket) -> bool {
+        if ticket.generation != self.generation || ticket.up_to <= self.durable_end_offset {
+            return false;
+        }
+        self.durable_end_offset = ticket.up_to;
+        for index in (0..self.segments.len()).rev() {
+            let end = self.end_of_segment(index);
+            if end <= ticket.up_to && self.segments[index].unsynced.take().is_none() && end < ticket.up_to {
+                break;
+            }
+        }
+        true
+    }
+}
+
+/// Flushes so far that the recovery point can rise, and raises it. Blocks. Call it after a roll, and from time to time.
+pub fn flush(cell: &impl LogCell, scope: FlushScope) -> Result<(), LogError> {
+    let gate = cell.with(|log| Arc::clone(&log.gate));
+    let _held = gate.lock();
+    flush_held(cell, scope)
+}
+
+/// What a flush has to write and sync.
+struct Plan {
+    ticket: Option<FlushTicket>,
+    sealed: Vec<Arc<SegmentFiles>>,
+    epochs: Option<Vec<(LeaderEpoch, Offset)>>,
+}
+
+/// As [`flush`]; the gate is held.
+pub(crate) fn flush_held(cell: &impl LogCell, scope: FlushScope) -> Result<(), LogError> {
+    let plan = cell.with(|log| log.flush_plan(scope))?;
+    if let Some(ticket) = &plan.ticket {
+        ticket.sync()?;
+    }
+    for files in &plan.sealed {
+        sync_file(files, FileKind::OffsetIndex)?;
+        sync_file(files, FileKind::TimeIndex)?;
+    }
+    if let Some(epochs) = &plan.epochs {
+        let (files, path) = cell.with(|log| (Arc::clone(log.dir.files()), log.epochs_path()));
+        checkpoint::write_epochs(&*files, &path, epochs)?;
+    }
+    cell.with(|log| {
+        if let Some(epochs) = &plan.epochs {
+            log.epochs.written(epochs);
+        }
+        if let Some(ticket) = &plan.ticket {
+            log.flushed(ticket);
+            if ticket.generation == log.generation {
+                log.recovery_point = log.recovery_point.max(ticket.up_to);
+            }
+        }
+    });
+    Ok(())
+}
+
+impl Log {
+    fn flush_plan(&self, scope: FlushScope) -> Result<Plan, LogError> {
+        self.check_dir()?;
+        let up_to = match scope {
+            FlushScope::All => self.log_end_offset,
+            FlushScope::Sealed => self.active().base_offset,
+        };
+        let behind = up_to > self.recovery_point;
+        let sealed =
+            (0..self.segments.len() - 1).filter(|index| self.end_of_segment(*index) > self.recovery_point);
+        Ok(Plan {
+            ticket: if behind {
+                self.ticket(self.recovery_point, up_to)
+            } else {
+                None
+            },
+            sealed: sealed
+                .map(|index| Arc::clone(&self.segment(index).files))
+                .collect(),
+            epochs: self.epochs.is_dirty().then(|| self.epochs.entries().to_vec()),
+        })
+    }
+}
+
+/// Flushes everything and leaves the files as Kafka leaves them after an orderly end: the indexes complete, the producers'
+/// state beside the last record. The log may be used again afterwards. Blocks.
+pub fn close(cell: &impl LogCell) -> Result<(), LogError> {
+    let gate = cell.with(|log| Arc::clone(&log.gate));
+    let _held = gate.lock();
+    let (files, state) = cell.with(|log| {
+        log.check_dir()?;
+        let active = log.active_mut();
+        active.index_time();
+        active.write_indexes(true, true)?;
+        let (files, aborted) = (Arc::clone(&active.files), std::mem::take(&mut active.aborted));
+        let end = log.log_end_offset;
+        let state = (log.last_snapshot != Some(end)).then(|| snapshot::encode(&log.producers));
+        Ok::<_, LogError>(((files, aborted), state.map(|bytes| (end, bytes))))
+    })?;
+    files.0.append_aborted(&files.1)?;
+    for kind in [FileKind::OffsetIndex, FileKind::TimeIndex] {
+        sync_file(&files.0, kind)?;
+    }
+    if let Some((end, bytes)) = state {
+        let (dir, path) = cell.with(|log| {
+            (
+                Arc::clone(&log.dir),
+                log.folder.join(FileKind::Snapshot.name(end)),
+            )
+        });
+        dir.files()
+            .write_atomically(&path, &bytes)
+            .map_err(LogError::io(&path))?;
+        cell.with(|log| log.last_snapshot = Some(end));
+    }
+    flush_held(cell, FlushScope::All)
+}

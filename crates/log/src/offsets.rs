@@ -1,0 +1,163 @@
+//! Offsets by time: what ListOffsets asks of a log.
+//!
+//! Always holds: the answer is the first record, in offset order, that fits, not the first batch; records are unpacked for
+//! that under a limit. Everything here blocks.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use klamm_model::{LeaderEpoch, Offset, TimestampMs};
+use klamm_records::{Batch, BatchHeader};
+
+use crate::error::LogError;
+use crate::index::Source;
+use crate::names::FileKind;
+use crate::prepare::{LogCell, ready_segment, walk_error};
+use crate::segment::{OwnedView, SegmentView, bytes_of, stop_error};
+
+/// What the records of one batch may unpack to here.
+const UNPACKED_LIMIT_BYTES: u64 = 256 * 1024 * 1024;
+
+/// A record found by its timestamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundRecord {
+    /// Its offset.
+    pub offset: Offset,
+    /// Its timestamp.
+    pub timestamp: TimestampMs,
+    /// The epoch of the leader that appended it.
+    pub leader_epoch: Option<LeaderEpoch>,
+}
+
+/// The first record at or after the log start whose timestamp is `timestamp` or later.
+pub fn offset_for_timestamp(
+    cell: &impl LogCell,
+    timestamp: TimestampMs,
+) -> Result<Option<FoundRecord>, LogError> {
+    let mut after = Offset(-1);
+    while let Some((owned, start)) = next_segment(cell, after, |largest| largest >= timestamp)? {
+        after = owned.view().base_offset;
+        if let Some(found) = find_in(&owned.view(), start, timestamp)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// The first of the records with the largest timestamp.
+pub fn max_timestamp(cell: &impl LogCell) -> Result<Option<FoundRecord>, LogError> {
+    let (mut after, mut best) = (Offset(-1), None);
+    while let Some((owned, start)) = next_segment(cell, after, |_| true)? {
+        after = owned.view().base_offset;
+        let largest = cell.with(|log| log.segment_at(after).and_then(|at| log.segment(at).largest));
+        if let Some(largest) = largest
+            && best.as_ref().is_none_or(|(_, _, best)| largest.timestamp > *best)
+        {
+            best = Some((owned, start, largest.timestamp));
+        }
+    }
+    let Some((owned, start, timestamp)) = best else {
+        return Ok(None);
+    };
+    find_in(&owned.view(), start, timestamp)
+}
+
+/// The first segment behind the one at `after` whose largest timestamp is `wanted`, with the log start.
+fn next_segment(
+    cell: &impl LogCell,
+    mut after: Offset,
+    wanted: impl Fn(TimestampMs) -> bool,
+) -> Result<Option<(OwnedView, Offset)>, LogError> {
+    loop {
+        let next = cell.with(|log| {
+            log.check_dir()?;
+            let at = log.segment_after(after);
+            Ok::<_, LogError>(at.map(|at| (log.segment(at).base_offset, log.segment(at).checked)))
+        })?;
+        let Some((base_offset, checked)) = next else {
+            return Ok(None);
+        };
+        if !checked {
+            let gate = cell.with(|log| Arc::clone(&log.gate));
+            let _held = gate.lock();
+            ready_segment(cell, base_offset)?;
+        }
+        let found = cell.with(|log| {
+            let at = log.segment_at(base_offset)?;
+            let largest = log.segment(at).largest?;
+            let reaches = log.end_of_segment(at) > log.log_start_offset;
+            (reaches && wanted(largest.timestamp))
+                .then(|| Some((log.view(at)?.to_owned(), log.log_start_offset)))?
+        });
+        if found.is_some() {
+            return Ok(found);
+        }
+        after = base_offset;
+    }
+}
+
+/// The first record of the segment from `start` on with `timestamp` or a later one.
+fn find_in(
+    view: &SegmentView<'_>,
+    start: Offset,
+    timestamp: TimestampMs,
+) -> Result<Option<FoundRecord>, LogError> {
+    let open = |kind| view.files.open(kind);
+    let (log, offsets, times) = (
+        open(FileKind::Log)?,
+        open(FileKind::OffsetIndex)?,
+        open(FileKind::TimeIndex)?,
+    );
+    let source = |file| Source {
+        file: Some(file),
+        may_block: true,
+    };
+    // Up to the offset of the last entry below, everything is too old.
+    let (_, entry) = view
+        .times
+        .floor(source(&*times), |entry| entry.timestamp < timestamp.0)
+        .map_err(|stop| stop_error(&view.files.path(FileKind::TimeIndex), stop))?;
+    let from = entry.map_or(view.base_offset, |entry| {
+        view.base_offset.plus(i64::from(entry.relative_offset))
+    });
+    let failed = |error| walk_error(view.files, error);
+    let mut position = view
+        .locate(source(&*log), source(&*offsets), from.max(start))
+        .map_err(failed)?;
+    while let Some(header) = view.header(source(&*log), position).map_err(failed)? {
+        if header.max_timestamp >= timestamp && header.last_offset() >= start {
+            let mut bytes = vec![0; header.size_in_bytes()];
+            let path = view.files.path(FileKind::Log);
+            log.read_exact_at(&mut bytes, u64::from(position))
+                .map_err(LogError::io(&path))?;
+            let fits = |offset: Offset, time: TimestampMs| offset >= start && time >= timestamp;
+            let found = first_record(bytes.into(), &header, fits)
+                .map_err(|error| LogError::corrupt(&path, format!("position {position}: {error}")))?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        position += bytes_of(&header);
+    }
+    Ok(None)
+}
+
+fn first_record(
+    bytes: Bytes,
+    header: &BatchHeader,
+    fits: impl Fn(Offset, TimestampMs) -> bool,
+) -> Result<Option<FoundRecord>, klamm_records::BatchError> {
+    let batch = Batch::parse(&bytes)?;
+    batch.check_crc()?;
+    for record in batch.records(UNPACKED_LIMIT_BYTES)? {
+        let record = record?;
+        if fits(record.offset, record.timestamp) {
+            return Ok(Some(FoundRecord {
+                offset: record.offset,
+                timestamp: record.timestamp,
+                leader_epoch: header.leader_epoch(),
+            }));
+        }
+    }
+    Ok(None)
+}

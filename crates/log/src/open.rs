@@ -1,0 +1,332 @@
+//! Opening a log: listing its folder, and finding its end.
+//!
+//! Always holds: after an orderly end only the tail of the last segment is read, and nothing of the others; else
+//! [`recovery`](crate::recovery) reads what is above the recovery point.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use klamm_model::{Offset, TimestampMs, TopicId, TopicPartition};
+use klamm_records::HEADER_BYTES;
+use parking_lot::Mutex;
+
+use crate::checkpoint;
+use crate::config::LogConfig;
+use crate::dir::{self, LogDir};
+use crate::epochs::LeaderEpochs;
+use crate::error::LogError;
+use crate::index::{IndexEntry, OffsetEntry, Source, TimeEntry};
+use crate::log::{Log, RecoveryState};
+use crate::names::{self, FileKind};
+use crate::prepare::walk_error;
+use crate::producers::{ProducerState, snapshot};
+use crate::recovery::{self, Chunks};
+use crate::segment::{Segment, SegmentFiles, TimedOffset, stop_error};
+
+/// Snapshots are small; one of a million producers has 46 MB.
+const SNAPSHOT_LIMIT_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// The files of a folder, by what they are.
+#[derive(Default)]
+struct Listing {
+    /// Base offsets, with the sizes of the files that exist.
+    segments: BTreeMap<Offset, u64>,
+    offset_indexes: BTreeMap<Offset, u64>,
+    time_indexes: BTreeMap<Offset, u64>,
+    snapshots: BTreeSet<Offset>,
+}
+
+impl Log {
+    /// Opens the log of a partition, which is made if its folder does not exist. Blocks.
+    pub fn open(
+        dir: &Arc<LogDir>,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+        config: Arc<LogConfig>,
+        recovery: RecoveryState,
+        now: TimestampMs,
+    ) -> Result<Self, LogError> {
+        dir.check()?;
+        let folder: Arc<Path> = dir.folder(partition).into();
+        ready_folder(dir, &folder, topic_id)?;
+        let listing = list(dir, &folder)?;
+        let positions = recovery.positions;
+        let epochs = checkpoint::read_epochs(&**dir.files(), &folder.join("leader-epoch-checkpoint"))?;
+        let mut log = Self {
+            dir: Arc::clone(dir),
+            partition: partition.clone(),
+            topic_id,
+            config,
+            segments: segments(dir, &folder, &listing, now)?,
+            log_start_offset: positions.log_start_offset,
+            log_end_offset: Offset(0),
+            durable_end_offset: Offset(0),
+            recovery_point: Offset(0),
+            high_watermark: Offset(0),
+            epochs: LeaderEpochs::from_entries(epochs),
+            producers: ProducerState::default(),
+            marks: None,
+            gate: Arc::new(Mutex::new(())),
+            rolling: false,
+            generation: 0,
+            last_snapshot: None,
+            folder,
+        };
+        if log.segments.is_empty() {
+            log.begin(positions.log_start_offset, now)?;
+        }
+        log.load(&recovery, &listing, now)?;
+        Ok(log)
+    }
+
+    /// Makes the first segment of an empty log.
+    pub(crate) fn begin(&mut self, base_offset: Offset, now: TimestampMs) -> Result<(), LogError> {
+        let files = SegmentFiles::new(&self.dir, &self.folder, base_offset);
+        for kind in [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex] {
+            files.create(kind)?;
+        }
+        self.dir
+            .files()
+            .sync_dir(&self.folder)
+            .map_err(LogError::io(&self.folder))?;
+        self.segments.push(Segment::empty(files, now));
+        Ok(())
+    }
+
+    fn load(
+        &mut self,
+        recovery: &RecoveryState,
+        listing: &Listing,
+        now: TimestampMs,
+    ) -> Result<(), LogError> {
+        let positions = recovery.positions;
+        let clean = recovery.clean && self.load_tail()?;
+        if clean {
+            replay_producers(self, self.log_end_offset)?;
+        } else {
+            recovery::recover(self, positions.recovery_point, now)?;
+        }
+        let end = self.log_end_offset;
+        if end < self.log_start_offset {
+            // Records that were deleted on request came back shorter than they were: none of them may be seen.
+            let start = self.log_start_offset;
+            let old = std::mem::take(&mut self.segments);
+            old.iter().try_for_each(|segment| segment.files.remove_all())?;
+            self.producers.clear();
+            self.epochs.clear();
+            self.begin(start, now)?;
+            self.log_end_offset = start;
+        }
+        self.log_start_offset = self.log_start_offset.max(self.segments[0].base_offset);
+        self.epochs.truncate_start(self.log_start_offset);
+        self.epochs.truncate_end(self.log_end_offset);
+        for stale in listing
+            .snapshots
+            .iter()
+            .filter(|offset| **offset > self.log_end_offset)
+        {
+            let path = self.folder.join(FileKind::Snapshot.name(*stale));
+            self.dir.files().remove_file(&path).map_err(LogError::io(&path))?;
+        }
+        self.durable_end_offset = self.log_end_offset;
+        self.recovery_point = self.log_end_offset;
+        self.high_watermark = positions
+            .high_watermark
+            .clamp(self.log_start_offset, self.log_end_offset);
+        Ok(())
+    }
+
+    /// Finds the log end from the last index entry on. `false` if what is there does not fit.
+    fn load_tail(&mut self) -> Result<bool, LogError> {
+        let segment = self.segments.last_mut().expect("a log has a segment");
+        if segment.indexes_lost {
+            return Ok(false);
+        }
+        let files = Arc::clone(&segment.files);
+        let view = segment.view(Offset(i64::MAX));
+        let log = files.open(FileKind::Log)?;
+        let (offsets, times) = (
+            files.open(FileKind::OffsetIndex)?,
+            files.open(FileKind::TimeIndex)?,
+        );
+        let source = |file| Source {
+            file: Some(file),
+            may_block: true,
+        };
+        let failed = |stop| stop_error(&files.path(FileKind::OffsetIndex), stop);
+        let last = view.offsets.last(source(&*offsets)).map_err(failed)?;
+        let time = view.times.last(source(&*times)).map_err(failed)?;
+        if last.is_some_and(|entry| entry.position == 0 || entry.position >= view.size) {
+            return Ok(false);
+        }
+        let (mut position, mut end) = (last.map_or(0, |entry| entry.position), view.base_offset);
+        let indexed_from = position;
+        loop {
+            match view.header(source(&*log), position) {
+                Ok(None) => break,
+                Ok(Some(header)) if header.base_offset >= end => {
+                    end = header.next_offset();
+                    position += crate::segment::bytes_of(&header);
+                }
+                Ok(Some(_)) | Err(crate::segment::WalkError::Batch(..)) => return Ok(false),
+                Err(error) => return Err(walk_error(&files, error)),
+            }
+        }
+        let first = view
+            .header(source(&*log), 0)
+            .map_err(|error| walk_error(&files, error))?;
+        segment.first_timestamp = first.map(|header| header.max_timestamp);
+        segment.largest = time.map(|entry| TimedOffset {
+            timestamp: TimestampMs(entry.timestamp),
+            offset: segment.base_offset.plus(i64::from(entry.relative_offset)),
+        });
+        segment.indexed_timestamp = TimestampMs(time.map_or(-1, |entry| entry.timestamp));
+        segment.unindexed_bytes = segment.size - indexed_from;
+        segment.checked = true;
+        self.log_end_offset = end;
+        Ok(true)
+    }
+}
+
+/// Makes the folder of a new partition complete. After a crash in between, the next open goes on.
+fn ready_folder(dir: &LogDir, folder: &Path, topic_id: TopicId) -> Result<(), LogError> {
+    let files = &**dir.files();
+    let made = match files.entry(folder).map_err(LogError::io(folder))? {
+        Some(_) => dir::read_topic_id(files, folder)?,
+        None => {
+            files.create_dir_all(folder).map_err(LogError::io(folder))?;
+            None
+        }
+    };
+    match made {
+        None => {
+            dir::write_topic_id(files, folder, topic_id)?;
+            files.sync_dir(dir.path()).map_err(LogError::io(dir.path()))
+        }
+        Some(found) if found == topic_id => Ok(()),
+        Some(found) => Err(LogError::NotOurs {
+            path: folder.to_path_buf(),
+            what: format!("the folder holds the topic with id {found}, not {topic_id}"),
+        }),
+    }
+}
+
+/// Lists the folder, and removes what an interrupted deletion or write left.
+fn list(dir: &LogDir, folder: &Path) -> Result<Listing, LogError> {
+    let mut listing = Listing::default();
+    for entry in dir.files().read_dir(folder).map_err(LogError::io(folder))? {
+        let path = folder.join(&entry.name);
+        if [names::DELETED, ".cleaned", ".tmp"]
+            .iter()
+            .any(|ending| entry.name.ends_with(ending))
+        {
+            dir.files().remove_file(&path).map_err(LogError::io(&path))?;
+            continue;
+        }
+        if entry.name.ends_with(".swap") {
+            return Err(LogError::corrupt(
+                &path,
+                "the rest of a compaction of Apache Kafka: start and stop that first",
+            ));
+        }
+        match names::parse_file(&entry.name) {
+            Some((FileKind::Log, offset)) => drop(listing.segments.insert(offset, entry.len)),
+            Some((FileKind::OffsetIndex, offset)) => drop(listing.offset_indexes.insert(offset, entry.len)),
+            Some((FileKind::TimeIndex, offset)) => drop(listing.time_indexes.insert(offset, entry.len)),
+            Some((FileKind::Snapshot, offset)) => drop(listing.snapshots.insert(offset)),
+            Some((FileKind::TransactionIndex, _)) | None => {}
+        }
+    }
+    Ok(listing)
+}
+
+fn segments(
+    dir: &Arc<LogDir>,
+    folder: &Arc<Path>,
+    listing: &Listing,
+    now: TimestampMs,
+) -> Result<Vec<Segment>, LogError> {
+    let mut segments = Vec::with_capacity(listing.segments.len());
+    for (base_offset, size) in &listing.segments {
+        let files = SegmentFiles::new(dir, folder, *base_offset);
+        let size = u32::try_from(*size)
+            .ok()
+            .filter(|size| i32::try_from(*size).is_ok());
+        let size =
+            size.ok_or_else(|| LogError::corrupt(&files.path(FileKind::Log), "a segment of 2 GiB or more"))?;
+        let offsets = entries::<OffsetEntry>(&listing.offset_indexes, base_offset);
+        let times = entries::<TimeEntry>(&listing.time_indexes, base_offset);
+        let counts = (offsets.unwrap_or(0), times.unwrap_or(0));
+        let mut segment = Segment::listed(files, size, counts, now);
+        segment.indexes_lost = offsets.is_none() || times.is_none();
+        segments.push(segment);
+    }
+    Ok(segments)
+}
+
+/// How many entries an index file has; `None` if it is missing or cut.
+fn entries<E: IndexEntry>(lengths: &BTreeMap<Offset, u64>, base_offset: &Offset) -> Option<u32> {
+    let bytes = lengths.get(base_offset)?;
+    (bytes % E::SIZE as u64 == 0).then(|| u32::try_from(bytes / E::SIZE as u64).ok())?
+}
+
+/// Makes the producers' state at `end`, from the newest usable snapshot and the batches behind it. Blocks.
+pub(crate) fn replay_producers(log: &mut Log, end: Offset) -> Result<(), LogError> {
+    log.producers.clear();
+    log.last_snapshot = None;
+    let files = Arc::clone(log.dir.files());
+    let mut snapshots: Vec<Offset> = files
+        .read_dir(&log.folder)
+        .map_err(LogError::io(&log.folder))?
+        .iter()
+        .filter_map(|entry| names::parse_file(&entry.name))
+        .filter(|(kind, offset)| *kind == FileKind::Snapshot && *offset <= end)
+        .map(|(_, offset)| offset)
+        .collect();
+    let mut from = log.segments[0].base_offset;
+    while let Some(offset) = snapshots.pop() {
+        let path = log.folder.join(FileKind::Snapshot.name(offset));
+        let bytes = files
+            .read(&path, SNAPSHOT_LIMIT_BYTES)
+            .map_err(LogError::io(&path))?;
+        match snapshot::decode(&bytes) {
+            Ok(state) => {
+                (log.producers, log.last_snapshot) = (state, Some(offset));
+                from = from.max(offset);
+                break;
+            }
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "a snapshot of the producers is of no use");
+                files.remove_file(&path).map_err(LogError::io(&path))?;
+            }
+        }
+    }
+    replay(log, from, end)
+}
+
+fn replay(log: &mut Log, from: Offset, end: Offset) -> Result<(), LogError> {
+    let mut at = log.segment_of(from);
+    while at < log.segments.len() && from < end && log.segment(at).base_offset < end {
+        let segment = log.segment(at);
+        let path = segment.files.path(FileKind::Log);
+        let file = segment.files.open(FileKind::Log)?;
+        let mut reader = Chunks::new(u64::from(segment.size));
+        let mut position = 0;
+        while let Some(batch) = reader.batch(&*file, position).map_err(LogError::io(&path))? {
+            let damaged = |error| LogError::corrupt(&path, format!("position {position}: {error}"));
+            let bytes = batch.map_err(damaged)?;
+            let header = klamm_records::BatchHeader::parse(bytes).map_err(damaged)?;
+            if header.base_offset >= end {
+                break;
+            }
+            if header.base_offset >= from {
+                // The index of aborted transactions has its entries already.
+                let _ = log.producers.take_in(&header, &bytes[HEADER_BYTES..]);
+            }
+            position += bytes.len() as u64;
+        }
+        at += 1;
+    }
+    Ok(())
+}

@@ -1,0 +1,315 @@
+//! What a log knows of its producers, so that a repeated batch is recognised and a gap refused (KIP-98).
+//!
+//! Always holds: the state follows from the batches of the log in order; checking changes nothing, only a batch that was
+//! written does. A producer that is not known may begin with any sequence number.
+//!
+//! Transactions: an entry knows where its producer's open transaction began; the offsets of all open ones are kept only
+//! while there are any.
+
+pub(crate) mod snapshot;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use klamm_model::limits::PRODUCER_BATCHES_REMEMBERED;
+use klamm_model::{Offset, ProducerEpoch, ProducerId, TimestampMs};
+use klamm_records::{Batch, BatchHeader, EndTransactionMarker};
+
+use crate::error::AppendError;
+use crate::index::transaction::AbortedTransaction;
+
+/// More than any control batch unpacks to.
+const MARKER_BYTES: u64 = 64 * 1024;
+
+/// A batch that a producer wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WrittenBatch {
+    pub(crate) last_sequence: i32,
+    pub(crate) last_offset: Offset,
+    pub(crate) offset_delta: i32,
+    pub(crate) timestamp: TimestampMs,
+}
+
+impl WrittenBatch {
+    fn of(header: &BatchHeader, last_sequence: i32) -> Self {
+        Self {
+            last_sequence,
+            last_offset: header.last_offset(),
+            offset_delta: header.last_offset_delta,
+            timestamp: header.max_timestamp,
+        }
+    }
+
+    fn base_offset(&self) -> Offset {
+        Offset(self.last_offset.0 - i64::from(self.offset_delta))
+    }
+
+    fn base_sequence(&self) -> i32 {
+        klamm_records::header::sequence_plus(self.last_sequence, -self.offset_delta)
+    }
+}
+
+/// What is known of one producer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ProducerEntry {
+    pub(crate) epoch: i16,
+    pub(crate) coordinator_epoch: i32,
+    pub(crate) last_timestamp: TimestampMs,
+    pub(crate) current_txn_first_offset: Option<Offset>,
+    batches: [Option<WrittenBatch>; PRODUCER_BATCHES_REMEMBERED],
+    newest: u8,
+}
+
+impl ProducerEntry {
+    pub(crate) fn new(epoch: i16) -> Self {
+        Self {
+            epoch,
+            coordinator_epoch: -1,
+            last_timestamp: TimestampMs(-1),
+            current_txn_first_offset: None,
+            batches: [None; PRODUCER_BATCHES_REMEMBERED],
+            newest: 0,
+        }
+    }
+
+    /// The newest batch of the current epoch.
+    pub(crate) fn last(&self) -> Option<&WrittenBatch> {
+        self.batches[usize::from(self.newest)].as_ref()
+    }
+
+    /// Begins another incarnation if `epoch` is one: sequence numbers start over.
+    fn enter_epoch(&mut self, epoch: i16) {
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            self.batches = [None; PRODUCER_BATCHES_REMEMBERED];
+        }
+    }
+
+    pub(crate) fn add(&mut self, batch: WrittenBatch) {
+        self.newest = (self.newest + 1) % PRODUCER_BATCHES_REMEMBERED as u8;
+        self.batches[usize::from(self.newest)] = Some(batch);
+        self.last_timestamp = batch.timestamp;
+    }
+
+    fn find(&self, base_sequence: i32, last_sequence: i32) -> Option<&WrittenBatch> {
+        let same = |batch: &&WrittenBatch| {
+            batch.last_sequence == last_sequence && batch.base_sequence() == base_sequence
+        };
+        self.batches.iter().flatten().find(same)
+    }
+}
+
+/// A producer as DescribeProducers shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActiveProducer {
+    /// Its id.
+    pub producer_id: ProducerId,
+    /// Its incarnation.
+    pub producer_epoch: ProducerEpoch,
+    /// The last sequence number in the log; `None` when only a marker is there.
+    pub last_sequence: Option<i32>,
+    /// The timestamp of its last batch.
+    pub last_timestamp: TimestampMs,
+    /// The epoch of the coordinator that ended its last transaction.
+    pub coordinator_epoch: Option<i32>,
+    /// Where its open transaction began.
+    pub current_txn_start_offset: Option<Offset>,
+}
+
+/// The producers of one log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProducerState {
+    // Boxed, because a node of the map has room for eleven values.
+    entries: BTreeMap<ProducerId, Box<ProducerEntry>>,
+    /// The first offsets of the open transactions.
+    open: BTreeMap<Offset, ProducerId>,
+    /// Transactions that ended, by first offset, until the high watermark has passed their marker.
+    ended: BTreeMap<Offset, Offset>,
+}
+
+/// The marker in a control batch, if it holds one.
+fn marker(header: &BatchHeader, body: &[u8]) -> Option<EndTransactionMarker> {
+    let bytes = [&header.to_bytes()[..], body].concat();
+    let batch = Batch::parse(&bytes.into()).ok()?;
+    let record = batch.records(MARKER_BYTES).ok()?.next()?.ok()?;
+    EndTransactionMarker::parse(&record.key?, &record.value?)
+}
+
+impl ProducerState {
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The producers, by id.
+    pub fn active(&self) -> impl Iterator<Item = ActiveProducer> + '_ {
+        self.entries.iter().map(|(id, entry)| ActiveProducer {
+            producer_id: *id,
+            producer_epoch: ProducerEpoch(entry.epoch),
+            last_sequence: entry.last().map(|batch| batch.last_sequence),
+            last_timestamp: entry.last_timestamp,
+            coordinator_epoch: (entry.coordinator_epoch >= 0).then_some(entry.coordinator_epoch),
+            current_txn_start_offset: entry.current_txn_first_offset,
+        })
+    }
+
+    /// Whether a leader may append the batch at `offset`. `earlier` are batches accepted in the same call, newest first.
+    pub(crate) fn check<'a>(
+        &self,
+        header: &BatchHeader,
+        offset: Offset,
+        earlier: impl Iterator<Item = &'a BatchHeader>,
+    ) -> Result<(), AppendError> {
+        let Some(producer) = header.producer() else {
+            return Ok(());
+        };
+        let Some((base, last)) = producer.base_sequence.zip(producer.last_sequence) else {
+            return Ok(());
+        };
+        let mut previous = None;
+        for header in earlier.filter(|header| header.producer_id == producer.id.0) {
+            if header.producer().is_some_and(|earlier| earlier == producer) {
+                return Err(AppendError::Duplicate {
+                    base_offset: header.base_offset,
+                    last_offset: header.last_offset(),
+                    timestamp: header.max_timestamp,
+                });
+            }
+            previous.get_or_insert(header);
+        }
+        let entry = self.entries.get(&producer.id);
+        if let Some(entry) = entry.filter(|entry| entry.epoch == producer.epoch.0)
+            && let Some(batch) = entry.find(base, last)
+        {
+            return Err(AppendError::Duplicate {
+                base_offset: batch.base_offset(),
+                last_offset: batch.last_offset,
+                timestamp: batch.timestamp,
+            });
+        }
+        let (epoch, last_sequence) = match (previous, entry) {
+            (Some(previous), _) => (previous.producer_epoch, previous.last_sequence()),
+            (None, Some(entry)) => (entry.epoch, entry.last().map(|batch| batch.last_sequence)),
+            (None, None) => return Ok(()),
+        };
+        if producer.epoch.0 < epoch {
+            return Err(AppendError::InvalidProducerEpoch {
+                producer_id: producer.id,
+                offset,
+                found: producer.epoch,
+                current: ProducerEpoch(epoch),
+            });
+        }
+        let in_order = match last_sequence {
+            _ if producer.epoch.0 != epoch => base == 0,
+            None => base == 0,
+            Some(i32::MAX) => base == 0,
+            Some(last_sequence) => base == last_sequence + 1,
+        };
+        if in_order {
+            return Ok(());
+        }
+        Err(AppendError::OutOfOrderSequence {
+            producer_id: producer.id,
+            offset,
+            found: base,
+            last: last_sequence.unwrap_or(-1),
+        })
+    }
+
+    /// Takes in a batch that stands in the log. An aborted transaction that had records goes to the index.
+    pub(crate) fn take_in(&mut self, header: &BatchHeader, body: &[u8]) -> Option<AbortedTransaction> {
+        if !header.is_control() {
+            self.add(header);
+            return None;
+        }
+        self.end_transaction(header, marker(header, body)?)
+    }
+
+    fn add(&mut self, header: &BatchHeader) {
+        let Some(producer) = header.producer() else {
+            return;
+        };
+        let Some(last_sequence) = producer.last_sequence else {
+            return;
+        };
+        let entry = self
+            .entries
+            .entry(producer.id)
+            .or_insert_with(|| Box::new(ProducerEntry::new(producer.epoch.0)));
+        entry.enter_epoch(producer.epoch.0);
+        entry.add(WrittenBatch::of(header, last_sequence));
+        if header.is_transactional() && entry.current_txn_first_offset.is_none() {
+            entry.current_txn_first_offset = Some(header.base_offset);
+            self.open.insert(header.base_offset, producer.id);
+        }
+    }
+
+    fn end_transaction(
+        &mut self,
+        header: &BatchHeader,
+        marker: EndTransactionMarker,
+    ) -> Option<AbortedTransaction> {
+        let producer = header.producer()?;
+        let entry = self
+            .entries
+            .entry(producer.id)
+            .or_insert_with(|| Box::new(ProducerEntry::new(producer.epoch.0)));
+        entry.enter_epoch(producer.epoch.0);
+        entry.coordinator_epoch = marker.coordinator_epoch;
+        entry.last_timestamp = header.max_timestamp;
+        let first_offset = entry.current_txn_first_offset.take()?;
+        self.open.remove(&first_offset);
+        self.ended.insert(first_offset, header.base_offset);
+        (!marker.committed).then(|| AbortedTransaction {
+            producer_id: producer.id,
+            first_offset,
+            last_offset: header.base_offset,
+            last_stable_offset: self.first_undecided().unwrap_or(header.next_offset()),
+        })
+    }
+
+    fn first_undecided(&self) -> Option<Offset> {
+        self.open.first_key_value().map(|(first, _)| *first)
+    }
+
+    /// The first offset of a transaction whose end is not below the high watermark.
+    pub fn first_unstable_offset(&self) -> Option<Offset> {
+        let ended = self.ended.first_key_value().map(|(first, _)| *first);
+        self.first_undecided().into_iter().chain(ended).min()
+    }
+
+    /// The high watermark moved: transactions that ended below it are settled.
+    pub(crate) fn settle(&mut self, high_watermark: Offset) {
+        if !self.ended.is_empty() {
+            self.ended.retain(|_, marker| *marker >= high_watermark);
+        }
+    }
+
+    /// Forgets producers that were silent for `expiration`, apart from those with an open transaction.
+    pub fn expire(&mut self, now: TimestampMs, expiration: Duration) {
+        let limit = i64::try_from(expiration.as_millis()).unwrap_or(i64::MAX);
+        self.entries.retain(|_, entry| {
+            entry.current_txn_first_offset.is_some() || now.ms_since(entry.last_timestamp) < limit
+        });
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(crate) fn entries(&self) -> impl ExactSizeIterator<Item = (ProducerId, &ProducerEntry)> {
+        self.entries.iter().map(|(id, entry)| (*id, &**entry))
+    }
+
+    pub(crate) fn restore(&mut self, id: ProducerId, entry: ProducerEntry) {
+        if let Some(first_offset) = entry.current_txn_first_offset {
+            self.open.insert(first_offset, id);
+        }
+        self.entries.insert(id, Box::new(entry));
+    }
+}
+
+#[cfg(test)]
+mod tests;

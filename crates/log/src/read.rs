@@ -1,0 +1,365 @@
+//! Reading: from an offset to a range of a segment file that the caller sends.
+//!
+//! Always holds: a range holds whole batches, all below the given bound; the first batch contains the offset asked for
+//! or is the first after it. [`Log::read`] never waits for the device (it may run on a network thread);
+//! [`read_blocking`] may.
+
+use std::io;
+use std::sync::Arc;
+
+use klamm_env::File;
+use klamm_model::{Offset, TimestampMs};
+use klamm_records::{BatchError, BatchHeader, HEADER_BYTES, verify_crc};
+use thiserror::Error;
+
+use crate::error::{NotReady, ReadError};
+use crate::index::{Source, Stop};
+use crate::log::Log;
+use crate::names::FileKind;
+use crate::prepare::{LogCell, prepare};
+use crate::segment::{OwnedView, SegmentFiles, SegmentView, WalkError, bytes_of, stop_error};
+
+/// Bytes between two places of a range that are probed for being in memory.
+const PROBE_BYTES: u64 = 32 * 1024;
+/// Where the bytes begin that a batch's checksum is made of: the attributes.
+const CRC_COVERS_FROM: usize = 21;
+
+/// Whole batches in a file.
+#[derive(Clone, Debug)]
+pub struct FileRange {
+    /// The segment file; it stays readable while this is kept, also after its removal.
+    pub file: Arc<dyn File>,
+    /// Where the first batch begins.
+    pub position: u64,
+    /// Bytes of the batches.
+    pub len: usize,
+}
+
+/// What a read found.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// The batches; `None` when there are none below the bound.
+    pub range: Option<FileRange>,
+    /// Where the next read goes on.
+    pub next_offset: Offset,
+}
+
+/// What to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadRequest {
+    /// From the batch that contains this offset.
+    pub offset: Offset,
+    /// At most so many bytes, apart from `min_one`.
+    pub max_bytes: usize,
+    /// Only batches wholly below this offset: the high watermark, the last stable offset, or the log end.
+    pub upper_bound: Offset,
+    /// Whether the first batch is returned even if it is larger than `max_bytes`.
+    pub min_one: bool,
+}
+
+impl FileRange {
+    /// Whether the bytes can be sent without waiting for the device, as far as probes of every 32 KiB tell.
+    pub fn is_resident(&self) -> bool {
+        let end = self.position + self.len as u64;
+        let mut byte = [0];
+        let mut at = self.position;
+        while at < end {
+            if !matches!(self.file.read_at_resident(&mut byte, at), Ok(Some(1))) {
+                return false;
+            }
+            // The last byte is probed as well.
+            at = if at + 1 < end {
+                (at + PROBE_BYTES).min(end - 1)
+            } else {
+                end
+            };
+        }
+        true
+    }
+
+    /// Reads the bytes and checks every batch against its checksum. Blocks. Afterwards they are resident.
+    pub fn verify(&self) -> Result<(), VerifyError> {
+        let mut batch = Vec::new();
+        let mut done = 0;
+        while done < self.len {
+            let position = self.position + done as u64;
+            let corrupt = |source| VerifyError::Corrupt { position, source };
+            let room = self.len - done;
+            batch.resize(room.min(HEADER_BYTES), 0);
+            self.file.read_exact_at(&mut batch, position)?;
+            let need = BatchHeader::peek_size(&batch).map_err(corrupt)?;
+            if need > room {
+                return Err(corrupt(BatchError::Incomplete { need, have: room }));
+            }
+            // Within the range, hence within the segment: the size is no longer just an announcement.
+            batch.resize(need, 0);
+            self.file.read_exact_at(&mut batch, position)?;
+            check_crc(&batch).map_err(corrupt)?;
+            done += need;
+        }
+        Ok(())
+    }
+}
+
+/// Why a range must not be sent.
+#[derive(Debug, Error)]
+pub enum VerifyError {
+    /// A batch is not what was appended.
+    #[error("position {position}: {source}")]
+    Corrupt {
+        /// Where in the file.
+        position: u64,
+        /// What was found.
+        source: BatchError,
+    },
+    /// The device did not give the bytes.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Compares the checksum of exactly one whole batch with its bytes.
+pub(crate) fn check_crc(batch: &[u8]) -> Result<BatchHeader, BatchError> {
+    let header = BatchHeader::parse(batch)?;
+    if verify_crc(batch) {
+        return Ok(header);
+    }
+    let computed = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &batch[CRC_COVERS_FROM..]);
+    Err(BatchError::Crc {
+        stored: header.crc,
+        computed: u32::try_from(computed & 0xffff_ffff).expect("masked to 32 bits"),
+    })
+}
+
+/// A range within one segment.
+struct Planned {
+    position: u32,
+    end: u32,
+    next_offset: Offset,
+}
+
+/// How a plan reads.
+struct Reach<'a> {
+    log: Source<'a>,
+    index: Source<'a>,
+    start: Option<u32>,
+    bound: Option<u32>,
+}
+
+/// Plans a read within one segment; `None` if it has no batch at or after the offset.
+fn plan(
+    view: &SegmentView<'_>,
+    request: &ReadRequest,
+    reach: &Reach<'_>,
+) -> Result<Option<Planned>, WalkError> {
+    let Reach { log, index, .. } = *reach;
+    let start = match reach.start {
+        Some(position) => position,
+        None => view.locate(log, index, request.offset)?,
+    };
+    if start >= view.size {
+        return Ok(None);
+    }
+    let (bound, bound_offset) = if request.upper_bound >= view.end_offset {
+        (view.size, view.end_offset)
+    } else {
+        let bound = match reach.bound {
+            Some(position) => position,
+            None => view.locate(log, index, request.upper_bound)?,
+        };
+        (bound, request.upper_bound)
+    };
+    let empty = Planned {
+        position: start,
+        end: start,
+        next_offset: request.offset,
+    };
+    if start >= bound {
+        return Ok(Some(empty));
+    }
+    let limit = u64::from(start) + request.max_bytes as u64;
+    if u64::from(bound) <= limit {
+        return Ok(Some(Planned {
+            end: bound,
+            next_offset: bound_offset,
+            ..empty
+        }));
+    }
+    // The limit lies before the bound, so it fits a position: find the last end of a batch up to it.
+    let limit = u32::try_from(limit).expect("below the bound");
+    let (_, entry) = view.offsets.floor(index, |entry| entry.position <= limit)?;
+    let mut end = entry.map_or(start, |entry| entry.position.max(start));
+    loop {
+        let Some(header) = view.header(log, end)? else {
+            return Ok(Some(Planned {
+                end,
+                next_offset: view.end_offset,
+                ..empty
+            }));
+        };
+        let after = end.saturating_add(bytes_of(&header));
+        if after > limit {
+            let (end, next_offset) = match (end == start, request.min_one) {
+                (false, _) => (end, header.base_offset),
+                (true, true) => (after, header.next_offset()),
+                (true, false) => return Ok(Some(empty)),
+            };
+            return Ok(Some(Planned {
+                end,
+                next_offset,
+                ..empty
+            }));
+        }
+        end = after;
+    }
+}
+
+fn read_error(files: &SegmentFiles, base_offset: Offset, error: WalkError) -> ReadError {
+    let path = files.path(FileKind::Log);
+    match error {
+        WalkError::Stop(Stop::NotResident) => ReadError::NotReady(NotReady::Segment(base_offset)),
+        WalkError::Stop(stop) => ReadError::Storage(stop_error(&path, stop)),
+        WalkError::Batch(position, source) => ReadError::Corrupt {
+            path,
+            position: u64::from(position),
+            source,
+        },
+    }
+}
+
+impl Log {
+    /// Finds the bytes to send. Does not wait for the device: where that is needed, the answer is
+    /// [`ReadError::NotReady`], and [`read_blocking`] does the same on another thread.
+    pub fn read(&mut self, request: &ReadRequest) -> Result<Read, ReadError> {
+        let Some(mut at) = self.begin_read(request)? else {
+            return Ok(nothing(request.offset));
+        };
+        loop {
+            let Some(view) = self.view(at) else {
+                return Ok(nothing(request.offset));
+            };
+            let base_offset = view.base_offset;
+            if !self.segment(at).checked {
+                return Err(ReadError::NotReady(NotReady::Segment(base_offset)));
+            }
+            let not_ready = || ReadError::NotReady(NotReady::Segment(base_offset));
+            let log = view.files.get(FileKind::Log).ok_or_else(not_ready)?;
+            let index = view.files.get(FileKind::OffsetIndex);
+            let source = |file| Source {
+                file,
+                may_block: false,
+            };
+            let reach = Reach {
+                log: source(Some(&*log)),
+                index: source(index.as_deref()),
+                start: self.mark(base_offset, request.offset),
+                bound: self.mark(base_offset, request.upper_bound),
+            };
+            let planned = plan(&view, request, &reach).map_err(|e| read_error(view.files, base_offset, e))?;
+            match planned {
+                Some(planned) => {
+                    let size = view.size;
+                    return Ok(self.finish_read(base_offset, size, &planned, log));
+                }
+                None => at += 1,
+            }
+        }
+    }
+
+    /// The segment to begin in; `None` if nothing can be below the bound.
+    fn begin_read(&self, request: &ReadRequest) -> Result<Option<usize>, ReadError> {
+        self.check_dir()?;
+        if request.offset < self.log_start_offset() || request.offset > self.log_end_offset() {
+            return Err(ReadError::OffsetOutOfRange {
+                offset: request.offset,
+                log_start_offset: self.log_start_offset(),
+                log_end_offset: self.log_end_offset(),
+            });
+        }
+        let bound = request.upper_bound.min(self.log_end_offset());
+        Ok((request.offset < bound).then(|| self.segment_of(request.offset)))
+    }
+
+    fn finish_read(&mut self, segment: Offset, size: u32, planned: &Planned, file: Arc<dyn File>) -> Read {
+        // Whoever reads on from the end of a sealed segment begins at position 0 of the next.
+        if planned.end < size || segment == self.active().base_offset {
+            self.expect_at(segment, planned.next_offset, planned.end);
+        }
+        let len = (planned.end - planned.position) as usize;
+        Read {
+            range: (len > 0).then(|| FileRange {
+                file,
+                position: u64::from(planned.position),
+                len,
+            }),
+            next_offset: planned.next_offset,
+        }
+    }
+}
+
+fn nothing(offset: Offset) -> Read {
+    Read {
+        range: None,
+        next_offset: offset,
+    }
+}
+
+/// [`Log::read`], waiting for the device where needed, without holding the log meanwhile. Blocks.
+pub fn read_blocking(
+    cell: &impl LogCell,
+    request: &ReadRequest,
+    now: TimestampMs,
+) -> Result<Read, ReadError> {
+    let mut request = *request;
+    let mut at = None;
+    loop {
+        let step: Step = cell.with(|log| {
+            let first = match at {
+                // The log may have changed meanwhile: the segment is looked for anew, by its base offset.
+                Some(after) => log.segment_after(after),
+                None => log.begin_read(&request)?,
+            };
+            let Some(view) = first.and_then(|index| log.view(index)) else {
+                return Ok(Step::Nothing);
+            };
+            let base_offset = view.base_offset;
+            if first.is_some_and(|index| !log.segment(index).checked) {
+                return Ok(Step::Prepare(NotReady::Segment(base_offset)));
+            }
+            Ok::<_, ReadError>(Step::Plan(Box::new(view.to_owned())))
+        })?;
+        let owned = match step {
+            Step::Nothing => return Ok(nothing(request.offset)),
+            Step::Prepare(need) => {
+                prepare(cell, need, now)?;
+                continue;
+            }
+            Step::Plan(owned) => owned,
+        };
+        let view = owned.view();
+        let log = view.files.open(FileKind::Log)?;
+        let index = view.files.open(FileKind::OffsetIndex)?;
+        let source = |file| Source {
+            file: Some(file),
+            may_block: true,
+        };
+        let reach = Reach {
+            log: source(&*log),
+            index: source(&*index),
+            start: None,
+            bound: None,
+        };
+        let planned =
+            plan(&view, &request, &reach).map_err(|e| read_error(view.files, view.base_offset, e))?;
+        if let Some(planned) = planned {
+            return Ok(cell.with(|held| held.finish_read(view.base_offset, view.size, &planned, log)));
+        }
+        request.offset = request.offset.max(view.end_offset);
+        at = Some(view.base_offset);
+    }
+}
+
+enum Step {
+    Nothing,
+    Prepare(NotReady),
+    Plan(Box<OwnedView>),
+}

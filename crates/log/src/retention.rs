@@ -1,0 +1,138 @@
+//! Removing the oldest segments: by age, by size, and below the log start.
+//!
+//! Always holds: only segments wholly below the high watermark go, oldest first, and the log keeps an active one; files are
+//! renamed first and removed later, so that a read under way ends in peace; what a crash leaves renamed is removed at the
+//! next open.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use klamm_model::{Offset, TimestampMs};
+
+use crate::error::LogError;
+use crate::log::Log;
+use crate::names::{DELETED, FileKind};
+use crate::prepare::{LogCell, ready_segment, roll};
+use crate::segment::{Segment, SegmentFiles};
+
+/// Files of removed segments, renamed.
+#[derive(Debug, Default)]
+pub struct Retired {
+    /// The files, to be given to [`reap`].
+    pub files: Vec<PathBuf>,
+    /// How many segments they were.
+    pub segment_count: usize,
+    /// When they may be removed.
+    pub not_before: TimestampMs,
+}
+
+/// What to do with the oldest segment that was not looked at.
+enum Verdict {
+    Keep,
+    Remove,
+    /// Its largest timestamp must be found first.
+    Check(Offset),
+    /// It is the active one.
+    Roll(Offset),
+}
+
+/// Removes what the settings and the log start leave no reader for. Blocks.
+pub fn retention(cell: &impl LogCell, now: TimestampMs) -> Result<Retired, LogError> {
+    let gate = cell.with(|log| Arc::clone(&log.gate));
+    let _held = gate.lock();
+    let mut count = 0;
+    loop {
+        match cell.with(|log| log.check_dir().map(|()| log.verdict(count, now)))? {
+            Verdict::Keep => break,
+            Verdict::Remove => count += 1,
+            Verdict::Check(base_offset) => ready_segment(cell, base_offset)?,
+            Verdict::Roll(base_offset) => roll(cell, base_offset, now)?,
+        }
+    }
+    let (segments, delay) = cell.with(|log| (log.drop_oldest(count), log.config.file_delete_delay));
+    let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+    let mut retired = Retired {
+        files: Vec::new(),
+        segment_count: segments.len(),
+        not_before: now.plus_ms(delay_ms),
+    };
+    let dir = cell.with(|log| Arc::clone(&log.dir));
+    for segment in segments {
+        let renamed = rename(&segment.files).inspect_err(|error| dir.fail(error))?;
+        retired.files.extend(renamed);
+    }
+    Ok(retired)
+}
+
+/// Removes the files of removed segments. Blocks.
+pub fn reap(dir: &crate::LogDir, retired: Retired) -> Result<(), LogError> {
+    for path in retired.files {
+        dir.files().remove_file(&path).map_err(LogError::io(&path))?;
+    }
+    Ok(())
+}
+
+fn rename(files: &SegmentFiles) -> Result<Vec<PathBuf>, LogError> {
+    let mut renamed = Vec::new();
+    for kind in FileKind::ALL {
+        let path = files.path(kind);
+        let mut name = path.clone().into_os_string();
+        name.push(DELETED);
+        match files.dir().files().rename(&path, name.as_ref()) {
+            Ok(()) => renamed.push(name.into()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(LogError::io(&path)(error)),
+        }
+    }
+    Ok(renamed)
+}
+
+impl Log {
+    fn verdict(&self, at: usize, now: TimestampMs) -> Verdict {
+        let segment = self.segment(at);
+        let is_active = at + 1 == self.segments.len();
+        if self.end_of_segment(at) > self.high_watermark || (is_active && segment.size == 0) {
+            return Verdict::Keep;
+        }
+        let remove = if self.end_of_segment(at) <= self.log_start_offset {
+            true
+        } else if !self.config.delete {
+            false
+        } else if self.is_over_size(at) {
+            true
+        } else {
+            match self.config.retention_ms {
+                Some(_) if !segment.checked => return Verdict::Check(segment.base_offset),
+                // Records without a timestamp have no age: such a segment goes by size only.
+                Some(limit) => segment.largest.is_some_and(|largest| {
+                    u128::try_from(now.ms_since(largest.timestamp)).is_ok_and(|age| age > limit.as_millis())
+                }),
+                None => false,
+            }
+        };
+        match (remove, is_active) {
+            (false, _) => Verdict::Keep,
+            (true, false) => Verdict::Remove,
+            (true, true) => Verdict::Roll(segment.base_offset),
+        }
+    }
+
+    /// Whether what is left without the first segments, up to and with this one, still has `retention.bytes`.
+    fn is_over_size(&self, at: usize) -> bool {
+        let left: u64 = self.segments[at + 1..]
+            .iter()
+            .map(|segment| u64::from(segment.size))
+            .sum();
+        self.config.retention_bytes.is_some_and(|limit| left >= limit)
+    }
+
+    fn drop_oldest(&mut self, count: usize) -> Vec<Segment> {
+        let dropped: Vec<Segment> = self.segments.drain(..count).collect();
+        let start = self.segments[0].base_offset;
+        if start > self.log_start_offset {
+            self.log_start_offset = start;
+            self.epochs.truncate_start(start);
+        }
+        dropped
+    }
+}

@@ -1,0 +1,188 @@
+//! What the tests of this crate share: a log on the simulated disk, and batches to put into it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use klamm_env::Files;
+use klamm_env::sim::disk::Disk;
+use klamm_model::{
+    LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs, TopicId, TopicPartition, Uuid,
+};
+use klamm_records::{Batch, BatchBuilder, HEADER_BYTES};
+use parking_lot::Mutex;
+
+use crate::append::{Appended, Incoming};
+use crate::config::LogConfig;
+use crate::dir::{LogDir, Positions};
+use crate::error::{AppendError, LogError, NotReady};
+use crate::handles::HandleCache;
+use crate::log::{Log, RecoveryState};
+use crate::prepare::prepare;
+use crate::read::{FileRange, ReadRequest, read_blocking};
+
+pub(crate) const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
+pub(crate) const TOPIC_ID: TopicId = Uuid([7; 16]);
+pub(crate) const EPOCH: LeaderEpoch = LeaderEpoch(3);
+
+pub(crate) fn partition() -> TopicPartition {
+    TopicPartition::new("orders", 3)
+}
+
+/// Small segments and indexes, so that little data makes many of them.
+pub(crate) fn small() -> LogConfig {
+    LogConfig {
+        segment_bytes: 2000,
+        index_interval_bytes: 200,
+        ..LogConfig::default()
+    }
+}
+
+pub(crate) fn open_dir(disk: &Disk) -> Result<Arc<LogDir>, LogError> {
+    let files: Arc<dyn Files> = Arc::new(disk.clone());
+    LogDir::open(files, Path::new("/data"), Arc::new(HandleCache::new(5)), "a test")
+}
+
+/// A log behind a lock, as its owner keeps it.
+pub(crate) struct Held {
+    pub(crate) log: Mutex<Log>,
+    pub(crate) dir: Arc<LogDir>,
+}
+
+impl Held {
+    /// Opens the log with what the checkpoints say.
+    pub(crate) fn open(disk: &Disk, config: LogConfig) -> Result<Self, LogError> {
+        let dir = open_dir(disk)?;
+        let recovery = RecoveryState {
+            clean: dir.was_clean(),
+            positions: dir.positions(&partition()),
+        };
+        let log = Log::open(&dir, &partition(), TOPIC_ID, Arc::new(config), recovery, NOW)?;
+        Ok(Self {
+            log: Mutex::new(log),
+            dir,
+        })
+    }
+
+    pub(crate) fn new(config: LogConfig) -> (Disk, Self) {
+        let disk = Disk::default();
+        let held = Self::open(&disk, config).unwrap();
+        (disk, held)
+    }
+
+    /// Appends, doing what the log is not ready for in between.
+    pub(crate) fn append(&self, batch: &Bytes) -> Result<Appended, AppendError> {
+        let parsed = Batch::parse(batch).unwrap();
+        let mut header = *parsed.header();
+        loop {
+            let incoming = Incoming {
+                header: &mut header,
+                body: &batch[HEADER_BYTES..],
+            };
+            let outcome = self.log.lock().append_one(incoming, EPOCH, NOW);
+            match outcome {
+                Ok(outcome) => return outcome,
+                Err(need) => self.prepare(need)?,
+            }
+        }
+    }
+
+    pub(crate) fn prepare(&self, need: NotReady) -> Result<(), LogError> {
+        prepare(&self.log, need, NOW)
+    }
+
+    pub(crate) fn checkpoint(&self) -> Result<(), LogError> {
+        self.dir
+            .checkpoint(|| vec![(partition(), self.log.lock().positions())])
+    }
+
+    /// Makes everything durable, as a commit does.
+    pub(crate) fn commit(&self) -> Result<(), LogError> {
+        let ticket = self.log.lock().flush_target();
+        if let Some(ticket) = ticket {
+            ticket.sync()?;
+            let mut log = self.log.lock();
+            log.flushed(&ticket);
+            let durable = log.durable_end_offset();
+            log.update_high_watermark(durable);
+        }
+        Ok(())
+    }
+
+    /// Everything from `offset` to the log end, as (offset, value).
+    pub(crate) fn records(&self, offset: Offset) -> Vec<(i64, Bytes)> {
+        let (mut at, mut found) = (offset, Vec::new());
+        loop {
+            let request = ReadRequest {
+                offset: at,
+                max_bytes: 300,
+                upper_bound: self.log.lock().log_end_offset(),
+                min_one: true,
+            };
+            let read = read_blocking(&self.log, &request, NOW).unwrap();
+            let Some(range) = read.range else {
+                return found;
+            };
+            range.verify().unwrap();
+            found.extend(records_of(&range));
+            assert!(read.next_offset > at, "a read goes on");
+            at = read.next_offset;
+        }
+    }
+}
+
+pub(crate) fn bytes_of(range: &FileRange) -> Bytes {
+    let mut bytes = vec![0; range.len];
+    range.file.read_exact_at(&mut bytes, range.position).unwrap();
+    bytes.into()
+}
+
+pub(crate) fn records_of(range: &FileRange) -> Vec<(i64, Bytes)> {
+    let mut found = Vec::new();
+    for batch in klamm_records::Batches::new(bytes_of(range)) {
+        for record in batch.unwrap().records(1 << 20).unwrap() {
+            let record = record.unwrap();
+            found.push((record.offset.0, record.value.unwrap()));
+        }
+    }
+    found
+}
+
+/// A batch of records with these values, the first with the timestamp, each next 1 ms later.
+pub(crate) fn batch(timestamp: i64, values: &[&str]) -> Bytes {
+    build(BatchBuilder::default(), timestamp, values)
+}
+
+/// The same of a producer.
+pub(crate) fn idempotent(id: i64, epoch: i16, sequence: i32, values: &[&str]) -> Bytes {
+    let builder = BatchBuilder::default().producer(ProducerId(id), ProducerEpoch(epoch), Some(sequence));
+    build(builder, NOW.0, values)
+}
+
+pub(crate) fn build(mut builder: BatchBuilder, timestamp: i64, values: &[&str]) -> Bytes {
+    for (i, value) in values.iter().enumerate() {
+        builder.append(
+            TimestampMs(timestamp + i as i64),
+            Some(b"k"),
+            Some(value.as_bytes()),
+            &[],
+        );
+    }
+    builder.build(Offset(0)).unwrap()
+}
+
+/// The values as [`Held::records`] gives them.
+pub(crate) fn expected(first: i64, values: &[&str]) -> Vec<(i64, Bytes)> {
+    (first..)
+        .zip(values)
+        .map(|(offset, value)| (offset, Bytes::copy_from_slice(value.as_bytes())))
+        .collect()
+}
+
+pub(crate) fn positions(recovery_point: i64) -> Positions {
+    Positions {
+        recovery_point: Offset(recovery_point),
+        log_start_offset: Offset(0),
+        high_watermark: Offset(0),
+    }
+}
