@@ -215,12 +215,11 @@ fn check_throttled(items: &[String]) -> Result<(), (String, Problem)> {
     Err((format!("[{}]", items.join(", ")), Problem::NotThrottledReplicas))
 }
 
-/// `latest`, `earliest` in any case, or `by_duration:` and a duration of at least nothing: days, hours, minutes, seconds.
+/// `latest`, `earliest`, or `by_duration:` and a duration of at least nothing: days, hours, minutes, seconds.
 fn is_offset_reset(text: &str) -> bool {
-    let lower = text.to_ascii_lowercase();
-    match lower.strip_prefix("by_duration:") {
-        Some(duration) => is_duration(duration),
-        None => lower == "latest" || lower == "earliest",
+    match text.strip_prefix("by_duration:") {
+        Some(duration) => is_duration(&duration.to_ascii_lowercase()),
+        None => text == "latest" || text == "earliest",
     }
 }
 
@@ -269,7 +268,7 @@ mod tests {
     fn durations_of_share_groups() {
         for (text, fits) in [
             ("latest", true),
-            ("Earliest", true),
+            ("Earliest", false),
             ("by_duration:PT1H", true),
             ("by_duration:P1DT2H3M4.5S", true),
             ("by_duration:P2D", true),

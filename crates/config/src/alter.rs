@@ -61,7 +61,7 @@ pub enum AlterError {
     #[error("Error due to duplicate config keys")]
     DuplicateKeys,
     /// A key is set to nothing.
-    #[error("Null value not supported for : {}", .0.join(","))]
+    #[error("Null value not supported for : {}", .0.join(", "))]
     NullValue(Vec<String>),
     /// A key of a new topic is set to nothing.
     #[error("Null value not supported for topic configs: {}", .0.join(","))]
@@ -77,6 +77,17 @@ pub enum AlterError {
         /// The key.
         key: String,
     },
+    /// Items are appended to or subtracted from what is no list of a broker.
+    #[error("Config value {operation} is not allowed for config key: {key}", operation = .operation.to_lowercase())]
+    NotAListOnBroker {
+        /// `APPEND` or `SUBTRACT`.
+        operation: &'static str,
+        /// The key.
+        key: String,
+    },
+    /// A broker has no such key, which matters for appending and subtracting only.
+    #[error("Unknown config name: {0}")]
+    UnknownBrokerKey(String),
     /// A topic has no such key.
     #[error("Unknown topic config name: {0}")]
     UnknownTopicKey(String),
@@ -131,6 +142,8 @@ impl AlterError {
             | Self::PushInterval(_) => ErrorCode::InvalidRequest,
             Self::NullTopicValue(_)
             | Self::NotAList { .. }
+            | Self::NotAListOnBroker { .. }
+            | Self::UnknownBrokerKey(_)
             | Self::UnknownTopicKey(_)
             | Self::UnknownGroupKey(_)
             | Self::Invalid(_)
@@ -263,12 +276,23 @@ fn items(
     name: &str,
     operation: &'static str,
 ) -> Result<Vec<String>, AlterError> {
-    let listed = matches!(target.resource(), Resource::Broker | Resource::Topic);
-    let key = Key::find(target.resource(), name).filter(|key| listed && key.kind == Kind::List);
-    let key = key.ok_or_else(|| AlterError::NotAList {
-        operation,
-        key: name.to_owned(),
-    })?;
+    let resource = target.resource();
+    let key = match (resource, Key::find(resource, name)) {
+        (Resource::Broker | Resource::Topic, Some(key)) if key.kind == Kind::List => key,
+        (Resource::Broker, None) => return Err(AlterError::UnknownBrokerKey(name.to_owned())),
+        (Resource::Broker, Some(_)) => {
+            return Err(AlterError::NotAListOnBroker {
+                operation,
+                key: name.to_owned(),
+            });
+        }
+        _ => {
+            return Err(AlterError::NotAList {
+                operation,
+                key: name.to_owned(),
+            });
+        }
+    };
     let text = values
         .get(name)
         .map(String::as_str)
@@ -342,6 +366,3 @@ fn check_topic(values: &Values, layers: &Layers<'_>) -> Result<(), AlterError> {
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

@@ -103,7 +103,7 @@ impl BrokerConfig {
     pub fn load(sources: &Sources) -> Result<(Self, Vec<Warning>), Vec<ConfigError>> {
         let mut fixed = Fixed::new(sources);
         if fixed.errors.is_empty() {
-            node::supply_data_folder(&mut fixed, &sources.data_folder);
+            node::supply(&mut fixed, &sources.data_folder);
             let values = fixed.values();
             let layers = Layers::fixed(&values);
             let reader = Reader::new(&layers);

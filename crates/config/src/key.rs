@@ -390,7 +390,7 @@ impl Key {
         self
     }
 
-    pub(crate) const fn from_broker(mut self, name: &'static str) -> Self {
+    pub(crate) const fn inherits(mut self, name: &'static str) -> Self {
         self.broker_key = Some(name);
         self
     }

@@ -233,6 +233,26 @@ impl Fixed {
         self.values.insert(key.to_owned(), (value, Origin::Default));
     }
 
+    /// Gives `other` the value and place of `key`, when only `key` is set.
+    pub(crate) fn alias(&mut self, key: &str, other: &str) {
+        if let Some(set) = self
+            .values
+            .get(key)
+            .filter(|_| !self.values.contains_key(other))
+            .cloned()
+        {
+            self.values.insert(other.to_owned(), set);
+        }
+    }
+
+    /// Whether `key` is set to its default.
+    pub(crate) fn is_default(&self, key: &str) -> bool {
+        let known = Key::broker(key);
+        self.values
+            .get(key)
+            .is_some_and(|(value, _)| known.is_some_and(|key| key.is_default(value)))
+    }
+
     /// Names and values without their places.
     pub(crate) fn values(&self) -> Values {
         self.values

@@ -31,6 +31,34 @@ pub(super) fn check(values: &Values, layers: &Layers<'_>) -> Result<(), AlterErr
             )));
         }
     }
+    check_tags(values)?;
+    check_assignor(values, layers)?;
+    match values.get("errors.deadletterqueue.topic.name") {
+        Some(name) if name.trim().starts_with("__") => Err(AlterError::Conflict(
+            "errors.deadletterqueue.topic.name: DLQ topic name must not start with '__'".to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_tags(values: &Values) -> Result<(), AlterError> {
+    let name = "streams.rack.aware.assignment.tags";
+    let mut tags: Vec<_> = values
+        .get(name)
+        .into_iter()
+        .flat_map(|text| text.split(','))
+        .map(str::trim)
+        .collect();
+    tags.sort_unstable();
+    if tags.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(AlterError::Conflict(format!(
+            "{name} must not contain duplicate tag keys."
+        )));
+    }
+    Ok(())
+}
+
+fn check_assignor(values: &Values, layers: &Layers<'_>) -> Result<(), AlterError> {
     let assignors = Key::broker("group.streams.assignors").and_then(|key| layers.broker_value(key));
     match (values.get("streams.assignor.name"), assignors) {
         (Some(name), Some(assignors)) if !assignors.as_list().iter().any(|each| each == name.trim()) => {

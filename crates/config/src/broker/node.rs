@@ -38,11 +38,16 @@ pub struct Voter {
     pub address: HostPort,
 }
 
-/// Without `log.dirs` and `log.dir` the data lies in `folder`.
-pub(super) fn supply_data_folder(fixed: &mut Fixed, folder: &str) {
+/// Fills in what other settings imply: the data lies in `folder` when no key names a folder, and `node.id` and its old name
+/// stand for each other.
+pub(super) fn supply(fixed: &mut Fixed, folder: &str) {
     if !fixed.is_set("log.dirs") && !fixed.is_set("log.dir") {
         fixed.supply("log.dirs", folder.to_owned());
     }
+    if !fixed.is_default("broker.id") {
+        fixed.alias("broker.id", "node.id");
+    }
+    fixed.alias("node.id", "broker.id");
 }
 
 pub(super) fn read(reader: &Reader<'_>, fixed: &mut Fixed) -> Option<Node> {
@@ -71,22 +76,15 @@ pub(super) fn read(reader: &Reader<'_>, fixed: &mut Fixed) -> Option<Node> {
 }
 
 fn read_id(reader: &Reader<'_>, fixed: &mut Fixed) -> Option<BrokerId> {
-    let old = fixed
-        .is_set("broker.id")
-        .then(|| reader.whole("broker.id"))
-        .filter(|id| *id >= 0);
-    let new = reader.whole("node.id");
-    let id = match old {
-        Some(old) if fixed.is_set("node.id") && old != new => {
-            fixed.refuse(
-                "broker.id",
-                format!("is the old name of node.id, which is {new}; set one of them"),
-            );
-            return None;
-        }
-        Some(old) => old,
-        None => new,
-    };
+    let id = reader.whole("node.id");
+    let old = reader.whole("broker.id");
+    if old >= 0 && old != id {
+        fixed.refuse(
+            "broker.id",
+            format!("is the old name of node.id, which is {id}; set one of them"),
+        );
+        return None;
+    }
     i32::try_from(id).ok().map(BrokerId)
 }
 

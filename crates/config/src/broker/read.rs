@@ -45,7 +45,9 @@ impl<'a> Reader<'a> {
     /// A time in milliseconds; `None` when it is negative or the greatest number, which both mean never.
     pub(super) fn time(&self, name: &str) -> Option<Duration> {
         let ms = self.whole(name);
-        (ms >= 0 && ms < i64::MAX).then(|| Duration::from_millis(ms.unsigned_abs()))
+        (0..i64::MAX)
+            .contains(&ms)
+            .then(|| Duration::from_millis(ms.unsigned_abs()))
     }
 
     /// An interval in milliseconds, at least one.

@@ -12,8 +12,8 @@ pub(super) static KEYS: &[Key] = keys! {
     Scope::ClientMetrics;
     Int "interval.ms" = "300000", ms, not_served(NO_TELEMETRY);
         "Interval at which clients push metrics."
-    List "match" = "", not_served(NO_TELEMETRY);
+    List "match" = "", items(&[]), not_served(NO_TELEMETRY);
         "Clients that are asked: PARAMETER=PATTERN, separated by commas."
-    List "metrics" = "", not_served(NO_TELEMETRY);
+    List "metrics" = "", items(&[]), not_served(NO_TELEMETRY);
         "Metrics that are asked for: name prefixes, separated by commas; * for all."
 };

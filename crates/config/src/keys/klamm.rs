@@ -24,6 +24,6 @@ pub(super) static KEYS: &[Key] = keys! {
 /// The keys of a topic.
 pub(super) static TOPIC_KEYS: &[Key] = keys! {
     Scope::Topic;
-    String "klamm.durability" = "fsync", one_of(&["fsync", "page-cache"]), high, from_broker("klamm.durability"), served;
+    String "klamm.durability" = "fsync", one_of(&["fsync", "page-cache"]), high, inherits("klamm.durability"), served;
         "When a record counts as stored: on disk (fsync) or in the system's page cache."
 };

@@ -14,7 +14,7 @@ pub(super) static KEYS: &[Key] = keys! {
         "Folders for partitions, separated by commas."
     List "log.dir", filled, high, served;
         "Folders for partitions, used when log.dirs is unset."
-    List "cordoned.log.dirs" = "", per_broker, not_served(NO_FOLDER_FAILURE);
+    List "cordoned.log.dirs" = "", items(&[]), per_broker, not_served(NO_FOLDER_FAILURE);
         "Log folders that take no new partitions."
     Long "log.dir.failure.timeout.ms" = "30000", at_least(1), ms, low, not_served(NO_FOLDER_FAILURE);
         "How long a broker lives with a failed folder that it cannot report."

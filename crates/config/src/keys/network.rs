@@ -20,7 +20,7 @@ pub(super) static KEYS: &[Key] = keys! {
         "Listener that brokers use among themselves; exclusive with security.inter.broker.protocol."
     String "security.inter.broker.protocol" = "PLAINTEXT", one_of(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), served;
         "Protocol that brokers use among themselves when no listener name is given for it."
-    List "early.start.listeners", high, not_served(NO_AUTHORIZATION);
+    List "early.start.listeners", items(&[]), high, not_served(NO_AUTHORIZATION);
         "Listeners that open before authorization is ready."
     Int "socket.send.buffer.bytes" = "102400", bytes, high, served;
         "Send buffer of a client's socket (SO_SNDBUF); -1 leaves it to the system."

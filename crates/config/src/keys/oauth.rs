@@ -42,7 +42,7 @@ pub(super) static KEYS: &[Key] = keys! {
         "Client secret at the identity provider."
     Int "sasl.oauthbearer.clock.skew.seconds" = "30", seconds, low, not_served(NO_TLS_NO_SASL);
         "Difference of clocks that is tolerated."
-    List "sasl.oauthbearer.expected.audience" = "", high, not_served(NO_TLS_NO_SASL);
+    List "sasl.oauthbearer.expected.audience" = "", items(&[]), high, not_served(NO_TLS_NO_SASL);
         "Audiences of which a token must name one."
     String "sasl.oauthbearer.expected.issuer", high, not_served(NO_TLS_NO_SASL);
         "Issuer that a token must name."

@@ -20,9 +20,9 @@ pub(super) static KEYS: &[Key] = keys! {
         "Rack or zone of this node, told to clients."
     List "controller.listener.names" = "CONTROLLER", filled, high, served;
         "Listeners of the controller, which are not told to clients."
-    List "controller.quorum.voters" = "", high, served;
+    List "controller.quorum.voters" = "", items(&[]), high, served;
         "Fixed voters: ID@HOST:PORT, separated by commas; on one node, this node."
-    List "controller.quorum.bootstrap.servers" = "", high, served;
+    List "controller.quorum.bootstrap.servers" = "", items(&[]), high, served;
         "Addresses at which the controllers are found: HOST:PORT, separated by commas."
     Boolean "controller.quorum.auto.join.enable" = "false", low, not_served(ONE_VOTER);
         "A controller joins the voters by itself."

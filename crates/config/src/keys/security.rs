@@ -28,7 +28,7 @@ pub(super) static KEYS: &[Key] = keys! {
         "Secret that signs delegation tokens; the same on every node."
     Class "sasl.client.callback.handler.class", not_served(JAVA_CLASS);
         "Java class for this node's SASL clients."
-    List "sasl.enabled.mechanisms" = "GSSAPI", per_broker, not_served(NO_TLS_NO_SASL);
+    List "sasl.enabled.mechanisms" = "GSSAPI", items(&[]), per_broker, not_served(NO_TLS_NO_SASL);
         "SASL mechanisms that clients may use."
     Password "sasl.jaas.config", per_broker, not_served(NO_TLS_NO_SASL);
         "Login of a SASL listener, in JAAS syntax."
@@ -36,7 +36,7 @@ pub(super) static KEYS: &[Key] = keys! {
         "Path of Kerberos' kinit."
     Long "sasl.kerberos.min.time.before.relogin" = "60000", per_broker, not_served(NO_TLS_NO_SASL);
         "Pause between two Kerberos logins."
-    List "sasl.kerberos.principal.to.local.rules" = "DEFAULT", per_broker, not_served(NO_TLS_NO_SASL);
+    List "sasl.kerberos.principal.to.local.rules" = "DEFAULT", items(&[]), per_broker, not_served(NO_TLS_NO_SASL);
         "Rules from Kerberos principals to short names."
     String "sasl.kerberos.service.name", per_broker, not_served(NO_TLS_NO_SASL);
         "Kerberos service under which the broker runs."
@@ -76,11 +76,11 @@ pub(super) static KEYS: &[Key] = keys! {
         "A new certificate may name another subject."
     Boolean "ssl.allow.san.changes" = "false", low, not_served(NO_TLS_NO_SASL);
         "A new certificate may drop alternative names."
-    List "ssl.cipher.suites" = "", per_broker, not_served(NO_TLS_NO_SASL);
+    List "ssl.cipher.suites" = "", items(&[]), per_broker, not_served(NO_TLS_NO_SASL);
         "Cipher suites that TLS may use; empty for the library's own."
     String "ssl.client.auth" = "none", one_of(&["required", "requested", "none"]), per_broker, not_served(NO_TLS_NO_SASL);
         "Whether a TLS client must show a certificate."
-    List "ssl.enabled.protocols" = "TLSv1.2,TLSv1.3", per_broker, not_served(NO_TLS_NO_SASL);
+    List "ssl.enabled.protocols" = "TLSv1.2,TLSv1.3", items(&[]), per_broker, not_served(NO_TLS_NO_SASL);
         "TLS versions that are offered."
     String "ssl.endpoint.identification.algorithm" = "https", low, per_broker, not_served(NO_TLS_NO_SASL);
         "How a server's name is checked against its certificate; empty for not at all."

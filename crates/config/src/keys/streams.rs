@@ -40,7 +40,7 @@ pub(super) static KEYS: &[Key] = keys! {
         "Tasks that warm up at once."
     Int "group.streams.max.warmup.replicas" = "20", at_least(0), internal, not_served(NO_STREAMS_GROUPS);
         "Most that a group may set as streams.num.warmup.replicas."
-    List "group.streams.rack.aware.assignment.tags" = "", low, not_served(NO_STREAMS_GROUPS);
+    List "group.streams.rack.aware.assignment.tags" = "", items(&[]), low, not_served(NO_STREAMS_GROUPS);
         "Client tags over which standby copies are spread."
     Int "group.streams.session.timeout.ms" = "45000", at_least(1), ms, not_served(NO_STREAMS_GROUPS);
         "A member of a streams group silent for this long is removed."
