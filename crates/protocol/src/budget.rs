@@ -94,3 +94,59 @@ impl fmt::Debug for DecodeBudget {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    struct Pool(AtomicUsize);
+
+    impl MemoryPool for Pool {
+        fn try_charge(&self, bytes: usize) -> bool {
+            let take = |left: usize| left.checked_sub(bytes);
+            self.0
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+                .is_ok()
+        }
+
+        fn release(&self, bytes: usize) {
+            self.0.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn nothing_is_taken_beyond_the_allowance_or_the_pool() {
+        let pool = Arc::new(Pool(AtomicUsize::new(100)));
+        let mut budget = DecodeBudget::with_pool(150, pool.clone());
+        budget.charge(60).unwrap();
+        assert_eq!(budget.charge(50), Err(DecodeError::PoolExhausted { needed: 50 }));
+        assert_eq!(
+            budget.charge(91),
+            Err(DecodeError::OverBudget { needed: 91, left: 90 })
+        );
+        assert_eq!((budget.charged(), pool.0.load(Ordering::Relaxed)), (60, 40));
+        drop(budget);
+        assert_eq!(
+            pool.0.load(Ordering::Relaxed),
+            100,
+            "what was taken is given back"
+        );
+    }
+
+    #[test]
+    fn a_vector_is_charged_before_it_grows_and_not_when_it_fits() {
+        let mut budget = DecodeBudget::new(100);
+        let mut vec: Vec<u64> = Vec::new();
+        budget.grow(&mut vec, 10).unwrap();
+        assert_eq!((vec.capacity(), budget.charged()), (10, 80));
+        budget.grow(&mut vec, 10).unwrap();
+        assert_eq!(budget.charged(), 80);
+        assert_eq!(
+            budget.grow(&mut vec, 11),
+            Err(DecodeError::OverBudget { needed: 88, left: 20 })
+        );
+        assert_eq!(vec.capacity(), 10);
+    }
+}

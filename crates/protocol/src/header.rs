@@ -151,7 +151,7 @@ fn encode_tags(
     w.end_tags(tags)
 }
 
-/// Writes a request as it is sent: length, header, message.
+/// Writes a request as it is sent: length, header, message. After an error, `w` is as it was.
 pub fn encode_request<R: Request>(
     w: &mut Writer,
     correlation_id: i32,
@@ -166,13 +166,13 @@ pub fn encode_request<R: Request>(
         client_id: client_id.cloned(),
         unknown_tagged_fields: Vec::new(),
     };
-    let frame = w.begin_frame();
-    header.encode(w)?;
-    request.encode(w, version)?;
-    w.end_frame(frame)
+    framed(w, |w| {
+        header.encode(w)?;
+        request.encode(w, version)
+    })
 }
 
-/// Writes a response as it is sent: length, header, message.
+/// Writes a response as it is sent: length, header, message. After an error, `w` is as it was.
 pub fn encode_response<M: Message>(
     w: &mut Writer,
     api_key: ApiKey,
@@ -180,8 +180,22 @@ pub fn encode_response<M: Message>(
     version: i16,
     response: &M,
 ) -> Result<(), EncodeError> {
+    framed(w, |w| {
+        ResponseHeader::new(correlation_id).encode(w, api_key, version)?;
+        response.encode(w, version)
+    })
+}
+
+fn framed(
+    w: &mut Writer,
+    write: impl FnOnce(&mut Writer) -> Result<(), EncodeError>,
+) -> Result<(), EncodeError> {
     let frame = w.begin_frame();
-    ResponseHeader::new(correlation_id).encode(w, api_key, version)?;
-    response.encode(w, version)?;
-    w.end_frame(frame)
+    match write(w) {
+        Ok(()) => w.end_frame(frame),
+        Err(error) => {
+            w.abandon_frame(frame);
+            Err(error)
+        }
+    }
 }

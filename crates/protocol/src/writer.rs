@@ -81,6 +81,7 @@ pub enum Piece<'a> {
 #[must_use = "the length of the frame is written by end_frame"]
 pub struct OpenFrame {
     at: usize,
+    first_hole: usize,
     total: usize,
 }
 
@@ -112,6 +113,11 @@ impl Writer {
         self.buffer.clear();
         self.holes.clear();
         self.hole_bytes = 0;
+    }
+
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty() && self.holes.is_empty()
     }
 
     /// The bytes written, without those of the holes.
@@ -175,17 +181,31 @@ impl Writer {
 
     /// Begins a frame: four bytes for its length, which [`Writer::end_frame`] fills in.
     pub fn begin_frame(&mut self) -> OpenFrame {
-        let at = self.buffer.len();
+        let (at, first_hole) = (self.buffer.len(), self.holes.len());
         self.i32(0);
         OpenFrame {
             at,
+            first_hole,
             total: self.total_len(),
         }
     }
 
+    /// Takes back all that was written since the frame began, and leaves what stands before it.
+    pub fn abandon_frame(&mut self, frame: OpenFrame) {
+        self.buffer.truncate(frame.at);
+        self.holes.truncate(frame.first_hole);
+        self.hole_bytes = self.holes.iter().map(|hole| hole.content.len()).sum();
+    }
+
     /// Ends the frame: its length is that of all that was written since, holes included.
     pub fn end_frame(&mut self, frame: OpenFrame) -> Result<(), EncodeError> {
-        let length = length32(self.total_len() - frame.total)?;
+        let length = match length32(self.total_len() - frame.total) {
+            Ok(length) => length,
+            Err(error) => {
+                self.abandon_frame(frame);
+                return Err(error);
+            }
+        };
         self.buffer[frame.at..frame.at + 4].copy_from_slice(&length.to_be_bytes());
         Ok(())
     }
@@ -381,6 +401,20 @@ mod tests {
             assert_eq!(r.unsigned_varint(), Ok(value));
             assert_eq!(r.remaining(), 0, "{value}");
         }
+    }
+
+    #[test]
+    fn an_abandoned_frame_leaves_the_one_before() {
+        let mut w = Writer::new();
+        let first = w.begin_frame();
+        w.records(&Records::External { token: 1, len: 10 }, true).unwrap();
+        w.end_frame(first).unwrap();
+        let before = (w.buffer().to_vec(), w.holes().to_vec(), w.total_len());
+        let second = w.begin_frame();
+        w.records(&Records::External { token: 2, len: 20 }, true).unwrap();
+        w.abandon_frame(second);
+        assert_eq!((w.buffer().to_vec(), w.holes().to_vec(), w.total_len()), before);
+        assert_eq!(before.0, [0, 0, 0, 11, 11]);
     }
 
     #[test]

@@ -8,9 +8,10 @@ use std::cell::Cell;
 use bytes::Bytes;
 use klamm_model::limits::DECODE_ALLOWANCE_BYTES;
 use klamm_protocol::messages::{FetchRequest, ProduceRequest};
+use klamm_protocol::record_frame::RecordFrame;
 use klamm_protocol::schema::sample::{self, Seed};
 use klamm_protocol::schema::{self, MessageSchema};
-use klamm_protocol::{Message, Reader};
+use klamm_protocol::{Message, Reader, RequestHeader};
 
 struct Counting;
 
@@ -91,6 +92,25 @@ fn short_inputs_are_harmless() {
                 decodes(schema, version, &[byte; 64], "one byte");
             }
         }
+    }
+}
+
+#[test]
+fn short_headers_are_harmless() {
+    let mut seed = Seed(6);
+    for _ in 0..20_000 {
+        let mut input: Vec<u8> = (0..seed.below(65)).map(|_| seed.next_u64() as u8).collect();
+        if let [high, low, ..] = &mut input[..] {
+            (*high, *low) = (0, *low % 96);
+        }
+        let frame = Bytes::from(input);
+        let allowance = frame.len() + DECODE_ALLOWANCE_BYTES + SHARING_BYTES;
+        let (_, peak, _) = measured(|| {
+            let header = RequestHeader::decode(&mut Reader::new(frame.clone()));
+            let record = RecordFrame::decode(&mut Reader::new(frame));
+            (header.is_ok(), record.is_ok())
+        });
+        assert!(peak <= allowance, "{peak}");
     }
 }
 

@@ -9,9 +9,10 @@ use klamm_protocol::record_frame::{
     RecordFrame, coordinator_key_type, decode_coordinator_value, decode_record, encode_coordinator_key,
     encode_coordinator_value, encode_record,
 };
+use klamm_protocol::schema::Direction;
 use klamm_protocol::{
     ApiKey, ByteString, DecodeError, EncodeError, Message, Piece, RawTaggedField, Reader, Records, Request,
-    RequestHeader, ResponseHeader, Writer, encode_request, encode_response, schema,
+    RequestHeader, ResponseHeader, Writer, encode_request, encode_response, fuzz_decode, schema,
 };
 
 fn reader(bytes: &[u8]) -> Reader {
@@ -312,6 +313,52 @@ fn headers_follow_the_version_of_the_message() {
     let mut w = Writer::new();
     encode_response(&mut w, ApiKey::ApiVersions, 9, 3, &ApiVersionsResponse::default()).expect("it is valid");
     assert_eq!(w.buffer(), [0, 0, 0, 12, 0, 0, 0, 9, 0, 0, 1, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_leaves_nothing_behind() {
+    let mut w = Writer::new();
+    encode_response(&mut w, ApiKey::Fetch, 1, 11, &FetchResponse::default()).expect("it is valid");
+    let before = w.buffer().to_vec();
+    let diverging_epoch = fetch_response::EpochEndOffset {
+        epoch: 1,
+        ..Default::default()
+    };
+    let records = Records::External { token: 1, len: 10 };
+    let partition = fetch_response::PartitionData {
+        diverging_epoch,
+        records,
+        ..Default::default()
+    };
+    let topic = fetch_response::FetchableTopicResponse {
+        partitions: vec![partition],
+        ..Default::default()
+    };
+    let response = FetchResponse {
+        responses: vec![topic],
+        ..FetchResponse::default()
+    };
+    let refused = EncodeError::FieldNotInVersion {
+        field: "DivergingEpoch",
+        version: 11,
+    };
+    assert_eq!(
+        encode_response(&mut w, ApiKey::Fetch, 2, 11, &response),
+        Err(refused)
+    );
+    assert_eq!((w.buffer(), w.holes()), (&before[..], &[][..]));
+    encode_response(&mut w, ApiKey::Fetch, 2, 12, &response).expect("version 12 has the field");
+    assert_eq!(w.holes().len(), 1);
+}
+
+#[test]
+fn any_decoder_is_driven_by_number() {
+    let decoded = fuzz_decode(3, 1, Direction::Request, &[0, 0, 0, 0]);
+    assert_eq!(decoded, Ok(Ok(Bytes::from_static(&[0, 0, 0, 0]))));
+    assert_eq!(
+        fuzz_decode(-5, 1, Direction::Request, &[]),
+        Err(DecodeError::UnknownApi(-5))
+    );
 }
 
 #[test]
