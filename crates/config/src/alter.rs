@@ -9,6 +9,7 @@
 mod broker;
 mod client_metrics;
 mod group;
+pub mod logger;
 
 use klamm_model::ErrorCode;
 
@@ -121,6 +122,14 @@ pub enum AlterError {
         .0.join(", ")
     )]
     PerListener(Vec<String>),
+    /// A key that would be dangerous to accept without serving it.
+    #[error("{key} is not served: {reason}")]
+    NotServed {
+        /// The key.
+        key: &'static str,
+        /// Why not.
+        reason: &'static str,
+    },
     /// An interval of client metrics out of bounds.
     #[error("Invalid value {0} for interval.ms, interval must be between 100 and 3600000 (1 hour)")]
     PushInterval(i64),
@@ -139,6 +148,7 @@ impl AlterError {
             | Self::NotDynamic(_)
             | Self::PerBroker(_)
             | Self::PerListener(_)
+            | Self::NotServed { .. }
             | Self::PushInterval(_) => ErrorCode::InvalidRequest,
             Self::NullTopicValue(_)
             | Self::NotAList { .. }
@@ -317,17 +327,25 @@ fn checked(
         Target::Group => group::check(&values, layers)?,
         Target::ClientMetrics => client_metrics::check(&values)?,
     }
-    let changed = values
+    let mut not_served = Vec::new();
+    for (name, value) in values
         .iter()
-        .filter(|(name, value)| current.get(*name) != Some(value));
-    let not_served = changed.filter_map(|(name, value)| {
-        let key = Key::find(target.resource(), name).filter(|key| !key.is_default(value))?;
+        .filter(|(name, value)| current.get(*name) != Some(value))
+    {
+        let Some(key) = Key::find(target.resource(), name).filter(|key| !key.is_default(value)) else {
+            continue;
+        };
         match key.serving {
-            Serving::Served => None,
-            Serving::NotServed(reason) | Serving::Refused(reason) => Some((key.name, reason)),
+            Serving::Served => {}
+            Serving::NotServed(reason) => not_served.push((key.name, reason)),
+            Serving::Refused(reason) => {
+                return Err(AlterError::NotServed {
+                    key: key.name,
+                    reason,
+                });
+            }
         }
-    });
-    let not_served = not_served.collect();
+    }
     Ok(Altered { values, not_served })
 }
 
@@ -365,4 +383,51 @@ fn check_topic(values: &Values, layers: &Layers<'_>) -> Result<(), AlterError> {
         return Err(AlterError::Conflict(words.to_owned()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_without_effect_are_named_and_dangerous_ones_refused() {
+        let set = |name, value| {
+            [Operation {
+                name,
+                operation: 0,
+                value: Some(value),
+            }]
+        };
+        let change = |target, operations: &[Operation<'_>]| {
+            alter(target, &Values::new(), operations, &Layers::defaults())
+        };
+        let done = change(Target::Topic, &set("unclean.leader.election.enable", "true")).unwrap();
+        assert_eq!(done.not_served.len(), 1);
+        assert_eq!(
+            change(Target::Topic, &set("retention.ms", "5"))
+                .unwrap()
+                .not_served,
+            []
+        );
+        let refused = change(Target::Broker, &set("principal.builder.class", "a.B")).unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::InvalidRequest);
+        assert_eq!(
+            refused.to_string(),
+            "principal.builder.class is not served: Klamm runs no Java classes"
+        );
+    }
+
+    #[test]
+    fn an_unknown_operation_has_a_code_and_no_words() {
+        let operations = [Operation {
+            name: "retention.ms",
+            operation: 9,
+            value: Some("1"),
+        }];
+        let error = alter(Target::Topic, &Values::new(), &operations, &Layers::defaults()).unwrap_err();
+        assert_eq!(
+            (error.code(), error.message()),
+            (ErrorCode::UnknownServerError, None)
+        );
+    }
 }

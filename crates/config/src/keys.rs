@@ -30,7 +30,8 @@ use crate::key::{Key, Resource};
 
 /// Rows of the table: `scope; Type "name" = "default", property, property(value); "meaning" ...`.
 macro_rules! keys {
-    ($scope:expr; $($kind:ident $name:literal $(= $default:literal)? $(, $property:ident $(($($value:expr),+))?)*; $doc:literal)*) => {
+    ($scope:expr;
+     $($kind:ident $name:literal $(= $default:literal)? $(, $property:ident $(($($value:expr),+))?)*; $doc:literal)*) => {
         &[$(
             Key::new($scope, $crate::key::Kind::$kind, $name, $doc)
                 $(.default($default))?

@@ -15,8 +15,8 @@ pub enum Proof {
     Test(&'static str),
     /// The start says that the key has no effect.
     WarnedAtStart,
-    /// The start is refused.
-    RefusedAtStart,
+    /// The start, or the change, is refused.
+    Refused,
     /// A change is accepted, stored, shown and has no effect.
     StoredOnly,
 }
@@ -52,9 +52,8 @@ impl Key {
                 .find(|(name, _)| *name == self.name)
                 .map(|(_, test)| Proof::Test(test)),
             (Serving::NotServed(_), Scope::Broker(_)) => Some(Proof::WarnedAtStart),
-            (Serving::Refused(_), Scope::Broker(_)) => Some(Proof::RefusedAtStart),
             (Serving::NotServed(_), _) => Some(Proof::StoredOnly),
-            (Serving::Refused(_), _) => Some(Proof::RefusedAtStart),
+            (Serving::Refused(_), _) => Some(Proof::Refused),
         }
     }
 }

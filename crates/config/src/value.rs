@@ -140,7 +140,10 @@ fn parse_double(text: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::key::Resource;
 
     #[test]
     fn values_read_and_written() {
@@ -180,6 +183,22 @@ mod tests {
         ] {
             let parsed = kind.parse(text).ok().map(|value| value.to_string());
             assert_eq!(parsed.as_deref(), written, "{kind:?} {text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_is_written_so_that_it_is_read_again(text in "[-+0-9a-zA-Z.,:* é]{0,24}", number in any::<i64>()) {
+            for resource in [Resource::Topic, Resource::Broker, Resource::Group, Resource::ClientMetrics] {
+                for key in Key::all(resource) {
+                    for text in [&text, &number.to_string()] {
+                        if let Ok(value) = key.parse(text) {
+                            let again = key.parse(&value.to_string());
+                            prop_assert_eq!(again, Ok(value), "{}", key.name);
+                        }
+                    }
+                }
+            }
         }
     }
 }

@@ -18,7 +18,8 @@ pub(super) static KEYS: &[Key] = keys! {
         "Shortest session timeout a classic member may ask for."
     Int "group.max.size" = "2147483647", at_least(1), not_served(NO_GROUPS);
         "Most members of a classic group."
-    Int "group.consumer.assignment.interval.ms" = "1000", at_least(0), ms, cluster_wide, not_served(NO_GROUPS);
+    Int "group.consumer.assignment.interval.ms" = "1000", at_least(0), ms, cluster_wide,
+        not_served(NO_GROUPS);
         "Shortest time between two assignments of a consumer group."
     Int "group.consumer.min.assignment.interval.ms" = "0", at_least(0), ms, not_served(NO_GROUPS);
         "Least that a group may set as consumer.assignment.interval.ms."
@@ -42,17 +43,21 @@ pub(super) static KEYS: &[Key] = keys! {
         "Most that a group may set as consumer.session.timeout.ms."
     Int "group.consumer.max.size" = "2147483647", at_least(1), not_served(NO_GROUPS);
         "Most members of a consumer group."
-    String "group.consumer.migration.policy" = "bidirectional", one_of_any_case(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"]), not_served(NO_GROUPS);
+    String "group.consumer.migration.policy" = "bidirectional",
+        one_of_any_case(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"]), not_served(NO_GROUPS);
         "Which groups may change between the classic and the consumer protocol while they have members."
-    Int "group.consumer.regex.refresh.interval.ms" = "600000", at_least(10000), ms, internal, not_served(NO_GROUPS);
+    Int "group.consumer.regex.refresh.interval.ms" = "600000", at_least(10000), ms, internal,
+        not_served(NO_GROUPS);
         "Interval at which pattern subscriptions are matched again."
     Int "group.coordinator.append.linger.ms" = "-1", at_least(-1), ms, not_served(NO_GROUPS);
         "How long the group coordinator gathers writes; -1 adapts."
     Int "group.coordinator.background.threads" = "2", at_least(1), high, not_served(NO_GROUPS);
         "Threads for the group coordinator's background work."
-    Int "group.coordinator.cached.buffer.max.bytes" = "1048588", at_least(524288), bytes, cluster_wide, not_served(NO_GROUPS);
+    Int "group.coordinator.cached.buffer.max.bytes" = "1048588", at_least(524288), bytes, cluster_wide,
+        not_served(NO_GROUPS);
         "Largest write buffer that the group coordinator keeps."
-    List "group.coordinator.rebalance.protocols" = "classic,consumer,streams", items(&["consumer", "classic", "share", "streams"]), filled, not_served(NO_GROUPS);
+    List "group.coordinator.rebalance.protocols" = "classic,consumer,streams",
+        items(&["consumer", "classic", "share", "streams"]), filled, not_served(NO_GROUPS);
         "Group protocols that are offered."
     Int "group.coordinator.threads" = "4", at_least(1), high, not_served(NO_GROUPS);
         "Threads of the group coordinator."

@@ -10,7 +10,8 @@ use crate::key::{Key, Scope, Update};
 pub(super) static KEYS: &[Key] = keys! {
     Scope::Broker(Update::ReadOnly);
     String "klamm.durability" = "fsync", one_of(&["fsync", "page-cache"]), high, cluster_wide, served;
-        "When a record counts as stored: on disk (fsync) or in the system's page cache; the default of topics."
+        "When a record counts as stored: on disk (fsync) or in the system's page cache; the default of \
+         topics."
     String "klamm.http.listener" = "127.0.0.1:9644", served;
         "Address of metrics and health, HOST:PORT; empty turns it off."
     Long "klamm.memory.request.bytes" = "536870912", at_least(1048576), bytes, served;
@@ -24,6 +25,7 @@ pub(super) static KEYS: &[Key] = keys! {
 /// The keys of a topic.
 pub(super) static TOPIC_KEYS: &[Key] = keys! {
     Scope::Topic;
-    String "klamm.durability" = "fsync", one_of(&["fsync", "page-cache"]), high, inherits("klamm.durability"), served;
+    String "klamm.durability" = "fsync", one_of(&["fsync", "page-cache"]), high,
+        inherits("klamm.durability"), served;
         "When a record counts as stored: on disk (fsync) or in the system's page cache."
 };

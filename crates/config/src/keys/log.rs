@@ -28,7 +28,8 @@ pub(super) static KEYS: &[Key] = keys! {
         "Random part taken off the closing age; unset, log.roll.jitter.hours."
     Int "log.roll.jitter.hours" = "0", at_least(0), hours, high, served;
         "Random part taken off the closing age, used when log.roll.jitter.ms is unset."
-    Long "log.retention.ms", ms, high, cluster_wide, falls_back_to(&["log.retention.minutes", "log.retention.hours"]), served;
+    Long "log.retention.ms", ms, high, cluster_wide,
+        falls_back_to(&["log.retention.minutes", "log.retention.hours"]), served;
         "Age at which records go; -1 keeps them for ever; unset, log.retention.minutes."
     Int "log.retention.minutes", minutes, high, falls_back_to(&["log.retention.hours"]), served;
         "Age at which records go, used when log.retention.ms is unset; unset too, log.retention.hours."
@@ -48,7 +49,8 @@ pub(super) static KEYS: &[Key] = keys! {
         "Largest offset index; a full one closes the segment."
     Long "log.flush.interval.messages" = "9223372036854775807", at_least(1), high, cluster_wide, served;
         "Unsynced records that make a partition sync."
-    Long "log.flush.interval.ms", ms, high, cluster_wide, falls_back_to(&["log.flush.scheduler.interval.ms"]), served;
+    Long "log.flush.interval.ms", ms, high, cluster_wide,
+        falls_back_to(&["log.flush.scheduler.interval.ms"]), served;
         "Time after which a partition with unsynced records syncs; unset, log.flush.scheduler.interval.ms."
     Long "log.flush.scheduler.interval.ms" = "9223372036854775807", ms, high, served;
         "Interval at which partitions are looked at for syncing."
@@ -58,7 +60,8 @@ pub(super) static KEYS: &[Key] = keys! {
         "Interval at which log start offsets are written down."
     Boolean "log.preallocate" = "false", cluster_wide, served;
         "Segment files get their full size at once."
-    String "log.message.timestamp.type" = "CreateTime", one_of(&["CreateTime", "LogAppendTime"]), cluster_wide, served;
+    String "log.message.timestamp.type" = "CreateTime", one_of(&["CreateTime", "LogAppendTime"]),
+        cluster_wide, served;
         "Timestamp of a record: the producer's (CreateTime) or the broker's (LogAppendTime)."
     Long "log.message.timestamp.before.max.ms" = "9223372036854775807", at_least(0), ms, cluster_wide, served;
         "How far a producer's timestamp may lie in the past."
@@ -72,7 +75,8 @@ pub(super) static KEYS: &[Key] = keys! {
         "Largest record batch, after compression; the default of topics."
     Int "max.decompressed.message.bytes" = "2147483639", between(1, 2147483639), bytes, cluster_wide, served;
         "Largest single record after decompression; the default of topics."
-    String "compression.type" = "producer", one_of(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), high, cluster_wide, served;
+    String "compression.type" = "producer",
+        one_of(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), high, cluster_wide, served;
         "Codec in which batches are stored; producer keeps what was sent."
     Int "compression.gzip.level" = "-1", between_or(1, 9, -1), cluster_wide, served;
         "Level used when compression.type is gzip; -1 is the codec's own."
@@ -96,14 +100,18 @@ pub(super) static KEYS: &[Key] = keys! {
         "Memory of compaction for reading and writing."
     Double "log.cleaner.io.buffer.load.factor" = "0.9", cluster_wide, not_served(NO_COMPACTION);
         "How full the memory for keys may become."
-    Double "log.cleaner.io.max.bytes.per.second" = "1.7976931348623157E308", bytes_per_second, cluster_wide, not_served(NO_COMPACTION);
+    Double "log.cleaner.io.max.bytes.per.second" = "1.7976931348623157E308", bytes_per_second, cluster_wide,
+        not_served(NO_COMPACTION);
         "Bytes that compaction reads and writes a second."
-    Long "log.cleaner.delete.retention.ms" = "86400000", at_least(0), ms, cluster_wide, not_served(NO_COMPACTION);
+    Long "log.cleaner.delete.retention.ms" = "86400000", at_least(0), ms, cluster_wide,
+        not_served(NO_COMPACTION);
         "Time for which a tombstone stays after compaction; the default of topics."
-    Double "log.cleaner.min.cleanable.ratio" = "0.5", between_ratio(0.0, 1.0), cluster_wide, not_served(NO_COMPACTION);
+    Double "log.cleaner.min.cleanable.ratio" = "0.5", between_ratio(0.0, 1.0), cluster_wide,
+        not_served(NO_COMPACTION);
         "Share of uncompacted bytes that makes a log worth compacting; the default of topics."
     Long "log.cleaner.min.compaction.lag.ms" = "0", at_least(0), ms, cluster_wide, not_served(NO_COMPACTION);
         "Age below which a record is not compacted; the default of topics."
-    Long "log.cleaner.max.compaction.lag.ms" = "9223372036854775807", at_least(1), ms, cluster_wide, not_served(NO_COMPACTION);
+    Long "log.cleaner.max.compaction.lag.ms" = "9223372036854775807", at_least(1), ms, cluster_wide,
+        not_served(NO_COMPACTION);
         "Age at which a record must be compacted; the default of topics."
 };

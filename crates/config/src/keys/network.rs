@@ -11,14 +11,16 @@ use crate::key::{Key, Scope, Update};
 pub(super) static KEYS: &[Key] = keys! {
     Scope::Broker(Update::ReadOnly);
     List "listeners" = "PLAINTEXT://127.0.0.1:9092", filled, high, served;
-        "Addresses to listen on: NAME://HOST:PORT, separated by commas; an empty host means every interface, port 0 a free one."
+        "Addresses to listen on: NAME://HOST:PORT, separated by commas; an empty host means every \
+         interface, port 0 a free one."
     List "advertised.listeners", filled, high, served;
         "Addresses told to clients, by listener name; unset, those of listeners."
     String "listener.security.protocol.map" = "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT", low, served;
         "Protocol of each listener name: NAME:PROTOCOL, separated by commas."
     String "inter.broker.listener.name", served;
         "Listener that brokers use among themselves; exclusive with security.inter.broker.protocol."
-    String "security.inter.broker.protocol" = "PLAINTEXT", one_of(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), served;
+    String "security.inter.broker.protocol" = "PLAINTEXT",
+        one_of(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), served;
         "Protocol that brokers use among themselves when no listener name is given for it."
     List "early.start.listeners", items(&[]), high, not_served(NO_AUTHORIZATION);
         "Listeners that open before authorization is ready."
@@ -74,6 +76,7 @@ pub(super) static KEYS: &[Key] = keys! {
         "Offers request versions that are still in development."
     Boolean "unstable.feature.versions.enable" = "false", high, internal, not_served(DEVELOPMENT);
         "Offers feature levels that are still in development."
-    Long "server.max.startup.time.ms" = "9223372036854775807", at_least(0), ms, internal, not_served(DEVELOPMENT);
+    Long "server.max.startup.time.ms" = "9223372036854775807", at_least(0), ms, internal,
+        not_served(DEVELOPMENT);
         "Limit on the time a start may take."
 };

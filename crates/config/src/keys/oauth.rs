@@ -14,17 +14,20 @@ pub(super) static KEYS: &[Key] = keys! {
         "A token is accepted without a check of its audience."
     Boolean "sasl.oauthbearer.allow.unverified.issuer" = "false", not_served(NO_TLS_NO_SASL);
         "A token is accepted without a check of its issuer."
-    String "sasl.oauthbearer.assertion.algorithm" = "RS256", one_of_any_case(&["ES256", "RS256"]), not_served(NO_TLS_NO_SASL);
+    String "sasl.oauthbearer.assertion.algorithm" = "RS256", one_of_any_case(&["ES256", "RS256"]),
+        not_served(NO_TLS_NO_SASL);
         "Algorithm that signs an assertion."
     String "sasl.oauthbearer.assertion.claim.aud", not_served(NO_TLS_NO_SASL);
         "Audience in an assertion."
-    Int "sasl.oauthbearer.assertion.claim.exp.seconds" = "300", between(0, 86400), seconds, low, not_served(NO_TLS_NO_SASL);
+    Int "sasl.oauthbearer.assertion.claim.exp.seconds" = "300", between(0, 86400), seconds, low,
+        not_served(NO_TLS_NO_SASL);
         "Time until an assertion expires."
     String "sasl.oauthbearer.assertion.claim.iss", not_served(NO_TLS_NO_SASL);
         "Issuer in an assertion."
     Boolean "sasl.oauthbearer.assertion.claim.jti.include" = "false", not_served(NO_TLS_NO_SASL);
         "An assertion carries a unique id."
-    Int "sasl.oauthbearer.assertion.claim.nbf.seconds" = "60", between(0, 3600), seconds, low, not_served(NO_TLS_NO_SASL);
+    Int "sasl.oauthbearer.assertion.claim.nbf.seconds" = "60", between(0, 3600), seconds, low,
+        not_served(NO_TLS_NO_SASL);
         "How far an assertion's begin lies in the past."
     String "sasl.oauthbearer.assertion.claim.sub", not_served(NO_TLS_NO_SASL);
         "Subject in an assertion."

@@ -36,7 +36,8 @@ pub(super) static KEYS: &[Key] = keys! {
         "Time without word from the leader before a voter stands for election."
     Int "controller.quorum.fetch.max.bytes" = "1048576", at_least(1), bytes, low, not_served(ONE_VOTER);
         "Most bytes a voter fetches of the metadata log at once."
-    Int "controller.quorum.fetch.snapshot.max.bytes" = "1048576", at_least(1), bytes, low, not_served(ONE_VOTER);
+    Int "controller.quorum.fetch.snapshot.max.bytes" = "1048576", at_least(1), bytes, low,
+        not_served(ONE_VOTER);
         "Most bytes a voter fetches of a snapshot at once."
     Int "controller.quorum.request.timeout.ms" = "2000", at_least(0), ms, not_served(ONE_VOTER);
         "How long a request between controllers may wait for its answer."
@@ -44,9 +45,11 @@ pub(super) static KEYS: &[Key] = keys! {
         "Pause before a request between controllers is repeated."
     Int "controller.socket.timeout.ms" = "30000", ms, not_served(ONE_VOTER);
         "How long a broker waits for the controller's answer."
-    Long "controller.performance.always.log.threshold.ms" = "2000", at_least(0), ms, internal, not_served(ONE_VOTER);
+    Long "controller.performance.always.log.threshold.ms" = "2000", at_least(0), ms, internal,
+        not_served(ONE_VOTER);
         "Controller decisions that take longer are logged."
-    Long "controller.performance.sample.period.ms" = "60000", at_least(100), ms, internal, not_served(ONE_VOTER);
+    Long "controller.performance.sample.period.ms" = "60000", at_least(100), ms, internal,
+        not_served(ONE_VOTER);
         "Interval of the controller's performance log."
     Int "broker.heartbeat.interval.ms" = "2000", ms, not_served(ONE_VOTER);
         "Interval of a broker's heartbeats to the controller."
@@ -58,7 +61,8 @@ pub(super) static KEYS: &[Key] = keys! {
         "A stopping broker hands its leaderships over first."
     String "metadata.log.dir", high, served;
         "Folder of the metadata log; unset, the first folder of log.dirs."
-    Long "metadata.log.max.record.bytes.between.snapshots" = "20971520", at_least(1), bytes, high, not_served(ONE_VOTER);
+    Long "metadata.log.max.record.bytes.between.snapshots" = "20971520", at_least(1), bytes, high,
+        not_served(ONE_VOTER);
         "Bytes of metadata records after which a snapshot is written."
     Long "metadata.log.max.snapshot.interval.ms" = "3600000", at_least(0), ms, high, not_served(ONE_VOTER);
         "Longest time between snapshots while there are new records; 0 for none."

@@ -26,7 +26,8 @@ pub(super) static KEYS: &[Key] = keys! {
         "Interval at which leaderless partitions are looked at."
     Boolean "auto.leader.rebalance.enable" = "true", high, not_served(ONE_REPLICA);
         "Leadership goes back to the preferred replica by itself."
-    Long "leader.imbalance.check.interval.seconds" = "300", at_least(1), seconds, high, not_served(ONE_REPLICA);
+    Long "leader.imbalance.check.interval.seconds" = "300", at_least(1), seconds, high,
+        not_served(ONE_REPLICA);
         "Interval at which preferred leaders are looked at."
     Int "num.replica.fetchers" = "1", at_least(1), high, cluster_wide, not_served(ONE_REPLICA);
         "Fetching connections to each other broker."
@@ -58,7 +59,8 @@ pub(super) static KEYS: &[Key] = keys! {
         "Length of a replication quota's window."
     Int "alter.log.dirs.replication.quota.window.num" = "11", at_least(1), low, not_served(NO_QUOTAS);
         "Windows that the quota on moves between folders remembers."
-    Int "alter.log.dirs.replication.quota.window.size.seconds" = "1", at_least(1), seconds, low, not_served(NO_QUOTAS);
+    Int "alter.log.dirs.replication.quota.window.size.seconds" = "1", at_least(1), seconds, low,
+        not_served(NO_QUOTAS);
         "Length of a window of the quota on moves between folders."
     Boolean "follower.fetch.last.tiered.offset.enable" = "false", cluster_wide, not_served(ONE_REPLICA);
         "An empty follower begins after the offsets that are already tiered."

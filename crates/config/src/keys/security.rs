@@ -18,7 +18,8 @@ pub(super) static KEYS: &[Key] = keys! {
         "Pause before a connection that failed to authenticate is closed."
     Long "connections.max.reauth.ms" = "0", ms, not_served(NO_TLS_NO_SASL);
         "Time after which a client must authenticate again; 0 for never."
-    Long "delegation.token.expiry.check.interval.ms" = "3600000", at_least(1), ms, low, not_served(NO_TLS_NO_SASL);
+    Long "delegation.token.expiry.check.interval.ms" = "3600000", at_least(1), ms, low,
+        not_served(NO_TLS_NO_SASL);
         "Interval at which expired delegation tokens are removed."
     Long "delegation.token.expiry.time.ms" = "86400000", at_least(1), ms, not_served(NO_TLS_NO_SASL);
         "A delegation token ends after this time unless it is renewed."
@@ -36,7 +37,8 @@ pub(super) static KEYS: &[Key] = keys! {
         "Path of Kerberos' kinit."
     Long "sasl.kerberos.min.time.before.relogin" = "60000", per_broker, not_served(NO_TLS_NO_SASL);
         "Pause between two Kerberos logins."
-    List "sasl.kerberos.principal.to.local.rules" = "DEFAULT", items(&[]), per_broker, not_served(NO_TLS_NO_SASL);
+    List "sasl.kerberos.principal.to.local.rules" = "DEFAULT", items(&[]), per_broker,
+        not_served(NO_TLS_NO_SASL);
         "Rules from Kerberos principals to short names."
     String "sasl.kerberos.service.name", per_broker, not_served(NO_TLS_NO_SASL);
         "Kerberos service under which the broker runs."
@@ -78,7 +80,8 @@ pub(super) static KEYS: &[Key] = keys! {
         "A new certificate may drop alternative names."
     List "ssl.cipher.suites" = "", items(&[]), per_broker, not_served(NO_TLS_NO_SASL);
         "Cipher suites that TLS may use; empty for the library's own."
-    String "ssl.client.auth" = "none", one_of(&["required", "requested", "none"]), per_broker, not_served(NO_TLS_NO_SASL);
+    String "ssl.client.auth" = "none", one_of(&["required", "requested", "none"]), per_broker,
+        not_served(NO_TLS_NO_SASL);
         "Whether a TLS client must show a certificate."
     List "ssl.enabled.protocols" = "TLSv1.2,TLSv1.3", items(&[]), per_broker, not_served(NO_TLS_NO_SASL);
         "TLS versions that are offered."

@@ -24,7 +24,8 @@ pub(super) static KEYS: &[Key] = keys! {
         "Java classes that receive the broker's metrics."
     Int "kafka.metrics.polling.interval.secs" = "10", at_least(1), seconds, low, not_served(OWN_METRICS);
         "Interval at which those classes are called."
-    List "metric.reporters" = "org.apache.kafka.common.metrics.JmxReporter", items(&[]), low, cluster_wide, not_served(JAVA_CLASS);
+    List "metric.reporters" = "org.apache.kafka.common.metrics.JmxReporter", items(&[]), low, cluster_wide,
+        not_served(JAVA_CLASS);
         "Java classes that receive metrics."
     Int "metrics.num.samples" = "2", at_least(1), low, not_served(OWN_METRICS);
         "Windows behind a metric."

@@ -10,15 +10,18 @@ use crate::key::{Key, Scope, Update};
 /// The keys, in the order of the reference.
 pub(super) static KEYS: &[Key] = keys! {
     Scope::Broker(Update::ReadOnly);
-    Long "group.streams.acceptable.recovery.lag" = "10000", at_least(0), internal, not_served(NO_STREAMS_GROUPS);
+    Long "group.streams.acceptable.recovery.lag" = "10000", at_least(0), internal,
+        not_served(NO_STREAMS_GROUPS);
         "Offsets a client may be behind and still get an active task."
-    Int "group.streams.assignment.interval.ms" = "1000", at_least(0), ms, cluster_wide, not_served(NO_STREAMS_GROUPS);
+    Int "group.streams.assignment.interval.ms" = "1000", at_least(0), ms, cluster_wide,
+        not_served(NO_STREAMS_GROUPS);
         "Shortest time between two assignments of a streams group."
     Int "group.streams.min.assignment.interval.ms" = "0", at_least(0), ms, not_served(NO_STREAMS_GROUPS);
         "Least that a group may set as streams.assignment.interval.ms."
     Int "group.streams.max.assignment.interval.ms" = "15000", at_least(0), ms, not_served(NO_STREAMS_GROUPS);
         "Most that a group may set as streams.assignment.interval.ms."
-    Boolean "group.streams.assignor.offload.enable" = "true", cluster_wide, internal, not_served(NO_STREAMS_GROUPS);
+    Boolean "group.streams.assignor.offload.enable" = "true", cluster_wide, internal,
+        not_served(NO_STREAMS_GROUPS);
         "Assignments of streams groups are computed in the background."
     List "group.streams.assignors" = "sticky", filled, not_served(NO_STREAMS_GROUPS);
         "Assignors of streams groups; the first is the default."
@@ -48,9 +51,11 @@ pub(super) static KEYS: &[Key] = keys! {
         "Least that a group may set as streams.session.timeout.ms."
     Int "group.streams.max.session.timeout.ms" = "60000", at_least(1), ms, not_served(NO_STREAMS_GROUPS);
         "Most that a group may set as streams.session.timeout.ms."
-    Int "group.streams.task.offset.interval.ms" = "60000", at_least(1), ms, internal, not_served(NO_STREAMS_GROUPS);
+    Int "group.streams.task.offset.interval.ms" = "60000", at_least(1), ms, internal,
+        not_served(NO_STREAMS_GROUPS);
         "Interval at which members report the offsets of warming tasks."
-    Int "group.streams.min.task.offset.interval.ms" = "15000", at_least(1), ms, internal, not_served(NO_STREAMS_GROUPS);
+    Int "group.streams.min.task.offset.interval.ms" = "15000", at_least(1), ms, internal,
+        not_served(NO_STREAMS_GROUPS);
         "Least that a group may set as streams.task.offset.interval.ms."
     Class "group.streams.topology.description.plugin.class", not_served(JAVA_CLASS);
         "Java class that keeps the description of topologies."

@@ -12,17 +12,22 @@ pub(super) static KEYS: &[Key] = keys! {
     Scope::Broker(Update::ReadOnly);
     Int "add.partitions.to.txn.retry.backoff.ms" = "20", at_least(1), ms, high, not_served(NO_TRANSACTIONS);
         "Pause before a partition is added to a transaction again."
-    Int "add.partitions.to.txn.retry.backoff.max.ms" = "100", at_least(0), ms, high, not_served(NO_TRANSACTIONS);
+    Int "add.partitions.to.txn.retry.backoff.max.ms" = "100", at_least(0), ms, high,
+        not_served(NO_TRANSACTIONS);
         "Longest time for which adding a partition is tried."
-    Int "transaction.abort.timed.out.transaction.cleanup.interval.ms" = "10000", at_least(1), ms, low, not_served(NO_TRANSACTIONS);
+    Int "transaction.abort.timed.out.transaction.cleanup.interval.ms" = "10000", at_least(1), ms, low,
+        not_served(NO_TRANSACTIONS);
         "Interval at which timed-out transactions are aborted."
     Int "transaction.max.timeout.ms" = "900000", at_least(1), ms, high, not_served(NO_TRANSACTIONS);
         "Longest timeout a transaction may ask for."
-    Boolean "transaction.partition.verification.enable" = "true", low, cluster_wide, not_served(NO_TRANSACTIONS);
+    Boolean "transaction.partition.verification.enable" = "true", low, cluster_wide,
+        not_served(NO_TRANSACTIONS);
         "A transactional write is checked against its transaction."
-    Int "transaction.remove.expired.transaction.cleanup.interval.ms" = "3600000", at_least(1), ms, low, not_served(NO_TRANSACTIONS);
+    Int "transaction.remove.expired.transaction.cleanup.interval.ms" = "3600000", at_least(1), ms, low,
+        not_served(NO_TRANSACTIONS);
         "Interval at which expired transactional ids are removed."
-    Int "transaction.state.log.load.buffer.size" = "5242880", at_least(1), bytes, high, not_served(NO_TRANSACTIONS);
+    Int "transaction.state.log.load.buffer.size" = "5242880", at_least(1), bytes, high,
+        not_served(NO_TRANSACTIONS);
         "Bytes read at once when a transaction coordinator loads."
     Int "transaction.state.log.min.isr" = "2", at_least(1), high, not_served(NO_TRANSACTIONS);
         "In-sync replicas that the transaction topic needs; unset on one node, 1."
@@ -30,7 +35,8 @@ pub(super) static KEYS: &[Key] = keys! {
         "Partitions of the transaction topic."
     Short "transaction.state.log.replication.factor" = "3", at_least(1), high, not_served(NO_TRANSACTIONS);
         "Replicas of the transaction topic; unset on one node, 1."
-    Int "transaction.state.log.segment.bytes" = "104857600", at_least(1), bytes, high, not_served(NO_TRANSACTIONS);
+    Int "transaction.state.log.segment.bytes" = "104857600", at_least(1), bytes, high,
+        not_served(NO_TRANSACTIONS);
         "Segment size of the transaction topic."
     Boolean "transaction.two.phase.commit.enable" = "false", low, not_served(NO_TRANSACTIONS);
         "Transactions may be prepared by an outside coordinator."
