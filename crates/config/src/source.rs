@@ -304,7 +304,8 @@ fn with_allowed(problem: &str, key: &Key) -> String {
     };
     let what = problem
         .rsplit_once(&format!("configuration {}: ", key.name))
-        .map_or(problem, |(_, what)| what);
+        .map_or(problem, |(_, what)| what)
+        .trim_end_matches('.');
     format!("{what}; allowed: {kind}{unit}{bound}")
 }
 

@@ -204,9 +204,25 @@ fn errors_name_key_value_place_and_what_is_allowed() {
         ),
         (
             "log.dirs=/a,,/b",
-            "log.dirs=/a,,/b (f:1): Configuration 'log.dirs' values must not be empty.; allowed: list, at least one item",
+            "log.dirs=/a,,/b (f:1): Configuration 'log.dirs' values must not be empty; allowed: list, at least one item",
         ),
         ("log.dirs=/a,/a", "log.dirs=/a,/a (f:1): names /a twice"),
+    ] {
+        assert_eq!(load(text).unwrap_err(), words, "{text}");
+    }
+    assert_eq!(
+        load("num.partitions=x\nfetch.max.bytes=y")
+            .unwrap_err()
+            .lines()
+            .count(),
+        2,
+        "all errors at once"
+    );
+}
+
+#[test]
+fn values_that_do_not_go_together_and_values_that_are_refused() {
+    for (text, words) in [
         (
             "log.retention.minutes=0",
             "log.retention.minutes=0 (f:1): log.retention.ms must be unlimited (-1) or, greater than or equal to 1",
@@ -246,14 +262,6 @@ fn errors_name_key_value_place_and_what_is_allowed() {
     ] {
         assert_eq!(load(text).unwrap_err(), words, "{text}");
     }
-    assert_eq!(
-        load("num.partitions=x\nfetch.max.bytes=y")
-            .unwrap_err()
-            .lines()
-            .count(),
-        2,
-        "all errors at once"
-    );
 }
 
 #[test]
