@@ -52,6 +52,8 @@ pub struct QuorumConfig {
     pub snapshot_after_bytes: u64,
     /// A snapshot is taken after this many entries.
     pub snapshot_after_entries: u64,
+    /// So many entries stay in the log behind a snapshot, for followers that are a little late.
+    pub entries_behind_snapshot: u64,
     /// A segment file that has reached this size is followed by the next one.
     pub segment_bytes: u64,
 }
@@ -73,6 +75,7 @@ impl QuorumConfig {
             heartbeat_interval: Duration::from_millis(200),
             snapshot_after_bytes: 20 * 1024 * 1024,
             snapshot_after_entries: 100_000,
+            entries_behind_snapshot: 1000,
             segment_bytes: 8 * 1024 * 1024,
         }
     }

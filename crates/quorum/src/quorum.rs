@@ -313,7 +313,7 @@ fn raft_config(config: &QuorumConfig) -> Result<openraft::Config, StartError> {
         max_payload_entries: crate::wire::MAX_ENTRIES as u64,
         snapshot_policy: openraft::SnapshotPolicy::Never,
         replication_lag_threshold: config.snapshot_after_entries.saturating_mul(2),
-        max_in_snapshot_log_to_keep: 1000,
+        max_in_snapshot_log_to_keep: config.entries_behind_snapshot,
         api_channel_size: Some(1024),
         enable_pre_vote: Some(true),
         enable_leader_restore: Some(false),

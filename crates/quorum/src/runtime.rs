@@ -5,6 +5,7 @@
 //! elections repeat with the seed of the world. Nothing here depends on the order in which tasks draw.
 
 mod channels;
+mod latest;
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -19,7 +20,8 @@ use std::time::Duration;
 use klamm_env::task::{self, Elapsed, Task};
 use openraft::{AsyncRuntime, OptionalSend};
 
-pub(crate) use channels::{MpscChannel, OneshotChannel, TaskMutex, WatchChannel};
+pub(crate) use channels::{MpscChannel, OneshotChannel, TaskMutex};
+pub(crate) use latest::WatchChannel;
 
 tokio::task_local! {
     static SEED: Cell<u64>;

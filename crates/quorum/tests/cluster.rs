@@ -152,7 +152,8 @@ async fn another_voter_leads_when_the_leader_is_cut_off_and_nothing_is_lost() {
 #[tokio::test(start_paused = true)]
 async fn a_voter_that_was_down_catches_up_from_a_snapshot() {
     let settings = |config: &mut QuorumConfig| {
-        config.snapshot_after_entries = 1200;
+        config.snapshot_after_entries = 100;
+        config.entries_behind_snapshot = 10;
         config.segment_bytes = 8192;
     };
     let mut cluster = Cluster::start(3, settings).await;
@@ -160,14 +161,14 @@ async fn a_voter_that_was_down_catches_up_from_a_snapshot() {
     let away = VOTERS.into_iter().find(|id| *id != leader).unwrap();
     cluster.propose(leader, 0..10).await;
     cluster.stop(away).await;
-    cluster.propose(leader, 10..4000).await;
+    cluster.propose(leader, 10..400).await;
     cluster.restart(away).await;
-    cluster.settle(0..4000).await;
+    cluster.settle(0..400).await;
     assert!(cluster.node(away).machine.restored().is_some());
     // It keeps what it was given.
     cluster.stop(away).await;
     cluster.restart(away).await;
-    cluster.settle(0..4000).await;
+    cluster.settle(0..400).await;
     cluster.shutdown().await;
 }
 

@@ -69,12 +69,13 @@ async fn a_restart_brings_everything_back_in_a_later_term() {
 async fn a_snapshot_takes_the_place_of_old_entries() {
     let world = World::new(3);
     let mut settings = config(1, &[1]);
-    settings.snapshot_after_entries = 1500;
+    settings.snapshot_after_entries = 100;
+    settings.entries_behind_snapshot = 10;
     settings.segment_bytes = 4096;
     let node = Node::start(&world, settings.clone()).await.unwrap();
     node.quorum.wait_for_leader().await.unwrap();
     let mut expected = Vec::new();
-    for number in 0..4000 {
+    for number in 0..400 {
         expected.push((node.quorum.propose(entry(number)).await.unwrap(), entry(number)));
     }
     node.quorum.shutdown().await;
@@ -93,7 +94,7 @@ async fn a_snapshot_takes_the_place_of_old_entries() {
     let node = Node::start(&world, settings).await.unwrap();
     node.quorum.wait_for_leader().await.unwrap();
     assert_eq!(node.machine.decisions(), expected);
-    assert!(node.machine.restored() > Some(Position { index: 1500, term: 0 }));
+    assert!(node.machine.restored() > Some(Position { index: 100, term: 0 }));
     node.quorum.shutdown().await;
 }
 

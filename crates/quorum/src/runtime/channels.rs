@@ -1,11 +1,9 @@
-//! The channels and the mutex that openraft asks of a runtime, made of tokio's, which need no runtime themselves.
-
-use std::sync::Arc;
+//! The channels and the mutex that openraft asks of a runtime, made of tokio's, which need no runtime themselves. The
+//! one that holds the latest value is our own: [`super::latest`].
 
 use openraft::OptionalSend;
-use openraft::OptionalSync;
 use openraft::rt;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 /// Bounded channels.
 #[derive(Debug)]
@@ -93,74 +91,6 @@ impl rt::Oneshot for OneshotChannel {
 impl<T: OptionalSend> rt::OneshotSender<T> for OnceSender<T> {
     fn send(self, message: T) -> Result<(), T> {
         self.0.send(message)
-    }
-}
-
-/// Channels that hold the latest value.
-#[derive(Debug)]
-pub(crate) struct WatchChannel;
-
-/// The side that sets the value.
-pub(crate) struct WatchSender<T>(Arc<watch::Sender<T>>);
-
-/// The side that sees the value.
-pub(crate) struct WatchReceiver<T>(watch::Receiver<T>);
-
-impl<T> Clone for WatchSender<T> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<T> Clone for WatchReceiver<T> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl rt::Watch for WatchChannel {
-    type Sender<T: OptionalSend + OptionalSync> = WatchSender<T>;
-    type Receiver<T: OptionalSend + OptionalSync> = WatchReceiver<T>;
-    type Ref<'a, T: OptionalSend + 'a> = watch::Ref<'a, T>;
-
-    fn channel<T: OptionalSend + OptionalSync>(value: T) -> (WatchSender<T>, WatchReceiver<T>) {
-        let (sender, receiver) = watch::channel(value);
-        (WatchSender(Arc::new(sender)), WatchReceiver(receiver))
-    }
-}
-
-impl<T: OptionalSend + OptionalSync> rt::WatchSender<WatchChannel, T> for WatchSender<T> {
-    fn send(&self, value: T) -> Result<(), rt::watch::SendError<T>> {
-        self.0.send(value).map_err(|error| rt::watch::SendError(error.0))
-    }
-
-    fn send_if_modified<F>(&self, modify: F) -> bool
-    where
-        F: FnOnce(&mut T) -> bool,
-    {
-        self.0.send_if_modified(modify)
-    }
-
-    fn borrow_watched(&self) -> watch::Ref<'_, T> {
-        self.0.borrow()
-    }
-
-    fn subscribe(&self) -> WatchReceiver<T> {
-        WatchReceiver(self.0.subscribe())
-    }
-}
-
-impl<T: OptionalSend + OptionalSync> rt::WatchReceiver<WatchChannel, T> for WatchReceiver<T> {
-    async fn changed(&mut self) -> Result<(), rt::RecvError> {
-        self.0.changed().await.map_err(|_| rt::watch::RecvError(()))
-    }
-
-    fn borrow_watched(&self) -> watch::Ref<'_, T> {
-        self.0.borrow()
-    }
-
-    fn borrow_and_update(&mut self) -> watch::Ref<'_, T> {
-        self.0.borrow_and_update()
     }
 }
 
