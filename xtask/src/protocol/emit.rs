@@ -253,3 +253,45 @@ fn outside(versions: Versions, known: Versions) -> Option<String> {
 fn is_struct(kind: &Kind) -> bool {
     matches!(kind, Kind::Struct(_))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_say_no_more_than_is_needed() {
+        let known = Versions { low: 3, high: 9 };
+        let cases = [
+            ((0, 9), None),
+            ((3, 9), None),
+            ((3, 5), Some(("version <= 5", "version > 5"))),
+            ((3, 3), Some(("version <= 3", "version > 3"))),
+            ((5, 9), Some(("version >= 5", "version < 5"))),
+            ((5, 5), Some(("version == 5", "version != 5"))),
+            (
+                (5, 7),
+                Some(("(5..=7).contains(&version)", "!(5..=7).contains(&version)")),
+            ),
+        ];
+        for ((low, high), expected) in cases {
+            let versions = Versions { low, high };
+            let conditions = inside(versions, known).zip(outside(versions, known));
+            let expected = expected.map(|(inside, outside)| (inside.to_owned(), outside.to_owned()));
+            assert_eq!(conditions, expected, "{low} to {high}");
+        }
+    }
+
+    #[test]
+    fn only_variables_count_as_used() {
+        let cases = [
+            ("self.version = 0;", false),
+            ("if version >= 3 {}", true),
+            ("r.i16(\"version\")", false),
+            ("self.api_version", false),
+            ("value.write(w, version)", true),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(uses(body, "version"), expected, "{body}");
+        }
+    }
+}

@@ -55,14 +55,19 @@ fn cache_folder() -> Result<PathBuf> {
 fn fetch(jar: &str, version: &str, folder: &Path) -> Result<()> {
     eprintln!("fetching {jar} {version}");
     fs::create_dir_all(folder)?;
-    let status = Command::new("mvn")
+    let output = Command::new("mvn")
         .args(["--batch-mode", "--quiet", "dependency:copy"])
         .arg(format!("-Dartifact=org.apache.kafka:{jar}:{version}"))
         .arg(format!("-DoutputDirectory={}", folder.display()))
         .current_dir(folder)
-        .status()
+        .output()
         .context("mvn did not start: Maven is needed to fetch Kafka's jars")?;
-    ensure!(status.success(), "mvn could not fetch {jar} {version}");
+    // Maven reports on standard output.
+    let report = String::from_utf8_lossy(&output.stdout);
+    ensure!(
+        output.status.success(),
+        "mvn could not fetch {jar} {version}:\n{report}"
+    );
     Ok(())
 }
 
