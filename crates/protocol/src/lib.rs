@@ -2,7 +2,8 @@
 //!
 //! Always holds: decoding is total. Whatever the bytes are, it returns, it does not panic, and it takes no more memory
 //! than its [`DecodeBudget`] allows; a value is decoded over an earlier one without taking memory again. Strings, bytes
-//! and records are slices of the frame, and record bytes are never copied into what is sent.
+//! and records are slices of the frame, and record bytes are never copied into what is sent. So whoever keeps a decoded
+//! string or bytes beyond the request copies them, or keeps the whole frame with them.
 //!
 //! Where to go: [`messages`] for requests and responses, [`metadata_records`] and [`coordinator_records`] for what Kafka
 //! stores, [`header`] for what stands before a message, [`Message`] for what all of them can do, [`ApiKey`] for the

@@ -7,11 +7,11 @@ use std::cell::Cell;
 
 use bytes::Bytes;
 use klamm_model::limits::DECODE_ALLOWANCE_BYTES;
-use klamm_protocol::messages::{FetchRequest, ProduceRequest};
+use klamm_protocol::messages::{FetchRequest, FetchResponse, ProduceRequest, fetch_response};
 use klamm_protocol::record_frame::RecordFrame;
 use klamm_protocol::schema::sample::{self, Seed};
 use klamm_protocol::schema::{self, MessageSchema};
-use klamm_protocol::{Message, Reader, RequestHeader};
+use klamm_protocol::{ApiKey, Message, Reader, Records, RequestHeader, Writer, encode_response};
 
 struct Counting;
 
@@ -200,5 +200,30 @@ fn decoding_again_takes_no_memory() {
     }
     for version in FetchRequest::VERSIONS {
         takes_nothing_the_second_time::<FetchRequest>(version);
+    }
+}
+
+#[test]
+fn encoding_again_takes_no_memory() {
+    let records = Records::Bytes(Bytes::from_static(&[7; 5000]));
+    let partition = fetch_response::PartitionData {
+        records,
+        ..Default::default()
+    };
+    let topic = fetch_response::FetchableTopicResponse {
+        partitions: vec![partition; 50],
+        ..Default::default()
+    };
+    let response = FetchResponse {
+        responses: vec![topic; 3],
+        ..Default::default()
+    };
+    for version in FetchResponse::VERSIONS {
+        let mut w = Writer::new();
+        encode_response(&mut w, ApiKey::Fetch, 1, version, &response).expect("it is valid");
+        w.clear();
+        let (result, _, count) = measured(|| encode_response(&mut w, ApiKey::Fetch, 1, version, &response));
+        result.expect("it is valid");
+        assert_eq!((count, w.holes().len()), (0, 150), "{version}");
     }
 }
