@@ -3,7 +3,7 @@
 //! Always holds: every length is compared with its limit and with the rest of the frame before anything is allocated,
 //! and what is allocated was charged to the [`DecodeBudget`] first. Strings, bytes and records are slices of the frame.
 //!
-//! Arrays and structs are in [`arrays`], tagged fields in [`tags`].
+//! Arrays and structs are in `arrays`, tagged fields in `tags`.
 
 mod arrays;
 mod tags;

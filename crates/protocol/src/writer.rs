@@ -3,7 +3,7 @@
 //! Always holds: record batches, and bytes above [`INLINE_BYTES`], are not copied; the buffer gets their length, and a
 //! [`Hole`] notes where they belong. What is sent is the buffer with its holes filled: [`Writer::pieces`].
 //!
-//! Arrays and structs are in [`arrays`], tagged fields in [`tags`].
+//! Arrays and structs are in `arrays`, tagged fields in `tags`.
 
 mod arrays;
 mod tags;
