@@ -3,10 +3,17 @@
 //! What a change is checked with lives here, in Rust, and not in shell: `.ci/run` only calls `cargo xtask ci`.
 //! Each command is a module of its own; [`process`] is how all of them run other programs.
 
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+// A program of the developer's machine: it prints, and it talks to the real files and processes.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod ci;
+mod docs;
 mod process;
 mod protocol;
 mod test;
@@ -34,6 +41,8 @@ enum Command {
     Ci,
     /// Check the rules of the code that the compiler does not: layers, sizes, heads, documentation
     Tidy,
+    /// Write the reference pages that are made from the code's own tables
+    Docs(docs::Args),
     /// Write the code of the wire protocol out of the schemas of a Kafka release
     Protocol {
         /// The release, for instance 4.4.0
@@ -47,6 +56,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Ci => ci::run(),
         Command::Tidy => tidy::run(),
+        Command::Docs(args) => docs::run(&args),
         Command::Protocol { version } => protocol::run(&[version]).map(|()| true),
         Command::Test(args) => test::run(&args),
     };

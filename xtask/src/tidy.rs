@@ -3,6 +3,7 @@
 //! Each rule is a module with a pure function from what it looks at to what it found, and a test in which it finds
 //! something. A rule has no switch: what may break it stands in a list of its own, and such a list only gets shorter.
 
+mod configuration;
 mod dependencies;
 mod handlers;
 mod layers;
@@ -18,7 +19,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::workspace;
+use crate::{docs, workspace};
 
 /// One breach of a rule: where, and what to do about it.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,6 +75,10 @@ pub(crate) fn run() -> Result<bool> {
     findings.extend(handlers::check(&sources));
     findings.extend(text::check(&sources));
     findings.extend(links::check(&sources));
+    findings.extend(configuration::check(
+        &configuration::unproven(),
+        &docs::stale_pages()?,
+    ));
     for finding in &findings {
         println!("{finding}");
     }

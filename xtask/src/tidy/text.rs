@@ -18,7 +18,7 @@ const RUST: &[(&str, &str)] = &[
     (concat!("to", "do!("), "is not written yet"),
     (concat!("unimplem", "ented!("), "is not written yet"),
     (concat!("allow(", "dead_code)"), "keeps code that nothing uses"),
-    (concat!("#[ign", "ore"), "is a test that does not run"),
+    (concat!("    #[ign", "ore"), "is a test that does not run"),
 ];
 
 pub(super) fn check(sources: &[Source]) -> Vec<Finding> {

@@ -1,0 +1,207 @@
+// kafkajs against a broker: see ../README.md for what this is told and what it prints.
+//
+// Its consumer works only as a member of a group, so the harness reads back with kcat what is produced here.
+'use strict'
+
+const { CompressionCodecs, CompressionTypes, ConfigResourceTypes, Kafka, Partitioners, logLevel } = require('kafkajs')
+
+// kafkajs brings gzip and leaves the others to modules. Those for lz4 and zstd need a compiler on the machine, or write
+// what Kafka does not read.
+CompressionCodecs[CompressionTypes.Snappy] = require('kafkajs-snappy')
+
+const CODECS = [
+  ['none', CompressionTypes.None],
+  ['gzip', CompressionTypes.GZIP],
+  ['snappy', CompressionTypes.Snappy],
+]
+
+const TOPICS = 3
+const PARTITIONS = 12
+const SLOTS = TOPICS * PARTITIONS
+const TOTAL = Number(process.env.KLAMM_RECORDS)
+const BOOTSTRAP = process.env.KLAMM_BOOTSTRAP
+
+const kafka = new Kafka({
+  brokers: [BOOTSTRAP],
+  logLevel: logLevel.NOTHING,
+  // The broker is away for a moment twice, and Kafka for a quarter of a minute.
+  retry: { initialRetryTime: 100, maxRetryTime: 1000, retries: 100 },
+})
+
+let failed = false
+
+/** One result: it is good when `work` does not throw. */
+async function check(name, work) {
+  try {
+    await work()
+    console.log(`ok ${name}`)
+  } catch (error) {
+    failed = true
+    console.log(`not ok ${name}: ${String(error.stack).replace(/\s+/g, ' ')}`)
+  }
+}
+
+function same(found, expected) {
+  const [one, other] = [JSON.stringify(found), JSON.stringify(expected)]
+  if (one !== other) throw new Error(`${one}, not ${other}`)
+}
+
+async function withClient(client, work) {
+  await client.connect()
+  try {
+    return await work(client)
+  } finally {
+    await client.disconnect()
+  }
+}
+
+/** A record each with doubled headers, without a key, and without a value, by every codec; administration. */
+async function features() {
+  await withClient(kafka.admin(), async (admin) => {
+    for (const [name, compression] of CODECS) await check(`codec ${name}`, () => produceSamples(admin, name, compression))
+    await administer(admin)
+  })
+}
+
+async function produceSamples(admin, name, compression) {
+  const topic = `kafkajs-${name}`
+  await admin.createTopics({ topics: [{ topic, numPartitions: 1 }] })
+  const messages = [
+    { partition: 0, key: 'key', value: 'value', headers: { a: ['1', '2'] } },
+    { partition: 0, key: null, value: 'x'.repeat(900_000) },
+    { partition: 0, key: 'gone', value: null },
+  ]
+  const producer = kafka.producer({ idempotent: true, createPartitioner: Partitioners.DefaultPartitioner })
+  await withClient(producer, async () => {
+    const [sent] = await producer.send({ topic, messages, compression, acks: -1 })
+    same([sent.errorCode, sent.baseOffset], [0, '0'])
+  })
+}
+
+async function administer(admin) {
+  const topic = 'kafkajs-admin'
+  await check('create a topic', async () => {
+    const configEntries = [{ name: 'retention.ms', value: '3600000' }]
+    same(await admin.createTopics({ topics: [{ topic, numPartitions: 3, configEntries }] }), true)
+    same((await admin.listTopics()).includes(topic), true)
+    const metadata = await admin.fetchTopicMetadata({ topics: [topic] })
+    same(metadata.topics[0].partitions.map((partition) => partition.leader), [1, 1, 1])
+  })
+  await check('add partitions', async () => {
+    await admin.createPartitions({ topicPartitions: [{ topic, count: 5 }] })
+    await settled(async () => (await admin.fetchTopicMetadata({ topics: [topic] })).topics[0].partitions.length, 5)
+  })
+  await check('configs', async () => {
+    const resource = { type: ConfigResourceTypes.TOPIC, name: topic }
+    const read = async () => {
+      const found = await admin.describeConfigs({ resources: [{ ...resource, configNames: ['retention.ms'] }] })
+      return found.resources[0].configEntries[0].configValue
+    }
+    same(await read(), '3600000')
+    const configEntries = [{ name: 'retention.ms', value: '7200000' }]
+    await admin.alterConfigs({ resources: [{ ...resource, configEntries }] })
+    await settled(read, '7200000')
+  })
+  await check('offsets and deleted records', async () => {
+    const producer = kafka.producer({ createPartitioner: Partitioners.DefaultPartitioner })
+    const messages = Array.from({ length: 10 }, (_, n) => ({ partition: 0, value: String(n) }))
+    await withClient(producer, () => producer.send({ topic, messages, acks: -1 }))
+    await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: '4' }] })
+    const offsets = await admin.fetchTopicOffsets(topic)
+    const first = offsets.find((offsets) => offsets.partition === 0)
+    same([first.low, first.high], ['4', '10'])
+    const [later] = await admin.fetchTopicOffsetsByTimestamp(topic, Date.now() + 3_600_000)
+    same(later.offset !== undefined, true)
+  })
+  await check('delete a topic', async () => {
+    await admin.deleteTopics({ topics: [topic] })
+    await settled(async () => (await admin.listTopics()).includes(topic), false)
+  })
+  await check('describe the cluster', async () => {
+    const { brokers } = await admin.describeCluster()
+    same(brokers.map(({ host, port }) => `${host}:${port}`), [BOOTSTRAP])
+  })
+}
+
+/** Waits for a change to show: Kafka answers it before. */
+async function settled(read, expected) {
+  for (let tries = 0; tries < 250 && (await read()) !== expected; tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  same(await read(), expected)
+}
+
+const TEXT = Array.from({ length: 1200 }, (_, i) => String.fromCharCode(33 + ((i * i * 7 + i * 13) % 90))).join('')
+
+const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte
+  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1
+  return crc
+})
+
+function crc32(text) {
+  let crc = 0xffffffff
+  for (let i = 0; i < text.length; i++) crc = (crc >>> 8) ^ CRC_TABLE[(crc ^ text.charCodeAt(i)) & 255]
+  return ((crc ^ 0xffffffff) >>> 0).toString(16).padStart(8, '0')
+}
+
+function count(slot) {
+  return Math.floor(TOTAL / SLOTS) + (slot < TOTAL % SLOTS ? 1 : 0)
+}
+
+function record(slot, sequence) {
+  const [topic, partition] = [Math.floor(slot / PARTITIONS), slot % PARTITIONS]
+  const start = (sequence * 31 + partition * 7) % 997
+  const body = TEXT.slice(start, start + 40 + (sequence % 120))
+  const value = `${topic}:${partition}:${sequence}:${crc32(body)}:${body}`
+  return { partition, key: `${topic}-${partition}-${sequence}`, value }
+}
+
+/** The records of ../README.md over 3 topics of 12 partitions while the broker is killed; a codec per producer. */
+async function million() {
+  const topics = Array.from({ length: TOPICS }, (_, topic) => `million-kafkajs-${topic}`)
+  await withClient(kafka.admin(), (admin) =>
+    admin.createTopics({ topics: topics.map((topic) => ({ topic, numPartitions: PARTITIONS })) }),
+  )
+  await check('produce', async () => {
+    let [done, shown] = [0, 0]
+    const delivered = (records) => {
+      done += records
+      if (done - shown >= 2000) console.log(`progress ${(shown = done)} ${TOTAL}`)
+    }
+    await Promise.all(CODECS.map(([, compression], share) => produceShare(topics, compression, share, delivered)))
+    same(done, TOTAL)
+  })
+}
+
+/** Sends the slots of one codec, a batch of some records of each of them at a time. */
+async function produceShare(topics, compression, share, delivered) {
+  const STEP = 100
+  const producer = kafka.producer({
+    idempotent: true,
+    maxInFlightRequests: 1,
+    createPartitioner: Partitioners.DefaultPartitioner,
+  })
+  const slots = Array.from({ length: SLOTS }, (_, slot) => slot).filter((slot) => slot % CODECS.length === share)
+  await withClient(producer, async () => {
+    for (let from = 0; from < count(0); from += STEP) {
+      const messages = topics.map(() => [])
+      for (const slot of slots) {
+        const to = Math.min(from + STEP, count(slot))
+        for (let sequence = from; sequence < to; sequence++) {
+          messages[Math.floor(slot / PARTITIONS)].push(record(slot, sequence))
+        }
+      }
+      const topicMessages = topics.map((topic, index) => ({ topic, messages: messages[index] }))
+      await producer.sendBatch({ topicMessages, compression, acks: -1 })
+      delivered(messages.reduce((sum, list) => sum + list.length, 0))
+    }
+  })
+}
+
+async function main() {
+  await { features, million }[process.env.KLAMM_SCENARIO]()
+  process.exit(failed ? 1 : 0)
+}
+
+main()

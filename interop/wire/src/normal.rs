@@ -1,0 +1,221 @@
+//! What is made alike before two answers are compared, each with its reason. Everything else must be equal.
+//!
+//! | what | becomes | because |
+//! |---|---|---|
+//! | cluster id | `<cluster>` | each cluster has its own |
+//! | host and port of the broker, in fields and texts | `<host>`, `<port>`, `<broker>` | each run has its own |
+//! | topic ids | `<id N>` by first appearance in the scenario | random; ids of 16 equal bytes are a scenario's own |
+//! | producer ids | `<producer N>`, likewise | each broker counts in blocks of its own |
+//! | fetch session ids | `<session N>`, likewise | random |
+//! | times within a day of now | `<now>` | clocks go on |
+//! | voter directory ids | `<directory>` | random |
+//! | log directories and the sizes of their disks | `<log dir>`, `<bytes>` | each machine has its own |
+//! | epochs and offsets of the metadata log | `<n>` | they count records of its own format |
+//! | epoch of the finalized features | `<n>` | an offset of the metadata log |
+//! | documentation of configs | `<text>` | ours is written by us; that there is one is compared |
+//! | order of topics, configs, resources and reassigned partitions where Kafka's is that of a hash table | sorted | no client can rely on it |
+//!
+//! Always holds: a value becomes the same placeholder wherever it stands in one scenario.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use klamm_model::Uuid;
+use klamm_protocol::ApiKey;
+
+use crate::render;
+use crate::value::{Field, Value};
+
+/// What stands for a time near now.
+pub(crate) const NOW: &str = "<now>";
+
+const DAY_MS: i64 = 86_400_000;
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Whether a number is a time within a day of now.
+pub(crate) fn is_near_now(value: i64) -> bool {
+    (value - now_ms()).abs() < DAY_MS
+}
+
+/// What is known of the broker that answers.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Place {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) cluster_id: String,
+}
+
+/// What has appeared so far in one scenario.
+#[derive(Debug)]
+pub(crate) struct Normalizer {
+    place: Place,
+    topic_ids: Vec<String>,
+    producers: Vec<i64>,
+    sessions: Vec<i64>,
+    /// Texts of this run that may stand within messages, and what stands for them.
+    texts: Vec<(String, String)>,
+}
+
+impl Normalizer {
+    /// One for a scenario on the broker at `place`.
+    pub(crate) fn new(place: &Place) -> Self {
+        Self {
+            texts: vec![
+                (format!("{}:{}", place.host, place.port), "<broker>".to_owned()),
+                (place.cluster_id.clone(), "<cluster>".to_owned()),
+            ],
+            place: place.clone(),
+            topic_ids: Vec::new(),
+            producers: Vec::new(),
+            sessions: Vec::new(),
+        }
+    }
+
+    /// The answer with what differs from run to run replaced.
+    pub(crate) fn message(&mut self, api: ApiKey, message: &mut Value) {
+        self.value(api, "", message);
+    }
+
+    fn value(&mut self, api: ApiKey, name: &str, value: &mut Value) {
+        match value {
+            Value::Struct(fields) => {
+                for Field { name, value, .. } in fields {
+                    self.value(api, name, value);
+                }
+            }
+            Value::Array(elements) => {
+                for element in elements.iter_mut() {
+                    self.value(api, name, element);
+                }
+                if is_unordered(api, name) {
+                    sort(elements);
+                }
+            }
+            leaf => {
+                if let Some(placeholder) = self.leaf(api, name, leaf) {
+                    *leaf = Value::Placeholder(placeholder);
+                }
+            }
+        }
+    }
+
+    fn leaf(&mut self, api: ApiKey, name: &str, value: &mut Value) -> Option<String> {
+        match value {
+            Value::Uuid(id) if !is_own(*id) => Some(self.uuid(name, *id)),
+            Value::String(text) => self.string(api, name, text),
+            Value::Int(number) => self.number(api, name, *number),
+            _ => None,
+        }
+    }
+
+    fn uuid(&mut self, name: &str, id: Uuid) -> String {
+        if name.contains("Directory") {
+            return "<directory>".to_owned();
+        }
+        let text = id.to_string();
+        let place = place_of(&mut self.topic_ids, text.clone());
+        let placeholder = format!("<id {place}>");
+        if !self.texts.iter().any(|(known, _)| *known == text) {
+            self.texts.push((text, placeholder.clone()));
+        }
+        placeholder
+    }
+
+    fn string(&self, api: ApiKey, name: &str, text: &mut String) -> Option<String> {
+        match name {
+            "Host" if *text == self.place.host => return Some("<host>".to_owned()),
+            "Documentation" => return Some("<text>".to_owned()),
+            "LogDir" if api == ApiKey::DescribeLogDirs => return Some("<log dir>".to_owned()),
+            _ => {}
+        }
+        for (known, placeholder) in &self.texts {
+            if !known.is_empty() {
+                *text = text.replace(known, placeholder);
+            }
+        }
+        *text = without_times(text);
+        None
+    }
+
+    fn number(&mut self, api: ApiKey, name: &str, number: i64) -> Option<String> {
+        let of_metadata_log = match api {
+            ApiKey::DescribeQuorum => {
+                matches!(name, "LeaderEpoch" | "HighWatermark" | "LogEndOffset") && number > 0
+            }
+            ApiKey::ApiVersions => name == "FinalizedFeaturesEpoch" && number >= 0,
+            _ => false,
+        };
+        match name {
+            _ if of_metadata_log => Some("<n>".to_owned()),
+            "Port" if number == i64::from(self.place.port) => Some("<port>".to_owned()),
+            "TotalBytes" | "UsableBytes" if number > 0 => Some("<bytes>".to_owned()),
+            "ProducerId" if number >= 0 => {
+                Some(format!("<producer {}>", place_of(&mut self.producers, number)))
+            }
+            "SessionId" if number > 0 => Some(format!("<session {}>", place_of(&mut self.sessions, number))),
+            _ if is_near_now(number) => Some(NOW.to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// An id that a scenario made up, or that means "none" or the metadata topic.
+fn is_own(id: Uuid) -> bool {
+    id == Uuid::ONE || id.0.iter().all(|byte| *byte == id.0[0])
+}
+
+fn place_of<T: PartialEq>(seen: &mut Vec<T>, value: T) -> usize {
+    let place = seen.iter().position(|known| *known == value);
+    place.unwrap_or_else(|| {
+        seen.push(value);
+        seen.len() - 1
+    }) + 1
+}
+
+fn is_unordered(api: ApiKey, name: &str) -> bool {
+    match api {
+        ApiKey::Metadata | ApiKey::CreateTopics | ApiKey::DeleteTopics | ApiKey::CreatePartitions => {
+            matches!(name, "Topics" | "Responses" | "Results" | "Configs" | "Partitions")
+        }
+        ApiKey::DescribeConfigs | ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs => {
+            matches!(name, "Results" | "Responses" | "Configs")
+        }
+        ApiKey::ListConfigResources => name == "ConfigResources",
+        ApiKey::DescribeLogDirs => matches!(name, "Topics" | "Partitions"),
+        ApiKey::DeleteRecords | ApiKey::ListOffsets | ApiKey::OffsetForLeaderEpoch => {
+            matches!(name, "Topics" | "Partitions")
+        }
+        ApiKey::Produce => matches!(name, "Responses" | "PartitionResponses"),
+        ApiKey::UpdateFeatures => name == "Results",
+        ApiKey::ApiVersions => matches!(name, "SupportedFeatures" | "FinalizedFeatures"),
+        _ => false,
+    }
+}
+
+fn sort(elements: &mut [Value]) {
+    elements.sort_by_cached_key(render::lines);
+}
+
+/// A text with the times in it replaced: numbers of 13 digits near now.
+fn without_times(text: &str) -> String {
+    let mut out = String::new();
+    let mut digits = String::new();
+    for c in text.chars().chain(['\0']) {
+        if c.is_ascii_digit() {
+            digits.push(c);
+            continue;
+        }
+        match digits.parse() {
+            Ok(number) if digits.len() == 13 && is_near_now(number) => out.push_str(NOW),
+            _ => out.push_str(&digits),
+        }
+        digits.clear();
+        out.push(c);
+    }
+    out.pop();
+    out
+}

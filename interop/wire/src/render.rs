@@ -1,0 +1,107 @@
+//! A tree as text that a person can read in a diff.
+//!
+//! Always holds: one struct without arrays of structs is one line; every other field has a line of its own. What is null,
+//! an error code or throttle time of 0, `false` and an empty array that could not be null are left out. Error codes are
+//! written by name, record batches unpacked.
+
+use klamm_model::ErrorCode;
+
+use crate::batches;
+use crate::value::{Field, Value};
+
+/// Lines above this length are broken up, where there is something to break.
+const WIDTH: usize = 160;
+
+/// The lines of a whole message.
+pub(crate) fn lines(message: &Value) -> Vec<String> {
+    let mut out = Vec::new();
+    if let Value::Struct(fields) = message {
+        structure(fields, "", "", &mut out);
+    }
+    if out.is_empty() {
+        out.push("(nothing but defaults)".to_owned());
+    }
+    out
+}
+
+/// The fields of a struct, the first one behind `first`, the others behind `indent`.
+fn structure(fields: &[Field], first: &str, indent: &str, out: &mut Vec<String>) {
+    let mut lead = first;
+    for field in fields.iter().filter(|field| is_shown(field)) {
+        match &field.value {
+            Value::Records(bytes) => {
+                out.push(format!("{lead}{}: {} bytes", field.name, bytes.len()));
+                out.extend(batches::lines(bytes).into_iter().map(|line| format!("{indent}  {line}")));
+            }
+            Value::Array(elements) if elements.iter().any(|e| matches!(e, Value::Struct(_))) => {
+                out.push(format!("{lead}{}:", field.name));
+                for element in elements {
+                    element_lines(element, indent, out);
+                }
+            }
+            value => out.push(format!("{lead}{}: {}", field.name, inline(field.name, value))),
+        }
+        lead = indent;
+    }
+}
+
+fn element_lines(element: &Value, indent: &str, out: &mut Vec<String>) {
+    let Value::Struct(fields) = element else {
+        return out.push(format!("{indent}  - {}", inline("", element)));
+    };
+    if is_flat(fields) {
+        let line = inline("", element);
+        if line.len() <= WIDTH {
+            return out.push(format!("{indent}  - {line}"));
+        }
+    }
+    structure(fields, &format!("{indent}  - "), &format!("{indent}    "), out);
+}
+
+fn is_flat(fields: &[Field]) -> bool {
+    fields.iter().filter(|field| is_shown(field)).all(|field| match &field.value {
+        Value::Records(_) => false,
+        Value::Array(elements) => elements.iter().all(|e| !matches!(e, Value::Struct(_))),
+        _ => true,
+    })
+}
+
+fn is_shown(field: &Field) -> bool {
+    match &field.value {
+        Value::Null | Value::Bool(false) => false,
+        Value::Int(0) => !is_error_code(field.name) && field.name != "ThrottleTimeMs",
+        Value::Array(elements) => field.nullable || !elements.is_empty(),
+        _ => true,
+    }
+}
+
+fn is_error_code(name: &str) -> bool {
+    name.ends_with("ErrorCode")
+}
+
+fn inline(name: &str, value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Int(value) if is_error_code(name) => i16::try_from(*value)
+            .ok()
+            .and_then(ErrorCode::from_code)
+            .map_or_else(|| value.to_string(), |code| code.name().to_owned()),
+        Value::Int(value) => value.to_string(),
+        Value::Float(value) => value.to_string(),
+        Value::Uuid(value) => value.to_string(),
+        Value::String(value) => format!("{value:?}"),
+        Value::Bytes(value) => format!("{} bytes", value.len()),
+        Value::Records(value) => format!("{} bytes", value.len()),
+        Value::Placeholder(value) => value.clone(),
+        Value::Array(elements) => {
+            let elements: Vec<_> = elements.iter().map(|element| inline("", element)).collect();
+            format!("[{}]", elements.join(", "))
+        }
+        Value::Struct(fields) => {
+            let shown = fields.iter().filter(|field| is_shown(field));
+            let fields: Vec<_> = shown.map(|f| format!("{}: {}", f.name, inline(f.name, &f.value))).collect();
+            format!("{{{}}}", fields.join(", "))
+        }
+    }
+}
