@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use klamm_env::{Env, Task};
-use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, InitializeError, RaftError};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -138,8 +137,13 @@ impl Quorum {
         let quorum = Quorum {
             parts: Arc::new(parts),
         };
-        quorum.take_part().await?;
-        Ok(quorum)
+        match quorum.take_part().await {
+            Ok(()) => Ok(quorum),
+            Err(error) => {
+                quorum.shutdown().await;
+                Err(error)
+            }
+        }
     }
 
     /// Makes the quorum if there is none yet, and stands for election at once if no other node can lead.
@@ -157,22 +161,21 @@ impl Quorum {
                 .iter()
                 .map(|(id, endpoint)| (*id as u64, endpoint.clone()));
             match raft.initialize(voters.collect::<BTreeMap<u64, Endpoint>>()).await {
-                // A message of a leader came first.
+                // The message of another voter came first.
                 Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
                 Err(error) => return Err(fatal(error.to_string())),
             }
         }
-        let alone = {
-            let metrics = raft.metrics();
-            let metrics = metrics.borrow_watched();
-            let membership = metrics.membership_config.membership();
-            membership.voter_ids().eq([config.node_id as u64])
-        };
-        if alone {
+        let voters =
+            raft.with_raft_state(|state| state.membership_state.effective().voter_ids().collect::<Vec<_>>());
+        let voters = voters.await.map_err(|error| fatal(error.to_string()))?;
+        if voters == [config.node_id as u64] {
             raft.trigger()
                 .elect(false)
                 .await
                 .map_err(|error| fatal(error.to_string()))?;
+        } else if voters.is_empty() && config.voters.len() == 1 {
+            return Err(fatal("there is a vote, but no log: its files are missing".into()));
         }
         Ok(())
     }

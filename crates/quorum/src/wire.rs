@@ -298,3 +298,181 @@ fn read_transfer(reader: &mut Reader) -> Result<Result<(), TransferLeaderError<T
         _ => return Err(DecodeError("an answer of an unknown kind")),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use openraft::EntryPayload;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::Endpoint;
+    use crate::types::{Decision, Membership, SnapshotMeta, StoredMembership};
+
+    const CLUSTER: Uuid = Uuid([5; 16]);
+
+    fn requests() -> Vec<Request> {
+        let nodes =
+            std::collections::BTreeMap::from([(1, Endpoint::new("a", 1)), (2, Endpoint::new("b", 2))]);
+        let membership = Membership::new(vec![[1, 2].into()], nodes).unwrap();
+        let entry = |term, index, payload| Entry {
+            log_id: log_id(term, index),
+            payload,
+        };
+        let leader = Vote::new_committed(4, 1);
+        let mut transfer = VoteRequest::new(Vote::new(5, 2), Some(log_id(4, 9)));
+        transfer.leadership_transfer = true;
+        vec![
+            Request::Append(AppendEntriesRequest {
+                vote: leader,
+                prev_log_id: Some(log_id(2, 7)),
+                entries: vec![
+                    entry(
+                        2,
+                        8,
+                        EntryPayload::Normal(Decision(Bytes::from_static(b"decision"))),
+                    ),
+                    entry(4, 9, EntryPayload::Blank),
+                    entry(4, 10, EntryPayload::Membership(membership.clone())),
+                ],
+                leader_commit: Some(log_id(2, 8)),
+            }),
+            Request::Append(AppendEntriesRequest {
+                vote: leader,
+                prev_log_id: None,
+                entries: vec![entry(0, 0, EntryPayload::Membership(membership.clone()))],
+                leader_commit: None,
+            }),
+            Request::Vote(VoteRequest::new(Vote::new(5, 2), None)),
+            Request::Vote(transfer.clone()),
+            Request::PreVote(transfer),
+            Request::Snapshot(
+                leader,
+                Snapshot {
+                    meta: SnapshotMeta {
+                        last_log_id: Some(log_id(3, 4)),
+                        last_membership: StoredMembership::new(Some(log_id(0, 0)), membership),
+                    },
+                    snapshot: Bytes::from_static(b"image"),
+                },
+            ),
+            Request::Transfer(TransferLeaderRequest::new(leader, 2, Some(log_id(4, 10)))),
+        ]
+    }
+
+    fn answers() -> Vec<Answer> {
+        let vote = Vote::new_committed(4, 1);
+        vec![
+            Answer::Append(AppendEntriesResponse::Success),
+            Answer::Append(AppendEntriesResponse::PartialSuccess(Some(log_id(1, 2)))),
+            Answer::Append(AppendEntriesResponse::Conflict),
+            Answer::Append(AppendEntriesResponse::HigherVote(vote)),
+            Answer::Vote(VoteResponse::new(vote, Some(log_id(1, 2)), true)),
+            Answer::Snapshot(SnapshotResponse::new(vote)),
+            Answer::Transfer(Ok(())),
+            Answer::Transfer(Err(TransferLeaderError::VoteChanged {
+                expected: vote,
+                actual: Vote::new(6, 2),
+            })),
+            Answer::Transfer(Err(TransferLeaderError::LogNotFlushed {
+                expected: None,
+                actual: Some(log_id(1, 2)),
+            })),
+            Answer::Refused("no".into()),
+        ]
+    }
+
+    #[test]
+    fn messages_come_back() {
+        for request in requests() {
+            let message = request.encode(CLUSTER, 2);
+            let decoded = Request::decode(message, CLUSTER, 2).unwrap();
+            assert_eq!(format!("{decoded:?}"), format!("{request:?}"));
+        }
+        for answer in answers() {
+            assert_eq!(Answer::decode(answer.encode()), Ok(answer));
+        }
+    }
+
+    #[test]
+    fn every_shortened_message_is_refused() {
+        for request in requests()
+            .into_iter()
+            .filter(|request| !matches!(request, Request::Snapshot(..)))
+        {
+            let message = request.encode(CLUSTER, 2);
+            for length in 0..message.len() {
+                assert!(
+                    Request::decode(message.slice(..length), CLUSTER, 2).is_err(),
+                    "{request:?} {length}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_correct_peer_sends_is_refused() {
+        let message = requests()[0].encode(CLUSTER, 2);
+        assert!(
+            Request::decode(message.clone(), Uuid::ONE, 2).is_err(),
+            "another cluster"
+        );
+        assert!(
+            Request::decode(message.clone(), CLUSTER, 3).is_err(),
+            "another node"
+        );
+        let mut other = message.to_vec();
+        other[0] = 2;
+        assert!(
+            Request::decode(other.into(), CLUSTER, 2).is_err(),
+            "another version"
+        );
+
+        let append = |vote, terms: &[u64]| {
+            let entries = terms.iter().zip(8..).map(|(term, index)| Entry {
+                log_id: log_id(*term, index),
+                payload: EntryPayload::Blank,
+            });
+            let request = Request::Append(AppendEntriesRequest {
+                vote,
+                prev_log_id: Some(log_id(2, 7)),
+                entries: entries.collect(),
+                leader_commit: None,
+            });
+            Request::decode(request.encode(CLUSTER, 2), CLUSTER, 2)
+        };
+        assert!(append(Vote::new_committed(4, 1), &[2, 3, 4]).is_ok());
+        assert!(
+            append(Vote::new_committed(4, 1), &[1]).is_err(),
+            "a term below the one before"
+        );
+        assert!(
+            append(Vote::new_committed(4, 1), &[3, 2]).is_err(),
+            "terms that fall"
+        );
+        assert!(
+            append(Vote::new_committed(4, 1), &[5]).is_err(),
+            "a term above the leader's"
+        );
+        assert!(
+            append(Vote::new(4, 1), &[4]).is_err(),
+            "a leader that is not elected"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn changed_messages_decode_or_are_refused(which in 0usize..7, at in 0usize..200, byte in any::<u8>()) {
+            let mut message = requests()[which].encode(CLUSTER, 2).to_vec();
+            let at = at % message.len();
+            message[at] = byte;
+            if let Ok(request) = Request::decode(message.clone().into(), CLUSTER, 2) {
+                prop_assert_eq!(request.encode(CLUSTER, 2), message);
+            }
+        }
+
+        #[test]
+        fn any_answer_decodes_or_is_refused(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = Answer::decode(bytes.into());
+        }
+    }
+}

@@ -159,6 +159,19 @@ async fn the_folder_of_another_node_or_cluster_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_vote_without_its_log_is_refused() {
+    let world = World::new(8);
+    let node = Node::start(&world, config(1, &[1])).await.unwrap();
+    node.quorum.wait_for_leader().await.unwrap();
+    node.quorum.shutdown().await;
+    let files = world.env("node-1").files().clone();
+    let path = config(1, &[1]).directory.join("00000000000000000000.raft");
+    files.remove_file(&path).unwrap();
+    let error = Node::start(&world, config(1, &[1])).await.err().unwrap();
+    assert!(matches!(error, StartError::Recovery(_)), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_configuration_that_contradicts_itself_is_refused() {
     let world = World::new(7);
     for change in [

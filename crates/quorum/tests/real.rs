@@ -1,0 +1,50 @@
+//! A quorum of one on the real machine, with threads.
+#![allow(clippy::unwrap_used, missing_docs, clippy::disallowed_methods)]
+
+mod support;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use klamm_env::Env;
+use klamm_quorum::{NoPeers, Quorum};
+use support::{Memory, config};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_propose_at_once_and_all_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = config(1, &[1]);
+    settings.directory = folder.path().join("metadata");
+    settings.snapshot_after_entries = 50;
+    settings.entries_behind_snapshot = 5;
+    settings.segment_bytes = 4096;
+
+    let machine = Arc::new(Memory::default());
+    let quorum = Quorum::start(Env::real(), settings.clone(), machine.clone(), Arc::new(NoPeers))
+        .await
+        .unwrap();
+    assert_eq!(quorum.wait_for_leader().await, Ok(1));
+    let proposals = (0..300).map(|number| {
+        let quorum = quorum.clone();
+        tokio::spawn(async move {
+            quorum
+                .propose(Bytes::from(format!("decision {number}")))
+                .await
+                .unwrap()
+        })
+    });
+    for proposal in proposals.collect::<Vec<_>>() {
+        proposal.await.unwrap();
+    }
+    let before = machine.decisions();
+    assert_eq!(before.len(), 300);
+    quorum.shutdown().await;
+
+    let machine = Arc::new(Memory::default());
+    let quorum = Quorum::start(Env::real(), settings, machine.clone(), Arc::new(NoPeers))
+        .await
+        .unwrap();
+    quorum.wait_for_leader().await.unwrap();
+    assert_eq!(machine.decisions(), before);
+    quorum.shutdown().await;
+}
