@@ -99,6 +99,11 @@ const ROWS: &[Row] = &[
             "klamm-records",
         ],
     ),
+    row(
+        "klamm-wire-table",
+        Layer::Project,
+        &["klamm-model", "klamm-protocol", "klamm-records"],
+    ),
     row("xtask", Layer::Project, &["klamm-config", "klamm-protocol"]),
 ];
 
