@@ -13,7 +13,7 @@
 //!
 //! Start with [`quorum`] for the handle, then [`storage`] for what survives a crash, [`applier`] for the way to the
 //! state machine, [`network`] for the way to other voters, [`runtime`] for what openraft runs on.
-#![cfg_attr(test, allow(clippy::unwrap_used))]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::disallowed_methods))]
 
 pub(crate) mod applier;
 pub(crate) mod codec;

@@ -97,22 +97,8 @@ impl Quorum {
         let (store, writer) =
             LogStore::open(&env, folder.clone(), config.segment_bytes, last, failing.clone()).await?;
 
-        let policy = SnapshotPolicy {
-            after_bytes: config.snapshot_after_bytes,
-            after_entries: config.snapshot_after_entries,
-        };
         let applier = Shared::new(&env, folder, in_force);
-        let peers = Peers {
-            transport,
-            cluster_id: config.cluster_id,
-        };
-        let machine = Applier::new(applier.clone(), machine, policy);
-        let raft_config = Arc::new(raft_config(&config)?);
-        let raft = Raft::new(config.node_id as u64, raft_config, peers, store, machine).await;
-        let raft = raft.map_err(|error| match applier.refused.lock().take() {
-            Some((position, error)) => StartError::Restore { position, error },
-            None => StartError::Recovery(error.to_string()),
-        })?;
+        let raft = start_raft(&config, store, &applier, machine, transport).await?;
 
         let (leading, leadership) = watch::channel(Leadership::default());
         let (stop, stopping) = watch::channel(false);
@@ -301,6 +287,30 @@ impl Quorum {
 
 fn text(error: impl ToString) -> String {
     error.to_string()
+}
+
+async fn start_raft(
+    config: &QuorumConfig,
+    store: LogStore,
+    applier: &Arc<Shared>,
+    machine: Arc<dyn StateMachine>,
+    transport: Arc<dyn Transport>,
+) -> Result<Raft, StartError> {
+    let policy = SnapshotPolicy {
+        after_bytes: config.snapshot_after_bytes,
+        after_entries: config.snapshot_after_entries,
+    };
+    let peers = Peers {
+        transport,
+        cluster_id: config.cluster_id,
+    };
+    let machine = Applier::new(applier.clone(), machine, policy);
+    let raft_config = Arc::new(raft_config(config)?);
+    let raft = Raft::new(config.node_id as u64, raft_config, peers, store, machine).await;
+    raft.map_err(|error| match applier.refused.lock().take() {
+        Some((position, error)) => StartError::Restore { position, error },
+        None => StartError::Recovery(error.to_string()),
+    })
 }
 
 /// openraft's configuration. Snapshots are asked for by the applier, which counts bytes as well.

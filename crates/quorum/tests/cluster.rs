@@ -1,5 +1,5 @@
 //! Three voters over a transport in memory: electing, committing, losing a leader, catching up.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! A quorum of one whose machine dies at any change of its disk, and again while it recovers.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! A quorum of one: it leads at once, keeps what it acknowledged, and stops when its disk fails.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 mod support;
 

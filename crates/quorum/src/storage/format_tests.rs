@@ -169,11 +169,11 @@ fn corruption_before_what_was_synced_stops_the_start() {
     write_sample(&whole);
     let bytes = whole.read(Path::new(FIRST), 1 << 20).unwrap();
     let last = bytes.len() - FRAME_HEADER_BYTES - b"decision".len();
-    for at in 0..last {
+    for (at, byte) in bytes[..last].iter().enumerate() {
         let disk = disk();
         write_sample(&disk);
         let file = disk.open(Path::new(FIRST), OpenMode::Write).unwrap();
-        file.write_at(&[std::io::IoSlice::new(&[bytes[at] ^ 0x10])], at as u64)
+        file.write_at(&[std::io::IoSlice::new(&[byte ^ 0x10])], at as u64)
             .unwrap();
         let error = open(&disk).err().unwrap();
         match error {
@@ -335,10 +335,12 @@ proptest! {
             for entry in acknowledged.iter().filter(survives) {
                 prop_assert!(found_entries.contains(entry), "{} lost by {failed:?}, {mode:?}, {crash_after}", entry.log_id);
             }
-            // And it goes on from there.
+            // And it goes on from there, on ground that is durable.
             let last = found.entries.last().map(|(entry, _)| entry.log_id).or(found.purged);
             let next = last.map_or(0, |id| id.index + 1);
             log.append(last, &[entry(99, next)], 0).unwrap();
+            drop(log);
+            disk.crash(CrashMode::DropUnsynced);
             let again = DiskLog::open(folder(&disk), segment_bytes, run.snapshot).unwrap().1;
             prop_assert_eq!(again.entries.last().unwrap().0.log_id, log_id(99, next));
         }
