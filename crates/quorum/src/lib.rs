@@ -7,12 +7,12 @@
 //! - what [`Quorum::propose`] returned `Ok` for is on the disks of a majority and is never lost or changed;
 //! - a vote is on disk before anyone hears of it;
 //! - a quorum whose disk has failed stops and says so ([`Quorum::fatal`]);
-//! - no type of openraft is ever written to a file or a message as it is ([`codec`], [`wire`]);
+//! - no type of openraft is ever written to a file or a message as it is (`codec`, `wire`);
 //! - with one seed and one schedule of the world it does the same: time, tasks, chance and files are those of the
 //!   [`klamm_env::Env`] it was started with.
 //!
-//! Start with [`quorum`] for the handle, then [`storage`] for what survives a crash, [`applier`] for the way to the
-//! state machine, [`network`] for the way to other voters, [`runtime`] for what openraft runs on.
+//! Start with `quorum` for the handle, then `storage` for what survives a crash, `applier` for the way to the
+//! state machine, `network` for the way to other voters, `runtime` for what openraft runs on.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::disallowed_methods))]
 
 pub(crate) mod applier;

@@ -1,12 +1,13 @@
 //! Three voters over a transport in memory: electing, committing, losing a leader, catching up.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
+#[path = "support/node.rs"]
 mod support;
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use klamm_env::sim::World;
+use klamm_env::sim::{CrashMode, World};
 use klamm_quorum::{ProposeError, QuorumConfig};
 use support::{Node, Wires, config};
 
@@ -189,6 +190,102 @@ async fn all_voters_come_back_from_their_disks() {
     cluster.propose(leader, 50..60).await;
     cluster.settle(0..60).await;
     cluster.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_voter_that_was_down_gets_entries_that_have_left_the_memory() {
+    let mut cluster = Cluster::start(7, |_| {}).await;
+    let leader = cluster.leader(0).await;
+    let away = VOTERS.into_iter().find(|id| *id != leader).unwrap();
+    cluster.stop(away).await;
+    let large = |number: u8| Bytes::from(vec![number; 1024 * 1024]);
+    for number in 0..7 {
+        cluster.node(leader).quorum.propose(large(number)).await.unwrap();
+    }
+    cluster.restart(away).await;
+    let machine = &cluster.node(away).machine;
+    while machine.decisions().len() < 7 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let found = machine.decisions().into_iter().map(|(_, entry)| entry);
+    assert!(found.eq((0..7).map(large)));
+    assert_eq!(machine.restored(), None);
+    cluster.shutdown().await;
+}
+
+/// Voters lose power one after the other, while the others go on.
+async fn lose_power_in_turn(seed: u64) {
+    let settings = |config: &mut QuorumConfig| {
+        config.snapshot_after_entries = 15;
+        config.entries_behind_snapshot = 3;
+        config.segment_bytes = 600;
+    };
+    let mut cluster = Cluster::start(seed, settings).await;
+    let rng = cluster.world.rng("power");
+    let mut acknowledged = Vec::new();
+    let mut number = 0;
+    for round in 0..8 {
+        let victim = VOTERS[(rng.next() % 3) as usize];
+        let disk = cluster.world.disk(&format!("node-{victim}"));
+        disk.crash_after(rng.next() % 30);
+        for _ in 0..20 {
+            let leader = cluster.leader(0).await;
+            let quorum = cluster.node(leader).quorum.clone();
+            let proposed = tokio::time::timeout(Duration::from_secs(60), quorum.propose(entry(number))).await;
+            if let Ok(Ok(position)) = proposed {
+                acknowledged.push((position, entry(number)));
+            }
+            number += 1;
+        }
+        disk.power_off();
+        cluster.stop(victim).await;
+        disk.crash(
+            [
+                CrashMode::DropUnsynced,
+                CrashMode::KeepPageCache,
+                CrashMode::Torn { seed: round },
+            ][round as usize % 3],
+        );
+        cluster.restart(victim).await;
+    }
+    let leader = cluster.leader(0).await;
+    let last = cluster.node(leader).quorum.propose(entry(number)).await.unwrap();
+    for node in cluster.nodes.iter().flatten() {
+        while node
+            .machine
+            .decisions()
+            .last()
+            .is_none_or(|(position, _)| *position < last)
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let found = node.machine.decisions();
+        assert!(
+            acknowledged.iter().all(|entry| found.contains(entry)),
+            "node {} of seed {seed}",
+            node.id()
+        );
+        assert_eq!(
+            found,
+            cluster.node(leader).machine.decisions(),
+            "node {} of seed {seed}",
+            node.id()
+        );
+    }
+    assert!(acknowledged.len() > 100, "{}", acknowledged.len());
+    cluster.shutdown().await;
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_voters_lose_power() {
+    for seed in 100..104 {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(lose_power_in_turn(seed));
+    }
 }
 
 /// What happened in the world of `seed`, in which a leader is cut off.

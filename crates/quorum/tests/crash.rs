@@ -1,6 +1,7 @@
 //! A quorum of one whose machine dies at any change of its disk, and again while it recovers.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
+#[path = "support/node.rs"]
 mod support;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use klamm_env::sim::{CrashMode, World};
 use klamm_quorum::{Position, QuorumConfig};
 use support::{Node, config};
 
-const PROPOSALS: u64 = 14;
+const PROPOSALS: u64 = 10;
 
 fn settings() -> QuorumConfig {
     let mut settings = config(1, &[1]);

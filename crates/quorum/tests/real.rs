@@ -1,6 +1,7 @@
 //! A quorum of one on the real machine, with threads.
 #![allow(clippy::unwrap_used, missing_docs, clippy::disallowed_methods)]
 
+#[path = "support/node.rs"]
 mod support;
 
 use std::sync::Arc;

@@ -1,13 +1,19 @@
 //! A quorum of one: it leads at once, keeps what it acknowledged, and stops when its disk fails.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
+#[path = "support/node.rs"]
 mod support;
 
+use std::io::IoSlice;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use klamm_env::OpenMode;
 use klamm_env::sim::World;
-use klamm_quorum::{FileError, Position, ProposeError, StartError};
+use klamm_quorum::{
+    FileError, NoPeers, Position, ProposeError, Quorum, RestoreError, StartError, StateMachine,
+};
 use support::{Node, config};
 
 fn entry(number: u64) -> Bytes {
@@ -169,6 +175,63 @@ async fn a_vote_without_its_log_is_refused() {
     files.remove_file(&path).unwrap();
     let error = Node::start(&world, config(1, &[1])).await.err().unwrap();
     assert!(matches!(error, StartError::Recovery(_)), "{error}");
+}
+
+/// Refuses every snapshot.
+struct Refuses;
+
+impl StateMachine for Refuses {
+    fn apply(&self, _: Position, _: Option<Bytes>) {}
+
+    fn snapshot(&self) -> Bytes {
+        Bytes::new()
+    }
+
+    fn restore(&self, _: Position, _: Bytes) -> Result<(), RestoreError> {
+        Err(RestoreError("record 3 is of an unknown kind".into()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_cannot_be_read_stops_the_start() {
+    let world = World::new(9);
+    let mut settings = config(1, &[1]);
+    settings.snapshot_after_entries = 5;
+    let node = Node::start(&world, settings.clone()).await.unwrap();
+    node.quorum.wait_for_leader().await.unwrap();
+    for number in 0..20 {
+        node.quorum.propose(entry(number)).await.unwrap();
+    }
+    node.quorum.shutdown().await;
+
+    let env = world.env("node-1");
+    let refused = Quorum::start(
+        env.clone(),
+        settings.clone(),
+        Arc::new(Refuses),
+        Arc::new(NoPeers),
+    )
+    .await;
+    let error = refused.err().unwrap();
+    assert!(matches!(error, StartError::Restore { .. }), "{error}");
+    assert!(
+        error.to_string().ends_with("record 3 is of an unknown kind"),
+        "{error}"
+    );
+
+    let name = node
+        .names()
+        .into_iter()
+        .find(|name| name.ends_with(".snapshot"))
+        .unwrap();
+    let path = settings.directory.join(name);
+    let file = env.files().open(&path, OpenMode::Write).unwrap();
+    file.write_at(&[IoSlice::new(b"?")], 60).unwrap();
+    let error = Node::start(&world, settings).await.err().unwrap();
+    let StartError::File(FileError::Corrupt { path: named, .. }) = error else {
+        panic!("{error}");
+    };
+    assert_eq!(named, path);
 }
 
 #[tokio::test(start_paused = true)]
