@@ -94,7 +94,7 @@ impl LogDir {
         handles: Arc<HandleCache>,
         owner: &str,
     ) -> Result<Arc<Self>, LogError> {
-        files.create_dir_all(path).map_err(LogError::io(path))?;
+        create_durably(&*files, path)?;
         let lock = files.lock(path, LOCK, owner).map_err(|error| match error {
             Ok(holder) => LogError::Locked {
                 path: path.to_path_buf(),
@@ -331,11 +331,32 @@ impl LogDir {
         self.write(&self.path.join(CLEAN), text.as_bytes())
     }
 
+    /// Removes a file that may be gone already.
+    pub(crate) fn remove_file(&self, path: &Path) -> Result<(), LogError> {
+        match self.files.remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LogError::io(path)(error)),
+            _ => Ok(()),
+        }
+    }
+
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), LogError> {
         self.files
             .write_atomically(path, bytes)
             .map_err(LogError::io(path))
     }
+}
+
+/// Makes a folder and those above it so that a power cut does not take them, and with them all that is in them.
+fn create_durably(files: &dyn Files, path: &Path) -> Result<(), LogError> {
+    if files.entry(path).map_err(LogError::io(path))?.is_some() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        create_durably(files, parent)?;
+        files.create_dir_all(path).map_err(LogError::io(path))?;
+        return files.sync_dir(parent).map_err(LogError::io(parent));
+    }
+    files.create_dir_all(path).map_err(LogError::io(path))
 }
 
 /// Whether the folder is ours, of a version that is known here.

@@ -48,4 +48,6 @@ pub use prepare::LogCell;
 pub use read::{FileRange, Read, ReadRequest};
 
 #[cfg(test)]
+mod life;
+#[cfg(test)]
 mod testing;

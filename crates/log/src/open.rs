@@ -127,7 +127,7 @@ impl Log {
             .filter(|offset| **offset > self.log_end_offset)
         {
             let path = self.folder.join(FileKind::Snapshot.name(*stale));
-            self.dir.files().remove_file(&path).map_err(LogError::io(&path))?;
+            self.dir.remove_file(&path)?;
         }
         self.durable_end_offset = self.log_end_offset;
         self.recovery_point = self.log_end_offset;

@@ -159,14 +159,13 @@ fn plan(
     if start >= view.size {
         return Ok(None);
     }
-    let (bound, bound_offset) = if request.upper_bound >= view.end_offset {
-        (view.size, view.end_offset)
+    let bound = if request.upper_bound >= view.end_offset {
+        view.size
     } else {
-        let bound = match reach.bound {
+        match reach.bound {
             Some(position) => position,
             None => view.locate(log, index, request.upper_bound)?,
-        };
-        (bound, request.upper_bound)
+        }
     };
     let empty = Planned {
         position: start,
@@ -178,9 +177,14 @@ fn plan(
     }
     let limit = u64::from(start) + request.max_bytes as u64;
     if u64::from(bound) <= limit {
+        // A bound within a batch leaves that batch to the next read, from its start.
+        let next_offset = match view.header(log, bound)? {
+            Some(header) => header.base_offset.min(request.upper_bound),
+            None => view.end_offset,
+        };
         return Ok(Some(Planned {
             end: bound,
-            next_offset: bound_offset,
+            next_offset,
             ..empty
         }));
     }

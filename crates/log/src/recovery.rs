@@ -219,3 +219,6 @@ impl Chunks {
         file.read_exact_at(&mut self.buffer, position)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -110,11 +110,7 @@ impl SegmentFiles {
 
     /// Removes one of the files, if it exists. Blocks.
     pub(crate) fn remove(&self, kind: FileKind) -> Result<(), LogError> {
-        let path = self.path(kind);
-        match self.dir.files().remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LogError::io(&path)(error)),
-            _ => Ok(()),
-        }
+        self.dir.remove_file(&self.path(kind))
     }
 
     /// Removes all files of the segment, and the producers' state at its start. Blocks.

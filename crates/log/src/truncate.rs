@@ -32,10 +32,11 @@ pub fn truncate_to(cell: &impl LogCell, offset: Offset, now: TimestampMs) -> Res
     }
     let base_offset = cell.with(|log| log.segment(log.segment_of(offset)).base_offset);
     ready_segment(cell, base_offset)?;
-    promise_less(cell, offset)?;
+    let (kept, end) = cell.with(|log| log.kept_below(offset, now))?;
+    promise_less(cell, end)?;
     let dir = cell.with(|log| Arc::clone(&log.dir));
-    failing(&dir, cell.with(|log| log.cut_at(offset, now)))?;
-    Ok(cell.with(|log| log.log_end_offset))
+    failing(&dir, cell.with(|log| log.cut(kept, end)))?;
+    Ok(end)
 }
 
 /// Removes everything; the log goes on at `offset`.
@@ -88,25 +89,21 @@ impl Log {
         Ok(true)
     }
 
-    /// Cuts within the segment of `offset`, and drops those behind it.
-    fn cut_at(&mut self, offset: Offset, now: TimestampMs) -> Result<(), LogError> {
-        let at = self.segment_of(offset);
-        let removed: Vec<Segment> = self.segments.drain(at + 1..).collect();
-        removed
-            .iter()
-            .try_for_each(|segment| segment.files.remove_all())?;
-        let files = Arc::clone(&self.segment(at).files);
+    /// What is left of the segment of `offset` when it is cut there, and where that ends.
+    fn kept_below(&self, offset: Offset, now: TimestampMs) -> Result<(Segment, Offset), LogError> {
+        let segment = self.segment(self.segment_of(offset));
+        let files = &segment.files;
         let log = files.open(FileKind::Log)?;
         let source = Source {
             file: Some(&*log),
             may_block: true,
         };
-        let mut kept = Segment::empty(Arc::clone(&files), now);
+        let mut kept = Segment::empty(Arc::clone(files), now);
         let mut end = kept.base_offset;
-        let view = self.segments[at].view(Offset(i64::MAX));
+        let view = segment.view(self.log_end_offset);
         while let Some(header) = view
             .header(source, kept.size)
-            .map_err(|error| walk_error(&files, error))?
+            .map_err(|error| walk_error(files, error))?
         {
             if header.next_offset() > offset {
                 break;
@@ -114,17 +111,29 @@ impl Log {
             kept.note(&header, self.config.index_interval_bytes);
             end = header.next_offset();
         }
-        let path = files.path(FileKind::Log);
+        Ok((kept, end))
+    }
+
+    /// Puts `kept` in the place of the segment it is the front of, and drops those behind it.
+    fn cut(&mut self, mut kept: Segment, end: Offset) -> Result<(), LogError> {
+        let at = self.segment_of(kept.base_offset);
+        let removed: Vec<Segment> = self.segments.drain(at + 1..).collect();
+        removed
+            .iter()
+            .try_for_each(|segment| segment.files.remove_all())?;
+        let path = kept.files.path(FileKind::Log);
+        let log = kept.files.open(FileKind::Log)?;
         log.set_len(u64::from(kept.size)).map_err(LogError::io(&path))?;
         log.sync_data().map_err(LogError::io(&path))?;
-        files.truncate_aborted(end)?;
+        kept.files.truncate_aborted(end)?;
         write_anew(&mut kept)?;
         self.segments[at] = kept;
         self.now_ends_at(end)
     }
 
     fn start_over(&mut self, offset: Offset, now: TimestampMs) -> Result<(), LogError> {
-        for segment in std::mem::take(&mut self.segments) {
+        // Newest first: what a crash leaves is the front of the log.
+        for segment in std::mem::take(&mut self.segments).iter().rev() {
             segment.files.remove_all()?;
         }
         self.begin(offset, now)?;
