@@ -9,7 +9,7 @@
 pub mod cluster;
 pub mod configs;
 pub mod quotas;
-mod snapshot;
+pub(crate) mod snapshot;
 pub mod topics;
 
 use std::collections::BTreeMap;

@@ -8,8 +8,12 @@
 //! decides, one file per decision.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod bootstrap;
+pub mod controller;
 pub mod delta;
+pub mod election;
 pub mod image;
+pub mod placement;
 pub mod record;
 mod replay;
 

@@ -19,6 +19,7 @@ use crate::delta::Delta;
 use crate::image::{Image, Position, QuotaEntity, ResourceKind};
 use crate::record::MetadataRecord;
 use topics::OpenTopic;
+pub(crate) use topics::change_partition;
 
 /// A record that does not fit the image that it is replayed over.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

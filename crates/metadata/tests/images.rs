@@ -1,4 +1,5 @@
 //! Images out of random records: batching does not matter, snapshots lose nothing, deltas list exactly what changed.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 

@@ -105,35 +105,10 @@ impl Replay {
     }
 
     pub(super) fn partition_change(&mut self, record: &records::PartitionChangeRecord) -> Result<(), Unfit> {
-        let recovery = match record.leader_recovery_state {
-            SAME_RECOVERY => None,
-            code => Some(recovery(code)?),
-        };
-        let leader = match record.leader {
-            SAME_LEADER => None,
-            code => Some(leader(code)?),
-        };
         let partition = self
             .open(record.topic_id)?
             .at(record.topic_id, record.partition_id)?;
-        set_brokers(&mut partition.replicas, &record.replicas);
-        set_brokers(&mut partition.isr, &record.isr);
-        set_brokers(&mut partition.removing, &record.removing_replicas);
-        set_brokers(&mut partition.adding, &record.adding_replicas);
-        set_brokers(&mut partition.elr, &record.eligible_leader_replicas);
-        set_brokers(&mut partition.last_known_elr, &record.last_known_elr);
-        if let Some(directories) = &record.directories {
-            partition.directories = directories.as_slice().into();
-        }
-        if let Some(leader) = leader {
-            partition.leader = leader;
-            partition.leader_epoch.0 += 1;
-        }
-        if let Some(recovery) = recovery {
-            partition.recovery = recovery;
-        }
-        partition.partition_epoch += 1;
-        Ok(())
+        change_partition(partition, record)
     }
 
     pub(super) fn remove_topic(&mut self, record: &records::RemoveTopicRecord) -> Result<(), Unfit> {
@@ -179,6 +154,33 @@ impl Replay {
         }
         Ok(())
     }
+}
+
+/// Makes the change that the record describes.
+pub(crate) fn change_partition(
+    partition: &mut PartitionImage,
+    record: &records::PartitionChangeRecord,
+) -> Result<(), Unfit> {
+    let new_recovery = match record.leader_recovery_state {
+        SAME_RECOVERY => partition.recovery,
+        code => recovery(code)?,
+    };
+    if record.leader != SAME_LEADER {
+        partition.leader = leader(record.leader)?;
+        partition.leader_epoch.0 += 1;
+    }
+    set_brokers(&mut partition.replicas, &record.replicas);
+    set_brokers(&mut partition.isr, &record.isr);
+    set_brokers(&mut partition.removing, &record.removing_replicas);
+    set_brokers(&mut partition.adding, &record.adding_replicas);
+    set_brokers(&mut partition.elr, &record.eligible_leader_replicas);
+    set_brokers(&mut partition.last_known_elr, &record.last_known_elr);
+    if let Some(directories) = &record.directories {
+        partition.directories = directories.as_slice().into();
+    }
+    partition.recovery = new_recovery;
+    partition.partition_epoch += 1;
+    Ok(())
 }
 
 fn partition_image(record: &records::PartitionRecord) -> Result<PartitionImage, Unfit> {

@@ -1,0 +1,25 @@
+//! Fencing of brokers that have been silent for too long.
+//!
+//! Always holds: a broker that is fenced, or whose session is that of an earlier incarnation, is not fenced again; the
+//! caller forgets the session either way.
+
+use std::time::Duration;
+
+use klamm_model::BrokerId;
+
+use super::isr_changes::fence;
+use super::{Context, Decision, Sessions};
+
+/// Fences one silent broker. The answer is the broker whose session has ended, to be forgotten; ask again until there is
+/// none, with these records applied.
+pub fn decide(context: &Context<'_>, sessions: &Sessions, now: Duration) -> Decision<Option<BrokerId>> {
+    let Some(id) = sessions.expired(now).next() else {
+        return Decision::unchanged(None);
+    };
+    let broker = context.image.cluster().broker(id).filter(|broker| !broker.fenced);
+    let records = broker.map(|broker| fence(context, broker)).unwrap_or_default();
+    Decision {
+        records,
+        response: Some(id),
+    }
+}
