@@ -95,6 +95,11 @@ impl Env {
         &*self.parts.network
     }
 
+    /// What this machine calls itself.
+    pub fn host_name(&self) -> String {
+        self.parts.network.host_name()
+    }
+
     /// Starts `future` as a task of its own. Dropping the [`Task`] lets it go on; [`Task::abort`] ends it.
     pub fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> Task<T> {
         task::spawn(future)

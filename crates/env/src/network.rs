@@ -21,6 +21,9 @@ pub trait Network: Send + Sync {
     /// Listens at `host` (a name, an IPv4 or IPv6 address; empty for all interfaces) and `port` (0 for any free one).
     fn listen<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Box<dyn Listener>>>;
 
+    /// What this machine calls itself.
+    fn host_name(&self) -> String;
+
     /// Connects to `host` and `port`.
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Box<dyn Stream>>>;
 }

@@ -35,7 +35,7 @@ pub enum Refused {
 /// Counts the open connections.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    limits: AdmissionLimits,
+    limits: Mutex<AdmissionLimits>,
     open: Mutex<Open>,
 }
 
@@ -47,15 +47,17 @@ struct Open {
 
 impl Admission {
     pub(crate) fn new(limits: AdmissionLimits) -> Self {
-        Self {
-            limits,
-            open: Mutex::default(),
-        }
+        Self { limits: Mutex::new(limits), open: Mutex::default() }
+    }
+
+    /// Changes the limits; connections that are open stay.
+    pub(crate) fn limit(&self, limits: AdmissionLimits) {
+        *self.limits.lock() = limits;
     }
 
     /// Lets a connection from `address` in; [`Admission::leave`] must follow.
     pub(crate) fn enter(&self, address: IpAddr) -> Result<(), Refused> {
-        let limits = &self.limits;
+        let limits = self.limits.lock();
         let mut open = self.open.lock();
         if open.all >= limits.max {
             return Err(Refused::Full(open.all));

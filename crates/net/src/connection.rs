@@ -77,6 +77,9 @@ struct Sender<'m, P> {
     scratch: Output,
     parked: VecDeque<P>,
     metrics: &'m dyn NetMetrics,
+    env: Env,
+    /// Since when the socket takes no more, while it does not.
+    blocked_since: Option<Duration>,
 }
 
 impl<P: Pending> Sender<'_, P> {
@@ -100,11 +103,25 @@ impl<P: Pending> Sender<'_, P> {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {}
             }
+            self.time_sending();
         }
         if collected {
             Poll::Ready(Ok(()))
         } else {
             Poll::Pending
+        }
+    }
+
+    /// After an attempt to send. A socket that takes all at once, the usual case, costs no look at the clock.
+    fn time_sending(&mut self) {
+        match (self.output.is_empty(), self.blocked_since) {
+            (true, None) => self.metrics.drained(Duration::ZERO),
+            (true, Some(since)) => {
+                self.blocked_since = None;
+                self.metrics.drained(self.env.monotonic().saturating_sub(since));
+            }
+            (false, None) => self.blocked_since = Some(self.env.monotonic()),
+            (false, Some(_)) => {}
         }
     }
 
@@ -153,6 +170,8 @@ pub(crate) async fn run<C: Connection>(
         scratch: Output::default(),
         parked: VecDeque::new(),
         metrics,
+        env: context.env.clone(),
+        blocked_since: None,
     };
     let mut answer = Output::default();
     loop {
@@ -214,7 +233,7 @@ async fn next_frame<C: Connection>(
                 let frame = Frame {
                     bytes,
                     charge,
-                    received: context.env.monotonic(),
+                    received: frames.read_at,
                 };
                 return Ok(Next::Frame(frame, overlap));
             }
@@ -229,7 +248,8 @@ async fn next_frame<C: Connection>(
         match read(sender, frames, context).await? {
             Read::Bytes(n) => {
                 sender.metrics.received(n);
-                let now = context.env.monotonic().as_millis() as u64;
+                frames.read_at = context.env.monotonic();
+                let now = frames.read_at.as_millis() as u64;
                 context.activity.last_read_ms.store(now, Ordering::Relaxed);
             }
             Read::Nothing => {}
@@ -306,7 +326,10 @@ impl<P: Pending> Sender<'_, P> {
             {
                 match read {
                     Ok(0) => return Poll::Ready(Ok(None)),
-                    Ok(n) => self.metrics.received(n),
+                    Ok(n) => {
+                        frames.read_at = self.env.monotonic();
+                        self.metrics.received(n);
+                    }
                     Err(error) => return Poll::Ready(Err(error)),
                 }
             }

@@ -3,6 +3,8 @@
 //! Always holds: a length is compared with the limit before anything else happens; beyond [`READ_BYTES`] the buffer grows
 //! by what arrives, in steps that are charged before they are taken.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::memory::Charge;
@@ -31,6 +33,8 @@ pub(crate) struct Frames {
     buffer: BytesMut,
     charge: Charge,
     max: usize,
+    /// When bytes were last read, on the monotonic clock.
+    pub(crate) read_at: Duration,
 }
 
 impl Frames {
@@ -39,6 +43,7 @@ impl Frames {
             buffer: BytesMut::new(),
             charge,
             max,
+            read_at: Duration::ZERO,
         }
     }
 

@@ -22,6 +22,24 @@ struct Shared {
     overdraft: Arc<Semaphore>,
 }
 
+impl Shared {
+    fn try_take(&self, bytes: usize) -> bool {
+        let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
+        let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
+        // Whoever waits found less left than it asked for, which may be anything up to a frame.
+        if before + before / 2 >= self.limit || before + bytes >= self.limit {
+            self.freed.notify_waiters();
+        }
+    }
+}
+
 /// Bytes taken from a [`RequestMemory`]; dropping it gives them back.
 #[derive(Debug)]
 pub struct Charge {
@@ -52,6 +70,16 @@ impl RequestMemory {
     /// The budget.
     pub fn limit(&self) -> usize {
         self.shared.limit
+    }
+
+    /// Takes `bytes` if they are there, to be given back with [`RequestMemory::give_back`].
+    pub fn try_take(&self, bytes: usize) -> bool {
+        self.shared.try_take(bytes)
+    }
+
+    /// Gives back what [`RequestMemory::try_take`] took.
+    pub fn give_back(&self, bytes: usize) {
+        self.shared.give_back(bytes);
     }
 
     /// A charge of nothing yet.
@@ -120,13 +148,7 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        if self.bytes > 0 {
-            let before = self.shared.used.fetch_sub(self.bytes, Ordering::Relaxed);
-            // Whoever waits does so because the budget was nearly used up: no wake-ups otherwise.
-            if before + before / 2 >= self.shared.limit {
-                self.shared.freed.notify_waiters();
-            }
-        }
+        self.shared.give_back(self.bytes);
     }
 }
 

@@ -91,6 +91,11 @@ impl<S: Service> Server<S> {
         self.shared.tasks.lock().push(task);
     }
 
+    /// Changes how many connections there may be; those that are open stay.
+    pub fn limit(&self, limits: AdmissionLimits) {
+        self.shared.admission.limit(limits);
+    }
+
     /// How many connections are open.
     pub fn open_connections(&self) -> usize {
         self.shared.connections.lock().len()

@@ -18,7 +18,7 @@ pub struct Frame {
     pub bytes: Bytes,
     /// Given back when the request is answered.
     pub charge: Charge,
-    /// When the frame was complete, on the monotonic clock.
+    /// When its last byte was read, on the monotonic clock.
     pub received: std::time::Duration,
 }
 
@@ -105,4 +105,8 @@ pub trait NetMetrics: Send + Sync {
     fn received(&self, bytes: usize);
     /// Bytes went out.
     fn sent(&self, bytes: usize);
+    /// A socket has taken all answers of its connection, so long after it first took no more.
+    fn drained(&self, took: std::time::Duration) {
+        let _ = took;
+    }
 }

@@ -126,6 +126,10 @@ fn no_address(host: &str) -> io::Error {
 }
 
 impl Network for Sockets {
+    fn host_name(&self) -> String {
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
+    }
+
     fn listen<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
         Box::pin(async move {
             let listener = self.listen_anywhere(host, port).await?;

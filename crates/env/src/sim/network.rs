@@ -93,6 +93,10 @@ fn check_simulation() -> io::Result<()> {
 }
 
 impl Network for SimNetwork {
+    fn host_name(&self) -> String {
+        self.host.to_string()
+    }
+
     fn listen<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
         Box::pin(async move {
             check_simulation()?;

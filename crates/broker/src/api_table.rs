@@ -1,0 +1,145 @@
+//! The one table of what this broker serves: from it come ApiVersions, dispatch and `docs/reference/protocol.md`.
+//!
+//! Always holds: an API that is advertised is served, at exactly the versions that Apache Kafka 4.4 advertises. Each row
+//! names the file in `handlers/` that answers.
+
+use std::ops::RangeInclusive;
+
+use klamm_net::Overlap;
+use klamm_protocol::{ApiKey, RequestHeader};
+
+use crate::context::RequestContext;
+use crate::dispatch::{Fault, Serial};
+use crate::handlers;
+
+/// One served API.
+#[derive(Debug)]
+pub struct Row {
+    /// The API.
+    pub api: ApiKey,
+    /// The versions that are advertised.
+    pub versions: RangeInclusive<i16>,
+    /// How its requests stand to their neighbours on a connection.
+    pub overlap: Overlap,
+    /// The file in `handlers/`, without its ending.
+    pub handler: &'static str,
+}
+
+macro_rules! api_table {
+    (
+        hot { $($hot:ident $hot_min:literal..=$hot_max:literal $hot_overlap:ident $hot_module:ident;)* }
+        serial { $($name:ident $min:literal..=$max:literal $request:ident $module:ident;)* }
+    ) => {
+        /// The rows, by number.
+        pub static ROWS: &[Row] = &[
+            $(Row {
+                api: ApiKey::$hot,
+                versions: $hot_min..=$hot_max,
+                overlap: Overlap::$hot_overlap,
+                handler: stringify!($hot_module),
+            },)*
+            $(Row {
+                api: ApiKey::$name,
+                versions: $min..=$max,
+                overlap: Overlap::Serial,
+                handler: stringify!($module),
+            },)*
+        ];
+
+        /// Decodes, handles and encodes a request of a serial API.
+        pub(crate) async fn serve_serial(
+            context: &RequestContext<'_>,
+            header: &RequestHeader,
+            serial: &mut Serial<'_>,
+        ) -> Result<(), Fault> {
+            match header.api_key {
+                $(ApiKey::$name => {
+                    let request = serial.decode::<klamm_protocol::messages::$request>(header.api_version)?;
+                    let response = Box::pin(handlers::$module::handle(context, request)).await;
+                    context.broker.metrics.requests.answered(header.api_key, &response);
+                    serial.encode(header, &response)
+                })*
+                other => Err(Fault::NotServed(other.to_i16())),
+            }
+        }
+    };
+}
+
+api_table! {
+    hot {
+        Produce 0..=13 Pipelined produce;
+        Fetch 4..=18 SerialWait fetch;
+    }
+    serial {
+        ListOffsets 1..=11 ListOffsetsRequest list_offsets;
+        Metadata 0..=13 MetadataRequest metadata;
+        ApiVersions 0..=5 ApiVersionsRequest api_versions;
+        CreateTopics 2..=7 CreateTopicsRequest create_topics;
+        DeleteTopics 1..=6 DeleteTopicsRequest delete_topics;
+        DeleteRecords 0..=2 DeleteRecordsRequest delete_records;
+        InitProducerId 0..=5 InitProducerIdRequest init_producer_id;
+        OffsetForLeaderEpoch 2..=4 OffsetForLeaderEpochRequest offset_for_leader_epoch;
+        DescribeAcls 1..=3 DescribeAclsRequest describe_acls;
+        DescribeConfigs 1..=4 DescribeConfigsRequest describe_configs;
+        AlterConfigs 0..=2 AlterConfigsRequest alter_configs;
+        DescribeLogDirs 1..=5 DescribeLogDirsRequest describe_log_dirs;
+        CreatePartitions 0..=3 CreatePartitionsRequest create_partitions;
+        IncrementalAlterConfigs 0..=1 IncrementalAlterConfigsRequest incremental_alter_configs;
+        ListPartitionReassignments 0..=0 ListPartitionReassignmentsRequest list_partition_reassignments;
+        DescribeClientQuotas 0..=1 DescribeClientQuotasRequest describe_client_quotas;
+        DescribeQuorum 0..=2 DescribeQuorumRequest describe_quorum;
+        UpdateFeatures 0..=2 UpdateFeaturesRequest update_features;
+        DescribeCluster 0..=2 DescribeClusterRequest describe_cluster;
+        DescribeProducers 0..=0 DescribeProducersRequest describe_producers;
+        ListConfigResources 0..=1 ListConfigResourcesRequest list_config_resources;
+        DescribeTopicPartitions 0..=0 DescribeTopicPartitionsRequest describe_topic_partitions;
+    }
+}
+
+/// The row of the API with this number, if it is served.
+pub fn row(api_key: i16) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.api.to_i16() == api_key)
+}
+
+/// Whether a message of the API in `version` has a schema: Produce 0 to 2 are advertised and have none.
+pub(crate) fn has_schema(api: ApiKey, version: i16) -> bool {
+    api.versions().contains(&version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_unique_and_have_schemas() {
+        for (place, row) in ROWS.iter().enumerate() {
+            assert!(
+                ROWS[..place].iter().all(|other| other.api != row.api),
+                "{:?} stands twice",
+                row.api
+            );
+            assert!(has_schema(row.api, *row.versions.end()), "{:?}", row.api);
+            assert!(
+                !row.api.latest_version_unstable() || row.versions.end() <= row.api.stable_versions().end()
+            );
+        }
+    }
+
+    /// What `kafka-broker-api-versions` printed for Apache Kafka 4.4.0, of the APIs that are served here.
+    #[test]
+    fn versions_are_those_of_kafka() {
+        let kafka = include_str!("../tests/kafka-4.4.0-api-versions.txt");
+        for row in ROWS {
+            let line = kafka
+                .lines()
+                .find(|line| line.split_whitespace().next() == Some(row.api.name()));
+            let expected = format!(
+                "{} {} {}",
+                row.api.name(),
+                row.versions.start(),
+                row.versions.end()
+            );
+            assert_eq!(line, Some(expected.as_str()));
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What the parts of a broker share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use klamm_config::BrokerConfig;
+use klamm_config::broker::Dynamic;
+use klamm_env::Env;
+use klamm_model::BrokerId;
+use klamm_net::RequestMemory;
+use klamm_protocol::MemoryPool;
+use klamm_quorum::Quorum;
+use parking_lot::Mutex;
+
+use crate::fetch_sessions::FetchSessions;
+use crate::loggers::Loggers;
+use crate::metadata_store::MetadataStore;
+use crate::metrics::Metrics;
+use crate::producer_ids::ProducerIds;
+use crate::replicas::{Replicas, Store, Upkeep};
+use crate::router::Router;
+
+/// A broker. One a process.
+pub(crate) struct Broker {
+    pub(crate) env: Env,
+    pub(crate) id: BrokerId,
+    pub(crate) cluster_id: Arc<str>,
+    pub(crate) config: BrokerConfig,
+    pub(crate) metadata: Arc<MetadataStore>,
+    pub(crate) quorum: Quorum,
+    pub(crate) router: Router,
+    /// The log dirs, in the order of the configuration.
+    pub(crate) stores: Vec<Store>,
+    pub(crate) replicas: Replicas,
+    pub(crate) upkeep: Upkeep,
+    pub(crate) fetch_sessions: FetchSessions,
+    pub(crate) producer_ids: ProducerIds,
+    pub(crate) metrics: Metrics,
+    pub(crate) decode_pool: Arc<dyn MemoryPool>,
+    /// What `decode_pool` draws on.
+    pub(crate) request_memory: RequestMemory,
+    pub(crate) loggers: Arc<dyn Loggers>,
+    /// Takes over what changed of the broker's own dynamic configuration.
+    pub(crate) on_dynamic: Mutex<Vec<Box<dyn Fn(&Dynamic) + Send>>>,
+}
+
+impl Broker {
+    /// The broker's own dynamic configuration is this now.
+    pub(crate) fn reconfigure(&self, dynamic: Dynamic) {
+        for take in &*self.on_dynamic.lock() {
+            take(&dynamic);
+        }
+    }
+
+    /// How long the files of a deleted partition stay, for reads that are under way.
+    pub(crate) fn file_delete_delay(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+}

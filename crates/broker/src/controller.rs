@@ -1,0 +1,128 @@
+//! The controller of the cluster: takes decisions one at a time and makes them durable through the quorum.
+//!
+//! Always holds: a decision sees the state that all earlier decisions have made; it is answered when its records are
+//! committed and applied; what to decide is in `klamm_metadata::controller`, nothing of that is here. [`decide`] has the
+//! requests that it answers.
+
+mod decide;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use klamm_config::BrokerConfig;
+use klamm_env::Env;
+use klamm_metadata::controller::{Context, Decision, Sessions};
+use klamm_metadata::{Image, bootstrap, encode_decision};
+use klamm_model::ErrorCode;
+use klamm_quorum::{ProposeError, Quorum};
+use tokio::sync::Mutex;
+use tracing::error;
+
+pub(crate) use self::decide::{Asked, Decide};
+use crate::features;
+use crate::metadata_store::MetadataStore;
+
+/// A broker that was silent for this long is no longer taken for alive: `broker.session.timeout.ms`.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// See the head of the file.
+pub(crate) struct Controller {
+    env: Env,
+    cluster_id: Arc<str>,
+    config: BrokerConfig,
+    quorum: Quorum,
+    metadata: Arc<MetadataStore>,
+    /// Held while a decision is made and until it is applied.
+    turn: Mutex<Sessions>,
+}
+
+/// What a decision is made on, beside the request.
+struct Turn<'a> {
+    image: &'a Image,
+    sessions: &'a mut Sessions,
+    now: Duration,
+}
+
+impl Controller {
+    /// The controller of this node; the quorum has a leader and the state is applied.
+    pub(crate) fn new(
+        env: Env,
+        cluster_id: Arc<str>,
+        config: BrokerConfig,
+        quorum: Quorum,
+        metadata: Arc<MetadataStore>,
+    ) -> Self {
+        let sessions = Sessions::new(&metadata.applied(), SESSION_TIMEOUT, env.monotonic());
+        Self {
+            env,
+            cluster_id,
+            config,
+            quorum,
+            metadata,
+            turn: Mutex::new(sessions),
+        }
+    }
+
+    /// Writes the first records of a new cluster.
+    pub(crate) async fn bootstrap(&self) -> Result<(), ErrorCode> {
+        self.decide(|turn, _| {
+            let records = match turn.image.features().is_empty() {
+                true => bootstrap::records(&features::initial(), self.min_insync_replicas()),
+                false => Vec::new(),
+            };
+            Decision {
+                records,
+                response: (),
+            }
+        })
+        .await
+    }
+
+    /// What `min.insync.replicas` was set to at the start.
+    fn min_insync_replicas(&self) -> u32 {
+        self.config
+            .fixed
+            .get("min.insync.replicas")
+            .and_then(|value| value.trim().parse().ok())
+            .unwrap_or(1)
+    }
+
+    /// Makes a decision and commits it. An error means that nothing is known to be decided.
+    async fn decide<R>(
+        &self,
+        decide: impl FnOnce(&mut Turn<'_>, &mut Context<'_>) -> Decision<R>,
+    ) -> Result<R, ErrorCode> {
+        let mut sessions = self.turn.lock().await;
+        let decision = {
+            let image = self.metadata.applied();
+            let mut draw = || self.env.random_u64();
+            let mut context = Context {
+                image: &image,
+                node: self.config.node.id,
+                fixed: &self.config.fixed,
+                draw: &mut draw,
+            };
+            let mut turn = Turn {
+                image: &image,
+                sessions: &mut sessions,
+                now: self.env.monotonic(),
+            };
+            decide(&mut turn, &mut context)
+        };
+        if decision.records.is_empty() {
+            return Ok(decision.response);
+        }
+        match self.quorum.propose(encode_decision(&decision.records)).await {
+            Ok(_) => Ok(decision.response),
+            Err(ProposeError::NotLeader { .. }) => Err(ErrorCode::NotController),
+            Err(error @ ProposeError::TooLarge { .. }) => {
+                error!(%error, records = decision.records.len(), "a decision does not fit one entry");
+                Err(ErrorCode::PolicyViolation)
+            }
+            Err(error) => {
+                error!(%error, "a decision could not be committed");
+                Err(ErrorCode::UnknownServerError)
+            }
+        }
+    }
+}

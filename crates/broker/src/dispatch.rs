@@ -1,0 +1,240 @@
+//! From a frame to an answer: reads the header, finds the row of the API, has it handled, encodes.
+//!
+//! Always holds: an unknown API, a version that is not served and a malformed request end the connection with one logged
+//! reason, except that ApiVersions is always answered (KIP-511). Decoding runs under the request's allowance and the
+//! node's pool.
+
+use std::sync::Arc;
+
+use klamm_net::{Connection, ConnectionInfo, Frame, Outcome, Output, Overlap, Piece, Service};
+use klamm_protocol::{
+    ApiKey, DecodeError, EncodeError, HoleContent, Message, Reader, RequestHeader, RequestPrefix, Writer,
+    encode_response,
+};
+
+use crate::api_table;
+use crate::broker::Broker;
+use crate::context::RequestContext;
+use crate::handlers::{api_versions, fetch, produce};
+use crate::metrics::Phases;
+
+/// Why a request ends its connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// The number of the API is unknown, or it is not served.
+    #[error("request with API key {0}, which is not served")]
+    NotServed(i16),
+    /// The API has no such version.
+    #[error("{api} request of version {version}; served are {min} to {max}")]
+    Version {
+        api: &'static str,
+        version: i16,
+        min: i16,
+        max: i16,
+    },
+    /// The bytes are not a request.
+    #[error("malformed {api} request: {error}")]
+    Malformed { api: &'static str, error: DecodeError },
+    /// The answer does not fit its version: a mistake of ours.
+    #[error("{api} response could not be encoded: {error}")]
+    Encode { api: &'static str, error: EncodeError },
+    /// The header is cut.
+    #[error("malformed request header: {0}")]
+    Header(DecodeError),
+    /// The request may not be answered, by the rules of its API.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// The connections of clients.
+#[derive(Clone)]
+pub(crate) struct ClientService {
+    pub(crate) broker: Arc<Broker>,
+}
+
+impl Service for ClientService {
+    type Connection = Client;
+
+    fn connect(&self, info: ConnectionInfo) -> Client {
+        Client {
+            broker: self.broker.clone(),
+            info,
+            writer: Writer::new(),
+            produce: produce::Reused::default(),
+            fetch: fetch::Reused::default(),
+        }
+    }
+
+    fn metrics(&self) -> &dyn klamm_net::NetMetrics {
+        &self.broker.metrics.net
+    }
+}
+
+/// One client's connection.
+pub(crate) struct Client {
+    broker: Arc<Broker>,
+    info: ConnectionInfo,
+    /// Memory for encoding, used again by each answer.
+    writer: Writer,
+    produce: produce::Reused,
+    fetch: fetch::Reused,
+}
+
+/// What a serial handler's request is read from and its answer written to.
+pub(crate) struct Serial<'a> {
+    reader: Reader,
+    writer: &'a mut Writer,
+}
+
+impl Serial<'_> {
+    pub(crate) fn decode<M: Message>(&mut self, version: i16) -> Result<M, Fault> {
+        M::decode(&mut self.reader, version).map_err(|error| Fault::Malformed { api: M::NAME, error })
+    }
+
+    pub(crate) fn encode<M: Message>(&mut self, header: &RequestHeader, response: &M) -> Result<(), Fault> {
+        encode(
+            self.writer,
+            header.api_key,
+            header.correlation_id,
+            header.api_version,
+            response,
+        )
+    }
+}
+
+/// Encodes a response with its length and header.
+pub(crate) fn encode<M: Message>(
+    writer: &mut Writer,
+    api: ApiKey,
+    correlation_id: i32,
+    version: i16,
+    response: &M,
+) -> Result<(), Fault> {
+    encode_response(writer, api, correlation_id, version, response).map_err(|error| Fault::Encode {
+        api: api.name(),
+        error,
+    })
+}
+
+/// Moves what was written into `out`; `external` gives the piece behind a token.
+pub(crate) fn emit(writer: &mut Writer, out: &mut Output, mut external: impl FnMut(u32) -> Option<Piece>) {
+    let base = out.buffer().len();
+    out.buffer().extend_from_slice(writer.buffer());
+    for hole in writer.holes() {
+        let piece = match &hole.content {
+            HoleContent::Bytes(bytes) => Some(Piece::Bytes(bytes.clone())),
+            HoleContent::External { token, .. } => external(*token),
+        };
+        if let Some(piece) = piece {
+            out.insert(base + hole.at, piece);
+        }
+    }
+    writer.clear();
+}
+
+fn check_version(prefix: RequestPrefix) -> Result<(), Fault> {
+    let row = api_table::row(prefix.api_key).ok_or(Fault::NotServed(prefix.api_key))?;
+    let version = prefix.api_version;
+    if row.versions.contains(&version) && api_table::has_schema(row.api, version) {
+        return Ok(());
+    }
+    let (min, max) = (*row.versions.start(), *row.versions.end());
+    Err(Fault::Version {
+        api: row.api.name(),
+        version,
+        min,
+        max,
+    })
+}
+
+impl Client {
+    async fn serve(&mut self, frame: Frame, out: &mut Output) -> Result<Outcome<produce::Parked>, Fault> {
+        let Frame {
+            bytes,
+            charge,
+            received,
+        } = frame;
+        let broker = &self.broker;
+        let mut reader = Reader::with_pool(bytes, broker.decode_pool.clone());
+        let prefix = RequestPrefix::decode(&mut reader).map_err(Fault::Header)?;
+        if prefix.api_key == ApiKey::ApiVersions.to_i16() && check_version(prefix).is_err() {
+            api_versions::answer_unsupported(&mut self.writer, prefix.correlation_id)?;
+            emit(&mut self.writer, out, |_| None);
+            return Ok(Outcome::Answered);
+        }
+        check_version(prefix)?;
+        let header = RequestHeader::decode_rest(prefix, &mut reader).map_err(Fault::Header)?;
+        let mut phases = Phases::begin(&broker.env, received);
+        let client_id = header.client_id.clone();
+        let context = RequestContext {
+            broker,
+            connection: &self.info,
+            client_id,
+            version: header.api_version,
+        };
+        let outcome = match header.api_key {
+            ApiKey::Produce => {
+                produce::handle(
+                    &context,
+                    &header,
+                    reader,
+                    &mut self.produce,
+                    &mut self.writer,
+                    out,
+                    charge,
+                    phases,
+                )
+                .await?
+            }
+            ApiKey::Fetch => {
+                let (reused, writer) = (&mut self.fetch, &mut self.writer);
+                fetch::handle(&context, &header, reader, reused, writer, out, &mut phases).await?;
+                broker
+                    .metrics
+                    .requests
+                    .served(header.api_key, &broker.env, phases);
+                Outcome::Answered
+            }
+            _ => {
+                let mut serial = Serial {
+                    reader,
+                    writer: &mut self.writer,
+                };
+                api_table::serve_serial(&context, &header, &mut serial).await?;
+                emit(&mut self.writer, out, |_| None);
+                broker
+                    .metrics
+                    .requests
+                    .served(header.api_key, &broker.env, phases);
+                Outcome::Answered
+            }
+        };
+        Ok(outcome)
+    }
+}
+
+impl Connection for Client {
+    type Pending = produce::Parked;
+
+    fn overlap(frame: &[u8]) -> Overlap {
+        let key = frame.first_chunk::<2>().map(|key| i16::from_be_bytes(*key));
+        key.and_then(api_table::row)
+            .map_or(Overlap::Serial, |row| row.overlap)
+    }
+
+    async fn handle(&mut self, frame: Frame, out: &mut Output) -> Outcome<produce::Parked> {
+        let api_key = frame
+            .bytes
+            .first_chunk::<2>()
+            .map_or(-1, |key| i16::from_be_bytes(*key));
+        match self.serve(frame, out).await {
+            Ok(outcome) => outcome,
+            Err(fault) => {
+                self.broker.metrics.requests.faulted(api_key);
+                self.writer.clear();
+                out.clear();
+                Outcome::Close(fault.to_string())
+            }
+        }
+    }
+}

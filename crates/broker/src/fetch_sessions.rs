@@ -1,0 +1,359 @@
+//! Incremental fetch sessions (KIP-227): what a consumer or follower asked for before, so that it need not say it again.
+//!
+//! Always holds: a session belongs to one cache slot and is used by one request at a time; its epoch grows by one with
+//! each answered request and wraps from the largest number to 1; partitions answer in turn, beginning behind the last
+//! one that filled an answer, so that a busy partition starves no other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytestring::ByteString;
+use klamm_env::hash::Map;
+use klamm_model::{ErrorCode, Uuid};
+use parking_lot::Mutex;
+
+/// The epoch that starts a session.
+pub(crate) const INITIAL_EPOCH: i32 = 0;
+/// The epoch that ends one.
+pub(crate) const FINAL_EPOCH: i32 = -1;
+/// A session that was not used for so long may be thrown out for another.
+const EVICTION_AGE: Duration = Duration::from_secs(120);
+
+/// A partition as a fetch names it: by id since version 13, by name before.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PartitionKey {
+    /// Zero where the name is used.
+    pub(crate) topic_id: Uuid,
+    /// Empty where the id is used.
+    pub(crate) topic: ByteString,
+    pub(crate) partition: i32,
+}
+
+/// What is fetched from one partition, and what was last said about it.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) key: PartitionKey,
+    pub(crate) fetch_offset: i64,
+    pub(crate) current_leader_epoch: i32,
+    pub(crate) last_fetched_epoch: i32,
+    pub(crate) log_start_offset: i64,
+    pub(crate) max_bytes: i32,
+    /// What the last answer of the session said, `None` before the first.
+    pub(crate) told: Option<Told>,
+}
+
+/// The figures of a partition that are repeated only when they change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) high_watermark: i64,
+    pub(crate) log_start_offset: i64,
+    pub(crate) error: ErrorCode,
+}
+
+/// A session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: i32,
+    epoch: i32,
+    by_id: bool,
+    pub(crate) partitions: Vec<Wanted>,
+    places: Map<PartitionKey, usize>,
+    /// Where the next answer begins.
+    start: usize,
+}
+
+impl Session {
+    /// Takes over what a request adds or changes, and drops what it forgets.
+    pub(crate) fn update(
+        &mut self,
+        wanted: impl Iterator<Item = Wanted>,
+        forgotten: impl Iterator<Item = PartitionKey>,
+    ) {
+        for wanted in wanted {
+            match self.places.get(&wanted.key) {
+                Some(place) => {
+                    let told = self.partitions[*place].told;
+                    self.partitions[*place] = Wanted { told, ..wanted };
+                }
+                None => {
+                    self.places.insert(wanted.key.clone(), self.partitions.len());
+                    self.partitions.push(wanted);
+                }
+            }
+        }
+        for key in forgotten {
+            if let Some(place) = self.places.remove(&key) {
+                self.partitions.swap_remove(place);
+                if let Some(moved) = self.partitions.get(place) {
+                    self.places.insert(moved.key.clone(), place);
+                }
+            }
+        }
+    }
+
+    /// The places of the partitions in the order of this answer.
+    pub(crate) fn order(&self) -> impl Iterator<Item = usize> + use<> {
+        let count = self.partitions.len();
+        let start = if count == 0 { 0 } else { self.start % count };
+        (start..count).chain(0..start)
+    }
+
+    /// The partition at `place` filled the answer: the next one begins behind it.
+    pub(crate) fn filled_by(&mut self, place: usize) {
+        self.start = place + 1;
+    }
+}
+
+/// What the head of a fetch request asks for.
+#[derive(Debug)]
+pub(crate) enum Lookup {
+    /// All that the request names, and no session.
+    Sessionless,
+    /// All that the request names; a new session if there is room.
+    Full,
+    /// A session goes on.
+    Incremental(Arc<Mutex<Session>>),
+}
+
+/// The sessions of a broker.
+#[derive(Debug)]
+pub(crate) struct FetchSessions {
+    slots: usize,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Debug, Default)]
+struct Cache {
+    sessions: Map<i32, Slot>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    session: Arc<Mutex<Session>>,
+    used: Duration,
+    size: usize,
+}
+
+impl FetchSessions {
+    /// A cache of `slots` sessions (`max.incremental.fetch.session.cache.slots`).
+    pub(crate) fn new(slots: usize) -> Self {
+        Self {
+            slots,
+            cache: Mutex::default(),
+        }
+    }
+
+    /// How many sessions there are.
+    pub(crate) fn len(&self) -> usize {
+        self.cache.lock().sessions.len()
+    }
+
+    /// Finds out what a request with this head wants; a session it ends is forgotten. `by_id` says whether topics are
+    /// named by id.
+    pub(crate) fn look_up(
+        &self,
+        id: i32,
+        epoch: i32,
+        by_id: bool,
+        now: Duration,
+    ) -> Result<Lookup, ErrorCode> {
+        let mut cache = self.cache.lock();
+        if epoch == INITIAL_EPOCH || epoch == FINAL_EPOCH {
+            cache.sessions.remove(&id);
+            return Ok(if epoch == INITIAL_EPOCH {
+                Lookup::Full
+            } else {
+                Lookup::Sessionless
+            });
+        }
+        let slot = cache
+            .sessions
+            .get_mut(&id)
+            .ok_or(ErrorCode::FetchSessionIdNotFound)?;
+        let mut session = slot.session.lock();
+        if session.by_id != by_id {
+            return Err(ErrorCode::FetchSessionTopicIdError);
+        }
+        if session.epoch != epoch {
+            return Err(ErrorCode::InvalidFetchSessionEpoch);
+        }
+        session.epoch = if epoch == i32::MAX { 1 } else { epoch + 1 };
+        slot.used = now;
+        slot.size = session.partitions.len();
+        drop(session);
+        Ok(Lookup::Incremental(slot.session.clone()))
+    }
+
+    /// Makes a session of a full fetch if a slot is free or can be freed; `random` proposes its id.
+    pub(crate) fn create(
+        &self,
+        partitions: Vec<Wanted>,
+        by_id: bool,
+        now: Duration,
+        mut random: impl FnMut() -> i32,
+    ) -> Option<Arc<Mutex<Session>>> {
+        let mut cache = self.cache.lock();
+        if cache.sessions.len() >= self.slots && !cache.evict(partitions.len(), now) {
+            return None;
+        }
+        let id = loop {
+            let id = random() & i32::MAX;
+            if id != 0 && !cache.sessions.contains_key(&id) {
+                break id;
+            }
+        };
+        let places = partitions
+            .iter()
+            .enumerate()
+            .map(|(place, wanted)| (wanted.key.clone(), place))
+            .collect();
+        let size = partitions.len();
+        let session = Session {
+            id,
+            epoch: 1,
+            by_id,
+            partitions,
+            places,
+            start: 0,
+        };
+        let session = Arc::new(Mutex::new(session));
+        cache.sessions.insert(
+            id,
+            Slot {
+                session: session.clone(),
+                used: now,
+                size,
+            },
+        );
+        Some(session)
+    }
+}
+
+impl Cache {
+    /// Frees a slot: the session unused for longest if it is old, otherwise the smallest if it is smaller than `size`.
+    fn evict(&mut self, size: usize, now: Duration) -> bool {
+        let oldest = self.sessions.iter().min_by_key(|(id, slot)| (slot.used, **id));
+        let oldest = oldest.filter(|(_, slot)| now.saturating_sub(slot.used) > EVICTION_AGE);
+        let smallest = || {
+            self.sessions
+                .iter()
+                .min_by_key(|(id, slot)| (slot.size, slot.used, **id))
+        };
+        let victim = oldest
+            .or_else(|| smallest().filter(|(_, slot)| slot.size < size))
+            .map(|(id, _)| *id);
+        victim.is_some_and(|id| self.sessions.remove(&id).is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(partition: i32) -> Wanted {
+        let key = PartitionKey {
+            topic_id: Uuid::ONE,
+            topic: ByteString::new(),
+            partition,
+        };
+        Wanted {
+            key,
+            fetch_offset: 0,
+            current_leader_epoch: -1,
+            last_fetched_epoch: -1,
+            log_start_offset: -1,
+            max_bytes: 1,
+            told: None,
+        }
+    }
+
+    fn create(sessions: &FetchSessions, partitions: i32, at: u64) -> Option<i32> {
+        let mut next = sessions.len() as i32 + at as i32;
+        let partitions = (0..partitions).map(wanted).collect();
+        let random = || {
+            next += 1;
+            next
+        };
+        sessions
+            .create(partitions, true, Duration::from_secs(at), random)
+            .map(|session| session.lock().id)
+    }
+
+    #[test]
+    fn heads_are_judged_as_kafka_does() {
+        let sessions = FetchSessions::new(10);
+        let id = create(&sessions, 1, 0).unwrap();
+        let now = Duration::ZERO;
+        let cases = [
+            (id, 2, true, Err(ErrorCode::InvalidFetchSessionEpoch)),
+            (id, 1, false, Err(ErrorCode::FetchSessionTopicIdError)),
+            (id + 1, 1, true, Err(ErrorCode::FetchSessionIdNotFound)),
+            (id, 1, true, Ok("incremental")),
+            (id, 1, true, Err(ErrorCode::InvalidFetchSessionEpoch)),
+            (id, 2, true, Ok("incremental")),
+            (0, 0, true, Ok("full")),
+            (0, -1, true, Ok("sessionless")),
+            (id, -1, true, Ok("sessionless")),
+            (id, 3, true, Err(ErrorCode::FetchSessionIdNotFound)),
+        ];
+        for (id, epoch, by_id, expected) in cases {
+            let found = sessions
+                .look_up(id, epoch, by_id, now)
+                .map(|lookup| match lookup {
+                    Lookup::Sessionless => "sessionless",
+                    Lookup::Full => "full",
+                    Lookup::Incremental(_) => "incremental",
+                });
+            assert_eq!(found, expected, "session {id} epoch {epoch}");
+        }
+    }
+
+    #[test]
+    fn slots_are_freed_by_age_and_size() {
+        let sessions = FetchSessions::new(2);
+        let a = create(&sessions, 5, 0).unwrap();
+        let b = create(&sessions, 3, 1).unwrap();
+        assert_eq!(create(&sessions, 3, 2), None, "not larger than the smallest");
+        let c = create(&sessions, 4, 3).unwrap();
+        let has = |id| sessions.cache.lock().sessions.contains_key(&id);
+        assert_eq!([has(a), has(b), has(c)], [true, false, true]);
+        let d = create(&sessions, 1, 121).unwrap();
+        assert_eq!(
+            [has(a), has(c), has(d)],
+            [false, true, true],
+            "the oldest gives way when it is old"
+        );
+    }
+
+    #[test]
+    fn partitions_are_added_changed_forgotten_and_take_turns() {
+        let sessions = FetchSessions::new(2);
+        let session = sessions
+            .create((0..3).map(wanted).collect(), true, Duration::ZERO, || 7)
+            .unwrap();
+        let mut session = session.lock();
+        let told = Told {
+            high_watermark: 5,
+            log_start_offset: 0,
+            error: ErrorCode::None,
+        };
+        session.partitions[1].told = Some(told);
+        let changed = Wanted {
+            fetch_offset: 9,
+            ..wanted(1)
+        };
+        session.update([changed, wanted(3)].into_iter(), [wanted(0).key].into_iter());
+        let mut left: Vec<_> = session
+            .partitions
+            .iter()
+            .map(|p| (p.key.partition, p.fetch_offset, p.told))
+            .collect();
+        left.sort_by_key(|p| p.0);
+        assert_eq!(left, [(1, 9, Some(told)), (2, 0, None), (3, 0, None)]);
+        assert_eq!(session.order().collect::<Vec<_>>(), [0, 1, 2]);
+        session.filled_by(1);
+        assert_eq!(session.order().collect::<Vec<_>>(), [2, 0, 1]);
+        session.filled_by(2);
+        assert_eq!(session.order().collect::<Vec<_>>(), [0, 1, 2]);
+    }
+}

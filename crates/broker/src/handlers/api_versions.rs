@@ -1,0 +1,124 @@
+//! ApiVersions, versions 0 to 5: what this broker serves, and which features the cluster has (KIP-35, KIP-511, KIP-584).
+//!
+//! A version that is not served is answered in version 0 with UNSUPPORTED_VERSION and the versions of this API, so that
+//! the client can ask again. Since version 3 the client names its software; the name is checked. Since version 5 it may
+//! say which cluster and node it believes to talk to, and is told when it is another (KIP-1242).
+//!
+//! *Memory*: the answer. *Authorization*: none.
+
+use klamm_model::ErrorCode;
+use klamm_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
+use klamm_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use klamm_protocol::{ApiKey, Writer};
+
+use crate::api_table::{self, Row};
+use crate::context::RequestContext;
+use crate::dispatch::{Fault, encode};
+use crate::features;
+
+/// Answers one request.
+pub(crate) async fn handle(context: &RequestContext<'_>, request: ApiVersionsRequest) -> ApiVersionsResponse {
+    if let Err(code) = check(context, &request) {
+        return ApiVersionsResponse {
+            error_code: code.code(),
+            ..Default::default()
+        };
+    }
+    let image = context.broker.metadata.published();
+    let finalized = image.features().iter().filter(|(_, level)| **level > 0);
+    ApiVersionsResponse {
+        api_keys: api_table::ROWS.iter().map(version).collect(),
+        supported_features: features::SUPPORTED
+            .iter()
+            // Before version 4 a client cannot read a range that begins at 0.
+            .filter(|feature| context.version >= 4 || *feature.levels.start() > 0)
+            .map(|feature| SupportedFeatureKey {
+                name: feature.name.into(),
+                min_version: *feature.levels.start(),
+                max_version: *feature.levels.end(),
+                ..Default::default()
+            })
+            .collect(),
+        finalized_features_epoch: i64::try_from(image.position().index).unwrap_or(-1),
+        finalized_features: finalized
+            .map(|(name, level)| FinalizedFeatureKey {
+                name: name.to_string().into(),
+                max_version_level: *level,
+                min_version_level: *level,
+                ..Default::default()
+            })
+            .collect(),
+        ..Default::default()
+    }
+}
+
+fn version(row: &Row) -> ApiVersion {
+    ApiVersion {
+        api_key: row.api.to_i16(),
+        min_version: *row.versions.start(),
+        max_version: *row.versions.end(),
+        ..Default::default()
+    }
+}
+
+fn check(context: &RequestContext<'_>, request: &ApiVersionsRequest) -> Result<(), ErrorCode> {
+    if context.version >= 3
+        && !(is_software_name(&request.client_software_name)
+            && is_software_name(&request.client_software_version))
+    {
+        return Err(ErrorCode::InvalidRequest);
+    }
+    let broker = context.broker;
+    let other_cluster = request
+        .cluster_id
+        .as_ref()
+        .is_some_and(|id| **id != *broker.cluster_id);
+    let other_node = request.node_id >= 0 && request.node_id != broker.id.0;
+    if other_cluster || other_node {
+        Err(ErrorCode::RebootstrapRequired)
+    } else {
+        Ok(())
+    }
+}
+
+/// Letters, digits, `-` and `.`, the last two not at the ends.
+fn is_software_name(name: &str) -> bool {
+    let inner = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'.';
+    let outer = |c: Option<&u8>| c.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = name.as_bytes();
+    outer(bytes.first()) && outer(bytes.last()) && bytes.iter().copied().all(inner)
+}
+
+/// Answers a version that is not served.
+pub(crate) fn answer_unsupported(writer: &mut Writer, correlation_id: i32) -> Result<(), Fault> {
+    let response = ApiVersionsResponse {
+        error_code: ErrorCode::UnsupportedVersion.code(),
+        api_keys: api_table::row(ApiKey::ApiVersions.to_i16())
+            .into_iter()
+            .map(version)
+            .collect(),
+        ..Default::default()
+    };
+    encode(writer, ApiKey::ApiVersions, correlation_id, 0, &response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn software_names_are_judged_as_kafka_does() {
+        for (name, valid) in [
+            ("apache-kafka-java", true),
+            ("4.4.0", true),
+            ("a", true),
+            ("", false),
+            ("-a", false),
+            ("a.", false),
+            ("a b", false),
+            ("ä", false),
+        ] {
+            assert_eq!(is_software_name(name), valid, "{name:?}");
+        }
+    }
+}

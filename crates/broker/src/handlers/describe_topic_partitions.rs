@@ -1,0 +1,145 @@
+//! DescribeTopicPartitions, version 0: topics and their partitions page by page, with their eligible leader replicas
+//! (KIP-966).
+//!
+//! Topics are told in the order of their names, all of them if none is named; an answer holds at most
+//! `response_partition_limit` partitions (bounded by `max.request.partition.size.limit`) and says where the next one
+//! begins.
+//!
+//! *Memory*: the answer, bounded. *Authorization*: DESCRIBE on each topic.
+
+use std::collections::BTreeSet;
+
+use klamm_metadata::{Image, PartitionImage, TopicImage};
+use klamm_model::{BrokerId, ErrorCode, topic_name};
+use klamm_protocol::messages::describe_topic_partitions_response::{
+    Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
+};
+use klamm_protocol::messages::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};
+
+use crate::context::RequestContext;
+use crate::operations;
+
+/// Answers one request.
+pub(crate) async fn handle(
+    context: &RequestContext<'_>,
+    request: DescribeTopicPartitionsRequest,
+) -> DescribeTopicPartitionsResponse {
+    let image = context.broker.metadata.published();
+    let (first_topic, first_partition) = match &request.cursor {
+        Some(cursor) => (
+            &*cursor.topic_name,
+            usize::try_from(cursor.partition_index).unwrap_or(0),
+        ),
+        None => ("", 0),
+    };
+    let all = request.topics.is_empty();
+    let names: BTreeSet<&str> = match all {
+        true => image
+            .topics()
+            .iter_from(first_topic)
+            .map(|topic| &*topic.name)
+            .collect(),
+        false => request
+            .topics
+            .iter()
+            .map(|topic| &*topic.name)
+            .filter(|name| *name >= first_topic)
+            .collect(),
+    };
+    let asked = usize::try_from(request.response_partition_limit)
+        .unwrap_or(0)
+        .max(1);
+    let mut left = asked.min(context.broker.config.net.partitions_per_description as usize);
+    let mut response = DescribeTopicPartitionsResponse::default();
+    for name in names {
+        if left == 0 {
+            response.next_cursor = Some(cursor(name, 0));
+            break;
+        }
+        let Some(topic) = image.topics().by_name(name) else {
+            response.topics.push(unknown(name));
+            continue;
+        };
+        let from = if name == first_topic {
+            first_partition.min(topic.partitions.len())
+        } else {
+            0
+        };
+        let upto = topic.partitions.len().min(from + left);
+        response.topics.push(describe(&image, topic, from..upto));
+        left -= upto - from;
+        if upto < topic.partitions.len() {
+            response.next_cursor = Some(cursor(name, upto));
+            break;
+        }
+    }
+    response
+}
+
+fn cursor(topic: &str, partition: usize) -> Cursor {
+    Cursor {
+        topic_name: topic.to_owned().into(),
+        partition_index: i32::try_from(partition).unwrap_or(i32::MAX),
+        ..Default::default()
+    }
+}
+
+fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic {
+    let code = match topic_name::validate(name) {
+        Ok(()) => ErrorCode::UnknownTopicOrPartition,
+        Err(_) => ErrorCode::InvalidTopicException,
+    };
+    DescribeTopicPartitionsResponseTopic {
+        error_code: code.code(),
+        name: Some(name.to_owned().into()),
+        is_internal: topic_name::is_internal(name),
+        ..Default::default()
+    }
+}
+
+fn describe(
+    image: &Image,
+    topic: &TopicImage,
+    range: std::ops::Range<usize>,
+) -> DescribeTopicPartitionsResponseTopic {
+    let partitions = range.filter_map(|index| Some((index, topic.partitions.get(index)?)));
+    DescribeTopicPartitionsResponseTopic {
+        name: Some(topic.name.to_string().into()),
+        topic_id: topic.id,
+        is_internal: topic_name::is_internal(&topic.name),
+        partitions: partitions
+            .map(|(index, partition)| describe_partition(image, index, partition))
+            .collect(),
+        topic_authorized_operations: operations::of_topic(true),
+        ..Default::default()
+    }
+}
+
+fn describe_partition(
+    image: &Image,
+    index: usize,
+    partition: &PartitionImage,
+) -> DescribeTopicPartitionsResponsePartition {
+    let raw = |brokers: &[BrokerId]| brokers.iter().map(|broker| broker.0).collect::<Vec<_>>();
+    let offline = partition
+        .replicas
+        .iter()
+        .filter(|id| !image.cluster().is_unfenced(**id));
+    let code = if partition.leader.is_some() {
+        ErrorCode::None
+    } else {
+        ErrorCode::LeaderNotAvailable
+    };
+    DescribeTopicPartitionsResponsePartition {
+        error_code: code.code(),
+        partition_index: i32::try_from(index).unwrap_or(i32::MAX),
+        leader_id: partition.leader.map_or(-1, |leader| leader.0),
+        leader_epoch: partition.leader_epoch.0,
+        replica_nodes: raw(&partition.replicas),
+        isr_nodes: raw(&partition.isr),
+        eligible_leader_replicas: Some(raw(&partition.elr)),
+        last_known_elr: Some(raw(&partition.last_known_elr)),
+        offline_replicas: offline.map(|id| id.0).collect(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,189 @@
+//! Fetch, versions 4 to 18.
+//!
+//! Returns batches from an offset on, at most `max_bytes` in all, of which the first batch of the first partition that
+//! has any is returned whatever its size (KIP-74). Fetch sessions since version 7 (KIP-227), epoch fencing since 9
+//! (KIP-320), diverging epochs since 12 (KIP-595), topic ids since 13 (KIP-516), the current leader since 16 (KIP-951).
+//! A request that finds fewer than `min_bytes` waits, without polling, until a watermark passes enough or `max_wait_ms`
+//! is over; an error answers at once.
+//!
+//! *Order*: serial; given up when the client goes away.
+//! *Memory*: none for records: resident ranges of segment files are sent by the kernel; cold ones are read and checked
+//! against their CRC first, on a thread that may block.
+//! *Authorization*: READ on the topic; CLUSTER_ACTION for a follower.
+
+mod answer;
+mod open;
+mod read;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use klamm_env::task::Timer;
+use klamm_log::FileRange;
+use klamm_model::ErrorCode;
+use klamm_net::{Output, Piece};
+use klamm_protocol::messages::{FetchRequest, FetchResponse};
+use klamm_protocol::{ApiKey, Message, Reader, RequestHeader, Writer};
+
+use self::open::Source;
+use self::read::{Bounds, Part};
+use crate::context::RequestContext;
+use crate::dispatch::{Fault, emit, encode};
+use crate::metrics::Phases;
+use crate::waiters::Waiter;
+
+/// Rounds of making cold partitions ready before a request answers with what it has.
+const MAX_PREPARATIONS: usize = 8;
+
+/// What a connection keeps from one fetch request to the next.
+#[derive(Default)]
+pub(crate) struct Reused {
+    request: FetchRequest,
+    response: FetchResponse,
+    parts: Vec<Part>,
+    pieces: Vec<FileRange>,
+    waiter: Arc<Waiter>,
+    timer: Option<Timer>,
+}
+
+/// Serves one fetch request.
+pub(crate) async fn handle(
+    context: &RequestContext<'_>,
+    header: &RequestHeader,
+    mut reader: Reader,
+    reused: &mut Reused,
+    writer: &mut Writer,
+    out: &mut Output,
+    phases: &mut Phases,
+) -> Result<(), Fault> {
+    reused
+        .request
+        .decode_into(&mut reader, header.api_version)
+        .map_err(|error| Fault::Malformed { api: "Fetch", error })?;
+    drop(reader);
+    let bounds = Bounds::of(
+        &reused.request,
+        context.broker.config.net.fetch_max_bytes as usize,
+    );
+    reused.response = FetchResponse::default();
+    match open::open(context, &reused.request) {
+        Err(code) => reused.response.error_code = code.code(),
+        Ok(source) => {
+            gather(context, &bounds, &source, reused, phases).await;
+            let source_id = answer::build(context, &bounds, source, reused);
+            reused.response.session_id = source_id;
+        }
+    }
+    context
+        .broker
+        .metrics
+        .requests
+        .answered(ApiKey::Fetch, &reused.response);
+    encode(
+        writer,
+        ApiKey::Fetch,
+        header.correlation_id,
+        header.api_version,
+        &reused.response,
+    )?;
+    let pieces = &mut reused.pieces;
+    emit(writer, out, |token| {
+        let range = pieces.get(token as usize)?;
+        Some(Piece::File {
+            file: range.file.clone(),
+            offset: range.position,
+            len: range.len,
+        })
+    });
+    pieces.clear();
+    reused.parts.clear();
+    Ok(())
+}
+
+/// Reads until there is enough or the time is over; the outcome is in `reused.parts`.
+async fn gather(
+    context: &RequestContext<'_>,
+    bounds: &Bounds,
+    source: &Source,
+    reused: &mut Reused,
+    phases: &mut Phases,
+) {
+    let _disarm = Disarm(reused.waiter.clone());
+    let mut preparations = 0;
+    let mut armed = false;
+    let mut may_wait = bounds.max_wait > Duration::ZERO;
+    let mut timed = false;
+    loop {
+        let round =
+            source.with(|wanted, order| read::evaluate(context, bounds, wanted, order, &mut reused.parts));
+        if !round.unready.is_empty() && preparations < MAX_PREPARATIONS {
+            preparations += 1;
+            for (partition, offset) in round.unready {
+                partition.prepare_read(offset).await;
+            }
+            continue;
+        }
+        if !round.may_wait || !may_wait || round.bytes >= bounds.min_bytes {
+            break;
+        }
+        if !armed {
+            // Armed before the next look: an advance in between fires it.
+            let generation = reused.waiter.arm();
+            for part in &reused.parts {
+                part.wake(&reused.waiter, generation);
+            }
+            armed = true;
+            continue;
+        }
+        if !timed {
+            timed = true;
+            match &mut reused.timer {
+                Some(timer) => timer.reset(bounds.max_wait),
+                none => *none = Some(Timer::after(bounds.max_wait)),
+            }
+        }
+        phases.wait(&context.broker.env);
+        let (waiter, timer) = (&reused.waiter, &mut reused.timer);
+        may_wait = poll_fn(|cx| {
+            waiter.register(cx.waker());
+            if waiter.has_fired() {
+                return Poll::Ready(true);
+            }
+            let elapsed = timer
+                .as_mut()
+                .is_none_or(|timer| timer.poll_elapsed(cx).is_ready());
+            if elapsed {
+                Poll::Ready(false)
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+        phases.resume(&context.broker.env);
+        armed = false;
+    }
+    verify_cold(context, &mut reused.parts).await;
+}
+
+/// Reads ranges that would have to come from the device and checks them, where blocking is allowed.
+async fn verify_cold(context: &RequestContext<'_>, parts: &mut [Part]) {
+    for part in parts {
+        let Some(range) = part.cold_range() else { continue };
+        let checked = context.broker.env.blocking(move || range.verify()).await;
+        if let Err(error) = checked {
+            part.refuse(ErrorCode::KafkaStorageError);
+            tracing::error!(partition = %part.name(), %error, "stored bytes are not what was appended");
+        }
+    }
+}
+
+/// Ends the wait however the request ends.
+struct Disarm(Arc<Waiter>);
+
+impl Drop for Disarm {
+    fn drop(&mut self) {
+        self.0.disarm();
+    }
+}

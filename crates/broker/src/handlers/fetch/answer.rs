@@ -1,0 +1,201 @@
+//! Makes the response of a fetch out of what was read, and keeps its session.
+//!
+//! Always holds: an incremental answer names a partition only if it has records, an error, or figures that changed since
+//! the last answer of the session.
+
+use klamm_model::ErrorCode;
+use klamm_protocol::Records;
+use klamm_protocol::messages::fetch_response::{
+    EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
+};
+
+use super::Reused;
+use super::open::Source;
+use super::read::{Bounds, Part};
+use crate::context::RequestContext;
+use crate::fetch_sessions::{Session, Told};
+use crate::replicas::{Isolation, ReadOutcome};
+
+/// Fills `reused.response` and `reused.pieces`; returns the id of the session, 0 for none.
+pub(super) fn build(
+    context: &RequestContext<'_>,
+    bounds: &Bounds,
+    source: Source,
+    reused: &mut Reused,
+) -> i32 {
+    let session = match source {
+        Source::Own(_) => None,
+        Source::New(wanted) => {
+            let broker = context.broker;
+            let by_id = context.version >= 13;
+            let random = || broker.env.random_u64() as i32;
+            broker
+                .fetch_sessions
+                .create(wanted.into_inner(), by_id, broker.env.monotonic(), random)
+        }
+        Source::Session(session) => {
+            let mut session = session.lock();
+            fill(context, bounds, Some((&mut session, true)), reused);
+            return session.id;
+        }
+    };
+    match session {
+        None => {
+            fill(context, bounds, None, reused);
+            0
+        }
+        Some(session) => {
+            let mut session = session.lock();
+            fill(context, bounds, Some((&mut session, false)), reused);
+            session.id
+        }
+    }
+}
+
+/// Puts all parts into the response; of an incremental answer only what is news.
+fn fill(
+    context: &RequestContext<'_>,
+    bounds: &Bounds,
+    mut session: Option<(&mut Session, bool)>,
+    reused: &mut Reused,
+) {
+    let mut bytes = 0;
+    let mut last_filled = None;
+    for part in &reused.parts {
+        let told = told(part);
+        let has_records = part.outcome.as_ref().is_ok_and(|read| read.range.is_some());
+        let diverges = part.outcome.as_ref().is_ok_and(|read| read.diverging.is_some());
+        if let Some((session, incremental)) = &mut session {
+            let Some(wanted) = session
+                .partitions
+                .get_mut(part.place)
+                .filter(|wanted| wanted.key == part.key)
+            else {
+                continue;
+            };
+            let news = has_records || diverges || told.error != ErrorCode::None || wanted.told != Some(told);
+            // After an error the figures are told again.
+            wanted.told = (told.error == ErrorCode::None).then_some(told);
+            if *incremental && !news {
+                continue;
+            }
+        }
+        if has_records {
+            last_filled = Some(part.place);
+        }
+        let data = partition_data(context, bounds, part, &mut reused.pieces);
+        bytes += data.records.len();
+        push(&mut reused.response.responses, part, data);
+    }
+    if let (Some((session, _)), Some(place)) = (session, last_filled) {
+        session.filled_by(place);
+    }
+    context.broker.metrics.topics.fetched(bytes);
+}
+
+fn told(part: &Part) -> Told {
+    match &part.outcome {
+        Ok(read) => Told {
+            high_watermark: read.high_watermark.0,
+            log_start_offset: read.log_start_offset.0,
+            error: ErrorCode::None,
+        },
+        Err(code) => Told {
+            high_watermark: -1,
+            log_start_offset: -1,
+            error: *code,
+        },
+    }
+}
+
+fn push(topics: &mut Vec<FetchableTopicResponse>, part: &Part, data: PartitionData) {
+    match topics.last_mut() {
+        Some(last) if last.topic == part.key.topic && last.topic_id == part.key.topic_id => {
+            last.partitions.push(data);
+        }
+        _ => topics.push(FetchableTopicResponse {
+            topic: part.key.topic.clone(),
+            topic_id: part.key.topic_id,
+            partitions: vec![data],
+            ..Default::default()
+        }),
+    }
+}
+
+fn partition_data(
+    context: &RequestContext<'_>,
+    bounds: &Bounds,
+    part: &Part,
+    pieces: &mut Vec<klamm_log::FileRange>,
+) -> PartitionData {
+    match &part.outcome {
+        Ok(read) => successful(context, bounds, part.key.partition, read, pieces),
+        Err(code) => PartitionData {
+            partition_index: part.key.partition,
+            error_code: code.code(),
+            high_watermark: -1,
+            aborted_transactions: None,
+            current_leader: leader_hint(context, part, *code),
+            records: Records::Bytes(Default::default()),
+            ..Default::default()
+        },
+    }
+}
+
+fn successful(
+    context: &RequestContext<'_>,
+    bounds: &Bounds,
+    index: i32,
+    read: &ReadOutcome,
+    pieces: &mut Vec<klamm_log::FileRange>,
+) -> PartitionData {
+    let records = match &read.range {
+        None => Records::Bytes(Default::default()),
+        Some(range) => {
+            pieces.push(range.clone());
+            Records::External {
+                token: pieces.len() as u32 - 1,
+                len: range.len,
+            }
+        }
+    };
+    let diverging_epoch = match read.diverging {
+        Some((epoch, end)) if context.version >= 12 => EpochEndOffset {
+            epoch: epoch.0,
+            end_offset: end.0,
+            ..Default::default()
+        },
+        _ => EpochEndOffset::default(),
+    };
+    let committed = bounds.isolation == Isolation::Committed && bounds.replica.is_none();
+    PartitionData {
+        partition_index: index,
+        high_watermark: read.high_watermark.0,
+        last_stable_offset: read.last_stable_offset.0,
+        log_start_offset: read.log_start_offset.0,
+        diverging_epoch,
+        aborted_transactions: committed.then(Vec::new),
+        records,
+        ..Default::default()
+    }
+}
+
+/// Where the client should go instead (KIP-951).
+fn leader_hint(context: &RequestContext<'_>, part: &Part, code: ErrorCode) -> LeaderIdAndEpoch {
+    let moved = matches!(
+        code,
+        ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch
+    );
+    let known = part
+        .partition
+        .as_ref()
+        .and_then(|partition| partition.known_leader());
+    match known {
+        Some((leader_id, leader_epoch)) if moved && context.version >= 12 => LeaderIdAndEpoch {
+            leader_id,
+            leader_epoch,
+            ..Default::default()
+        },
+        _ => LeaderIdAndEpoch::default(),
+    }
+}

@@ -1,0 +1,98 @@
+//! Which partitions a fetch wants: those its request names, or those of its session.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use klamm_model::{ErrorCode, Uuid};
+use klamm_protocol::messages::FetchRequest;
+use parking_lot::Mutex;
+
+use crate::context::RequestContext;
+use crate::fetch_sessions::{Lookup, PartitionKey, Session, Wanted};
+
+/// The partitions of one request, and what becomes of them.
+pub(super) enum Source {
+    /// No session.
+    Own(Mutex<Vec<Wanted>>),
+    /// A session is to be made of them.
+    New(Mutex<Vec<Wanted>>),
+    /// A session that goes on.
+    Session(Arc<Mutex<Session>>),
+}
+
+impl Source {
+    /// Looks at the partitions, in the order of this answer.
+    pub(super) fn with<R>(&self, look: impl FnOnce(&[Wanted], &mut dyn Iterator<Item = usize>) -> R) -> R {
+        match self {
+            Source::Own(wanted) | Source::New(wanted) => {
+                let wanted = wanted.lock();
+                look(&wanted, &mut (0..wanted.len()))
+            }
+            Source::Session(session) => {
+                let session = session.lock();
+                let mut order = session.order();
+                look(&session.partitions, &mut order)
+            }
+        }
+    }
+}
+
+/// Finds out what `request` wants. Since version 7 a request may begin or continue a session; before, it has none.
+pub(super) fn open(context: &RequestContext<'_>, request: &FetchRequest) -> Result<Source, ErrorCode> {
+    let by_id = context.version >= 13;
+    if context.version < 7 {
+        return Ok(Source::Own(Mutex::new(wanted(request, by_id, false).collect())));
+    }
+    let broker = context.broker;
+    let now = broker.env.monotonic();
+    Ok(
+        match broker
+            .fetch_sessions
+            .look_up(request.session_id, request.session_epoch, by_id, now)?
+        {
+            Lookup::Sessionless => Source::Own(Mutex::new(wanted(request, by_id, false).collect())),
+            Lookup::Full => Source::New(Mutex::new(wanted(request, by_id, true).collect())),
+            Lookup::Incremental(session) => {
+                session
+                    .lock()
+                    .update(wanted(request, by_id, true), forgotten(request, by_id));
+                Source::Session(session)
+            }
+        },
+    )
+}
+
+/// A partition's key. A key that outlives the request must not hold on to its frame.
+fn key(topic: &ByteString, topic_id: Uuid, partition: i32, by_id: bool, outlives: bool) -> PartitionKey {
+    let topic = match (by_id, outlives) {
+        (true, _) => ByteString::new(),
+        (false, true) => ByteString::from(topic.to_string()),
+        (false, false) => topic.clone(),
+    };
+    PartitionKey {
+        topic_id: if by_id { topic_id } else { Uuid::ZERO },
+        topic,
+        partition,
+    }
+}
+
+fn wanted(request: &FetchRequest, by_id: bool, outlives: bool) -> impl Iterator<Item = Wanted> {
+    request.topics.iter().flat_map(move |topic| {
+        topic.partitions.iter().map(move |partition| Wanted {
+            key: key(&topic.topic, topic.topic_id, partition.partition, by_id, outlives),
+            fetch_offset: partition.fetch_offset,
+            current_leader_epoch: partition.current_leader_epoch,
+            last_fetched_epoch: partition.last_fetched_epoch,
+            log_start_offset: partition.log_start_offset,
+            max_bytes: partition.partition_max_bytes,
+            told: None,
+        })
+    })
+}
+
+fn forgotten(request: &FetchRequest, by_id: bool) -> impl Iterator<Item = PartitionKey> {
+    request.forgotten_topics_data.iter().flat_map(move |topic| {
+        let partitions = topic.partitions.iter();
+        partitions.map(move |partition| key(&topic.topic, topic.topic_id, *partition, by_id, false))
+    })
+}

@@ -1,0 +1,159 @@
+//! One look at all partitions of a fetch: what can be sent from each, and whether waiting makes sense.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use klamm_log::FileRange;
+use klamm_model::{ErrorCode, LeaderEpoch, Offset};
+use klamm_protocol::messages::FetchRequest;
+
+use crate::context::RequestContext;
+use crate::fetch_sessions::{PartitionKey, Wanted};
+use crate::replicas::{Isolation, Partition, ReadOutcome, ReadSpec};
+use crate::waiters::Waiter;
+
+/// The limits of one request.
+pub(super) struct Bounds {
+    max_bytes: usize,
+    pub(super) min_bytes: usize,
+    pub(super) max_wait: Duration,
+    pub(super) isolation: Isolation,
+    /// A follower's id; `None` for a consumer.
+    pub(super) replica: Option<i32>,
+}
+
+impl Bounds {
+    pub(super) fn of(request: &FetchRequest, fetch_max_bytes: usize) -> Self {
+        let replica = request.replica_id.max(request.replica_state.replica_id);
+        let at_least_zero = |value: i32| usize::try_from(value).unwrap_or(0);
+        Self {
+            max_bytes: at_least_zero(request.max_bytes).min(fetch_max_bytes),
+            min_bytes: at_least_zero(request.min_bytes).min(fetch_max_bytes),
+            max_wait: Duration::from_millis(at_least_zero(request.max_wait_ms) as u64),
+            isolation: if request.isolation_level == 1 {
+                Isolation::Committed
+            } else {
+                Isolation::Uncommitted
+            },
+            replica: (replica >= 0).then_some(replica),
+        }
+    }
+}
+
+/// What one partition has for the answer.
+pub(super) struct Part {
+    /// Its place among the wanted ones.
+    pub(super) place: usize,
+    pub(super) key: PartitionKey,
+    pub(super) partition: Option<Arc<Partition>>,
+    pub(super) outcome: Result<ReadOutcome, ErrorCode>,
+}
+
+impl Part {
+    /// Wakes `waiter` when the partition has more than it has now.
+    pub(super) fn wake(&self, waiter: &Arc<Waiter>, generation: u64) {
+        if let (Some(partition), Ok(outcome)) = (&self.partition, &self.outcome) {
+            partition.wake_at(outcome.high_watermark.plus(1), waiter, generation);
+        }
+    }
+
+    /// The range, if it has to come from the device.
+    pub(super) fn cold_range(&self) -> Option<FileRange> {
+        let range = self.outcome.as_ref().ok()?.range.as_ref()?;
+        (!range.is_resident()).then(|| range.clone())
+    }
+
+    pub(super) fn refuse(&mut self, code: ErrorCode) {
+        self.outcome = Err(code);
+    }
+
+    /// The partition, for the log.
+    pub(super) fn name(&self) -> String {
+        self.partition
+            .as_ref()
+            .map_or_else(|| format!("{:?}", self.key), |partition| partition.to_string())
+    }
+}
+
+/// The sum of one look.
+pub(super) struct Round {
+    pub(super) bytes: usize,
+    /// Nothing asks for an answer at once.
+    pub(super) may_wait: bool,
+    /// Partitions whose plan needs the device, and from which offset.
+    pub(super) unready: Vec<(Arc<Partition>, Offset)>,
+}
+
+/// Looks at `wanted` in `order`; `parts` has the outcome in that order.
+pub(super) fn evaluate(
+    context: &RequestContext<'_>,
+    bounds: &Bounds,
+    wanted: &[Wanted],
+    order: &mut dyn Iterator<Item = usize>,
+    parts: &mut Vec<Part>,
+) -> Round {
+    parts.clear();
+    let mut round = Round {
+        bytes: 0,
+        may_wait: !wanted.is_empty(),
+        unready: Vec::new(),
+    };
+    for place in order {
+        let Some(one) = wanted.get(place) else { continue };
+        let found = find(context, &one.key);
+        let outcome = found.as_ref().map_err(|code| *code).and_then(|partition| {
+            let left = bounds.max_bytes.saturating_sub(round.bytes);
+            partition.read(&spec(bounds, one, left, round.bytes == 0))
+        });
+        match &outcome {
+            Ok(read) => {
+                round.bytes += read.range.as_ref().map_or(0, |range| range.len);
+                round.may_wait &= read.diverging.is_none();
+                if let (true, Ok(partition)) = (read.not_ready, &found) {
+                    round.unready.push((partition.clone(), Offset(one.fetch_offset)));
+                }
+            }
+            Err(_) => round.may_wait = false,
+        }
+        parts.push(Part {
+            place,
+            key: one.key.clone(),
+            partition: found.ok(),
+            outcome,
+        });
+    }
+    round
+}
+
+fn spec(bounds: &Bounds, one: &Wanted, left: usize, first: bool) -> ReadSpec {
+    let max_bytes = usize::try_from(one.max_bytes).unwrap_or(0).min(left);
+    let epoch = |raw: i32| (raw >= 0).then_some(LeaderEpoch(raw));
+    ReadSpec {
+        offset: Offset(one.fetch_offset),
+        max_bytes,
+        min_one: first,
+        isolation: bounds.isolation,
+        replica: bounds.replica,
+        current_leader_epoch: epoch(one.current_leader_epoch),
+        last_fetched_epoch: epoch(one.last_fetched_epoch),
+    }
+}
+
+fn find(context: &RequestContext<'_>, key: &PartitionKey) -> Result<Arc<Partition>, ErrorCode> {
+    let replicas = &context.broker.replicas;
+    let by_id = context.version >= 13;
+    let topic = if by_id {
+        replicas.by_id(key.topic_id)
+    } else {
+        replicas.by_name(&key.topic)
+    };
+    let unknown = if by_id {
+        ErrorCode::UnknownTopicId
+    } else {
+        ErrorCode::UnknownTopicOrPartition
+    };
+    topic
+        .ok_or(unknown)?
+        .partition(key.partition)
+        .ok_or(ErrorCode::UnknownTopicOrPartition)
+}

@@ -1,0 +1,170 @@
+//! ListOffsets, versions 1 to 11: the offset that belongs to a timestamp, or to one of the special ones.
+//!
+//! −1 latest, −2 earliest, −3 the record with the largest timestamp (version 7, KIP-734), −4 earliest on local disk
+//! (version 8, KIP-405), −5 latest that was tiered (version 9, KIP-1005), −6 earliest not yet tiered (version 11,
+//! KIP-1023). Without tiering −5 has no answer and −6 is the earliest. "Latest" is what the isolation level may see.
+//!
+//! *Memory*: the answer. Looking a timestamp up reads from the device on a thread that may block.
+//! *Authorization*: DESCRIBE on the topic.
+
+use std::sync::Arc;
+
+use klamm_log::offsets::{FoundRecord, max_timestamp, offset_for_timestamp};
+use klamm_model::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
+use klamm_protocol::messages::list_offsets_request::ListOffsetsPartition;
+use klamm_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
+use klamm_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
+
+use crate::context::RequestContext;
+use crate::replicas::Partition;
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+const EARLIEST_LOCAL: i64 = -4;
+const LATEST_TIERED: i64 = -5;
+const EARLIEST_PENDING_UPLOAD: i64 = -6;
+
+/// Answers one request.
+pub(crate) async fn handle(context: &RequestContext<'_>, request: ListOffsetsRequest) -> ListOffsetsResponse {
+    let committed = request.isolation_level == 1;
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in &request.topics {
+        let found = context.broker.replicas.by_name(&topic.name);
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for asked in &topic.partitions {
+            let twice = topic
+                .partitions
+                .iter()
+                .filter(|p| p.partition_index == asked.partition_index)
+                .count()
+                > 1;
+            let partition = found
+                .as_ref()
+                .and_then(|topic| topic.partition(asked.partition_index));
+            let result = match partition {
+                _ if twice => Err(ErrorCode::InvalidRequest),
+                None => Err(ErrorCode::UnknownTopicOrPartition),
+                Some(partition) => find(context, &partition, asked, committed).await,
+            };
+            partitions.push(answer(context.version, asked.partition_index, result));
+        }
+        topics.push(ListOffsetsTopicResponse {
+            name: topic.name.clone(),
+            partitions,
+            ..Default::default()
+        });
+    }
+    ListOffsetsResponse {
+        topics,
+        ..Default::default()
+    }
+}
+
+/// The offset, its timestamp, and its leader epoch.
+type Answer = (Offset, Option<TimestampMs>, Option<LeaderEpoch>);
+
+fn answer(
+    version: i16,
+    partition_index: i32,
+    result: Result<Option<Answer>, ErrorCode>,
+) -> ListOffsetsPartitionResponse {
+    let none = ListOffsetsPartitionResponse {
+        partition_index,
+        offset: -1,
+        timestamp: -1,
+        leader_epoch: -1,
+        ..Default::default()
+    };
+    match result {
+        Err(code) => ListOffsetsPartitionResponse {
+            error_code: code.code(),
+            ..none
+        },
+        Ok(None) => none,
+        Ok(Some((offset, timestamp, epoch))) => ListOffsetsPartitionResponse {
+            offset: offset.0,
+            timestamp: timestamp.map_or(-1, |timestamp| timestamp.0),
+            leader_epoch: epoch.filter(|_| version >= 4).map_or(-1, |epoch| epoch.0),
+            ..none
+        },
+    }
+}
+
+async fn find(
+    context: &RequestContext<'_>,
+    partition: &Arc<Partition>,
+    asked: &ListOffsetsPartition,
+    committed: bool,
+) -> Result<Option<Answer>, ErrorCode> {
+    let oldest_version = match asked.timestamp {
+        EARLIEST_PENDING_UPLOAD => 11,
+        LATEST_TIERED => 9,
+        EARLIEST_LOCAL => 8,
+        MAX_TIMESTAMP => 7,
+        LATEST | EARLIEST => 1,
+        timestamp if timestamp < 0 => i16::MAX,
+        _ => 1,
+    };
+    if context.version < oldest_version {
+        return Err(ErrorCode::UnsupportedVersion);
+    }
+    let believed = (asked.current_leader_epoch >= 0).then_some(LeaderEpoch(asked.current_leader_epoch));
+    let special = partition.as_leader(believed, |log, leader| {
+        let epochs = log.leader_epochs();
+        let readable = if committed {
+            log.last_stable_offset()
+        } else {
+            log.high_watermark()
+        };
+        Some(match asked.timestamp {
+            LATEST => (readable, None, Some(leader.epoch())),
+            EARLIEST | EARLIEST_PENDING_UPLOAD => {
+                let start = log.log_start_offset();
+                (start, None, epochs.epoch_of(start))
+            }
+            EARLIEST_LOCAL => {
+                let start = log.local_log_start_offset();
+                (start, None, epochs.epoch_of(start))
+            }
+            _ => return None,
+        })
+    })?;
+    if special.is_some() || asked.timestamp == LATEST_TIERED {
+        return Ok(special);
+    }
+    by_time(context, partition, asked.timestamp, committed).await
+}
+
+async fn by_time(
+    context: &RequestContext<'_>,
+    partition: &Arc<Partition>,
+    timestamp: i64,
+    committed: bool,
+) -> Result<Option<Answer>, ErrorCode> {
+    let cell = partition.clone();
+    let found: Result<Option<FoundRecord>, _> = context
+        .broker
+        .env
+        .blocking(move || match timestamp {
+            MAX_TIMESTAMP => max_timestamp(&*cell),
+            timestamp => offset_for_timestamp(&*cell, TimestampMs(timestamp)),
+        })
+        .await;
+    let found = found.map_err(|error| {
+        tracing::error!(%partition, %error, "cannot look up a timestamp");
+        ErrorCode::KafkaStorageError
+    })?;
+    let Some(found) = found else { return Ok(None) };
+    partition.as_leader(None, |log, _| {
+        let readable = if committed {
+            log.last_stable_offset()
+        } else {
+            log.high_watermark()
+        };
+        let epoch = log.leader_epochs().epoch_of(found.offset);
+        (found.offset < readable).then_some((found.offset, Some(found.timestamp), epoch))
+    })
+}

@@ -1,0 +1,341 @@
+//! The answer of a produce request while it is made, and while it waits for the high watermark.
+//!
+//! Always holds: an answer is encoded once, when no partition waits any more or the request's time is over; its memory
+//! goes back to the connection's pool however it ends.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytestring::ByteString;
+use klamm_env::Env;
+use klamm_env::task::Timer;
+use klamm_model::{ErrorCode, Offset, TimestampMs, Uuid};
+use klamm_net::{Output, Pending};
+use klamm_protocol::messages::ProduceResponse;
+use klamm_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, PartitionProduceResponse, TopicProduceResponse,
+};
+use klamm_protocol::{ApiKey, RequestHeader, Writer};
+use parking_lot::Mutex;
+use tracing::error;
+
+use crate::broker::Broker;
+use crate::dispatch::{Fault, emit, encode};
+use crate::metrics::Phases;
+use crate::replicas::{Partition, Watched};
+use crate::waiters::Waiter;
+
+/// Answers kept for the next requests of a connection.
+const KEPT: usize = 8;
+
+/// The memory of answers that are done.
+#[derive(Default)]
+pub(crate) struct Pool {
+    free: Mutex<Vec<Box<Answer>>>,
+}
+
+impl Pool {
+    pub(crate) fn take(&self, header: &RequestHeader, phases: Phases) -> Box<Answer> {
+        let mut answer = self.free.lock().pop().unwrap_or_default();
+        answer.correlation_id = header.correlation_id;
+        answer.version = header.api_version;
+        answer.phases = phases;
+        answer
+    }
+
+    pub(crate) fn put(&self, mut answer: Box<Answer>) {
+        answer.waiter.disarm();
+        answer.waits.clear();
+        answer.timeout = None;
+        answer.response.responses.clear();
+        let mut free = self.free.lock();
+        if free.len() < KEPT {
+            free.push(answer);
+        }
+    }
+}
+
+/// The answer to one request.
+#[derive(Default)]
+pub(crate) struct Answer {
+    correlation_id: i32,
+    version: i16,
+    phases: Phases,
+    response: ProduceResponse,
+    waits: Vec<Wait>,
+    waiter: Arc<Waiter>,
+    timeout: Option<Duration>,
+    timer: Option<Timer>,
+    writer: Writer,
+}
+
+/// A partition that must reach an offset.
+struct Wait {
+    partition: Arc<Partition>,
+    offset: Offset,
+    place: Place,
+}
+
+/// Where in the response a partition stands.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    topic: usize,
+    partition: usize,
+}
+
+impl Answer {
+    pub(crate) fn begin_topic(&mut self, name: &ByteString, topic_id: Uuid) {
+        let by_id = self.version >= 13;
+        self.response.responses.push(TopicProduceResponse {
+            name: if by_id { ByteString::new() } else { name.clone() },
+            topic_id: if by_id { topic_id } else { Uuid::ZERO },
+            ..Default::default()
+        });
+    }
+
+    pub(crate) fn accept(
+        &mut self,
+        index: i32,
+        base_offset: i64,
+        log_append_time: Option<TimestampMs>,
+        log_start_offset: i64,
+    ) -> Place {
+        self.push(PartitionProduceResponse {
+            index,
+            base_offset,
+            log_append_time_ms: log_append_time.map_or(-1, |time| time.0),
+            log_start_offset,
+            ..Default::default()
+        })
+    }
+
+    pub(crate) fn refuse(&mut self, index: i32, code: ErrorCode, message: Option<String>) {
+        self.refuse_as_at(index, code, message, None);
+    }
+
+    pub(crate) fn refuse_as_at(
+        &mut self,
+        index: i32,
+        code: ErrorCode,
+        message: Option<String>,
+        leader: Option<(i32, i32)>,
+    ) {
+        let current_leader = match leader {
+            Some((leader_id, leader_epoch)) if self.version >= 10 => LeaderIdAndEpoch {
+                leader_id,
+                leader_epoch,
+                ..Default::default()
+            },
+            _ => LeaderIdAndEpoch::default(),
+        };
+        self.push(PartitionProduceResponse {
+            index,
+            error_code: code.code(),
+            base_offset: -1,
+            log_append_time_ms: -1,
+            log_start_offset: -1,
+            error_message: message.filter(|_| self.version >= 8).map(ByteString::from),
+            current_leader,
+            ..Default::default()
+        });
+    }
+
+    pub(crate) fn refuse_records(
+        &mut self,
+        index: i32,
+        code: ErrorCode,
+        message: String,
+        record_errors: Vec<BatchIndexAndErrorMessage>,
+    ) {
+        let told = self.version >= 8;
+        // Versions before 8 know INVALID_RECORD only as a corrupt message.
+        let code = if !told && code == ErrorCode::InvalidRecord {
+            ErrorCode::CorruptMessage
+        } else {
+            code
+        };
+        self.push(PartitionProduceResponse {
+            index,
+            error_code: code.code(),
+            base_offset: -1,
+            log_append_time_ms: -1,
+            log_start_offset: -1,
+            record_errors: if told { record_errors } else { Vec::new() },
+            error_message: told.then(|| message.into()),
+            ..Default::default()
+        });
+    }
+
+    fn push(&mut self, partition: PartitionProduceResponse) -> Place {
+        let topic = self.response.responses.len() - 1;
+        let partitions = &mut self.response.responses[topic].partition_responses;
+        partitions.push(partition);
+        Place {
+            topic,
+            partition: partitions.len() - 1,
+        }
+    }
+
+    pub(crate) fn wait(&mut self, partition: &Arc<Partition>, offset: Offset, place: Place) {
+        self.waits.push(Wait {
+            partition: partition.clone(),
+            offset,
+            place,
+        });
+    }
+
+    pub(crate) fn waits(&self) -> bool {
+        !self.waits.is_empty()
+    }
+
+    /// The wait for the watermark begins: sets how long it may take.
+    pub(crate) fn wait_for(&mut self, timeout_ms: i32, env: &Env) {
+        self.phases.wait(env);
+        self.timeout = Some(Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0)));
+    }
+
+    /// The first partition that was refused, for the log.
+    pub(crate) fn first_error(&self) -> Option<(String, ErrorCode)> {
+        let partitions = self
+            .response
+            .responses
+            .iter()
+            .flat_map(|t| t.partition_responses.iter().map(move |p| (t, p)));
+        let (topic, partition) = partitions.into_iter().find(|(_, p)| p.error_code != 0)?;
+        let code = ErrorCode::from_code(partition.error_code).unwrap_or(ErrorCode::UnknownServerError);
+        let name = if topic.name.is_empty() {
+            topic.topic_id.to_string()
+        } else {
+            topic.name.to_string()
+        };
+        Some((format!("{name}-{}", partition.index), code))
+    }
+
+    /// Counts the request, and the errors in its answer.
+    pub(crate) fn count(&self, broker: &Broker) {
+        let requests = &broker.metrics.requests;
+        requests.answered(ApiKey::Produce, &self.response);
+        requests.served(ApiKey::Produce, &broker.env, self.phases);
+    }
+
+    pub(crate) fn encode(&self, writer: &mut Writer) -> Result<(), Fault> {
+        encode(
+            writer,
+            ApiKey::Produce,
+            self.correlation_id,
+            self.version,
+            &self.response,
+        )
+    }
+
+    /// Settles the partitions that have reached their offset or never will.
+    fn settle(&mut self) {
+        let response = &mut self.response;
+        self.waits.retain(|wait| {
+            let code = match wait.partition.watch(wait.offset) {
+                Watched::NotYet => return true,
+                Watched::Reached => return false,
+                Watched::Failed(code) => code,
+            };
+            fail(response, wait.place, code);
+            false
+        });
+    }
+
+    fn time_out(&mut self) {
+        for wait in std::mem::take(&mut self.waits) {
+            fail(&mut self.response, wait.place, ErrorCode::RequestTimedOut);
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.waiter.has_fired() {
+            self.waiter.register(cx.waker());
+            let generation = self.waiter.arm();
+            // Armed before it looks: an advance in between fires it.
+            for wait in &self.waits {
+                wait.partition.wake_at(wait.offset, &self.waiter, generation);
+            }
+            self.settle();
+        } else {
+            self.waiter.register(cx.waker());
+        }
+        if self.waits.is_empty() {
+            return Poll::Ready(());
+        }
+        if let Some(timeout) = self.timeout.take() {
+            match &mut self.timer {
+                Some(timer) => timer.reset(timeout),
+                none => *none = Some(Timer::after(timeout)),
+            }
+        }
+        let elapsed = self
+            .timer
+            .as_mut()
+            .is_some_and(|timer| timer.poll_elapsed(cx).is_ready());
+        if elapsed {
+            self.settle();
+            self.time_out();
+            return Poll::Ready(());
+        }
+        if self.waiter.has_fired() {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+fn fail(response: &mut ProduceResponse, place: Place, code: ErrorCode) {
+    let partition = &mut response.responses[place.topic].partition_responses[place.partition];
+    partition.error_code = code.code();
+    partition.base_offset = -1;
+    partition.log_append_time_ms = -1;
+    partition.log_start_offset = -1;
+}
+
+/// The background stage of a produce request.
+pub(crate) struct Parked {
+    answer: Option<Box<Answer>>,
+    pool: Arc<Pool>,
+    broker: Arc<Broker>,
+}
+
+impl Parked {
+    pub(crate) fn new(answer: Box<Answer>, pool: Arc<Pool>, broker: Arc<Broker>) -> Self {
+        Self {
+            answer: Some(answer),
+            pool,
+            broker,
+        }
+    }
+}
+
+impl Pending for Parked {
+    fn poll_answer(&mut self, cx: &mut Context<'_>, out: &mut Output) -> Poll<()> {
+        let Some(answer) = &mut self.answer else {
+            return Poll::Ready(());
+        };
+        std::task::ready!(answer.poll(cx));
+        if let Some(mut answer) = self.answer.take() {
+            let mut writer = std::mem::take(&mut answer.writer);
+            match answer.encode(&mut writer) {
+                Ok(()) => emit(&mut writer, out, |_| None),
+                Err(fault) => error!(%fault, "a produce request stays unanswered"),
+            }
+            writer.clear();
+            answer.writer = writer;
+            answer.count(&self.broker);
+            self.pool.put(answer);
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        if let Some(answer) = self.answer.take() {
+            self.pool.put(answer);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The cluster's state as this node knows it: what the metadata log has decided (*applied*), and what this broker has
+//! carried out and shows to clients (*published*).
+//!
+//! Always holds: published never runs ahead of applied, and both only go forward; an image is published after its
+//! partitions are open here, so whoever sees a partition in the metadata can use it. The controller decides on the
+//! applied image, handlers answer from the published one.
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use bytes::Bytes;
+use klamm_metadata::{Image, MetadataRecord, decode_decision, encode_decision};
+use klamm_quorum::{Position, RestoreError, StateMachine};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tracing::error;
+
+/// See the head of the file.
+pub(crate) struct MetadataStore {
+    applied: Mutex<Image>,
+    grown: Notify,
+    published: ArcSwap<Image>,
+    published_index: watch::Sender<Option<u64>>,
+    failure: watch::Sender<Option<String>>,
+}
+
+impl MetadataStore {
+    /// A store that knows nothing.
+    pub(crate) fn new() -> Self {
+        Self {
+            applied: Mutex::new(Image::default()),
+            grown: Notify::new(),
+            published: ArcSwap::from_pointee(Image::default()),
+            published_index: watch::Sender::new(None),
+            failure: watch::Sender::new(None),
+        }
+    }
+
+    /// The state that the metadata log has decided.
+    pub(crate) fn applied(&self) -> Image {
+        self.applied.lock().clone()
+    }
+
+    /// The state that clients are shown. Cheap: for each request.
+    pub(crate) fn published(&self) -> Guard<Arc<Image>> {
+        self.published.load()
+    }
+
+    /// The state that clients are shown, to be kept across waits.
+    pub(crate) fn published_arc(&self) -> Arc<Image> {
+        self.published.load_full()
+    }
+
+    /// Waits until all that is applied now is published too.
+    pub(crate) async fn caught_up(&self) {
+        let index = self.applied.lock().position().index;
+        // The sender lives in `self`, so the wait ends with the value, never with an error.
+        let _ = self
+            .published_index
+            .subscribe()
+            .wait_for(|published| *published >= Some(index))
+            .await;
+    }
+
+    /// Waits until the applied image is not the published one, and returns it.
+    pub(crate) async fn next(&self) -> Image {
+        loop {
+            let grown = self.grown.notified();
+            let image = self.applied();
+            if *self.published_index.borrow() != Some(image.position().index) {
+                return image;
+            }
+            grown.await;
+        }
+    }
+
+    /// Shows `image`, which was carried out, to clients.
+    pub(crate) fn publish(&self, image: Image) {
+        let index = image.position().index;
+        self.published.store(Arc::new(image));
+        self.published_index.send_replace(Some(index));
+    }
+
+    /// Waits until the metadata log holds something that this binary cannot follow, and says what.
+    pub(crate) async fn failed(&self) -> String {
+        let mut failure = self.failure.subscribe();
+        match failure.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Replays `records` over `base`, or over what is applied, and takes the outcome.
+    fn replay(
+        &self,
+        base: Option<Image>,
+        position: Position,
+        records: &[MetadataRecord],
+    ) -> Result<(), String> {
+        let mut applied = self.applied.lock();
+        let base = base.as_ref().unwrap_or(&applied);
+        let position = klamm_metadata::Position {
+            index: position.index,
+            term: position.term,
+        };
+        let (image, _) = base.apply(position, records).map_err(|error| error.to_string())?;
+        *applied = image;
+        drop(applied);
+        self.grown.notify_one();
+        Ok(())
+    }
+
+    fn fail(&self, position: Position, why: String) {
+        error!(index = position.index, %why, "the metadata log cannot be followed: the node must stop");
+        self.failure.send_if_modified(|failure| {
+            let first = failure.is_none();
+            failure.get_or_insert(format!("metadata log, entry {}: {why}", position.index));
+            first
+        });
+    }
+}
+
+impl StateMachine for MetadataStore {
+    fn apply(&self, position: Position, entry: Option<Bytes>) {
+        if self.failure.borrow().is_some() {
+            return;
+        }
+        let records = match entry.map(decode_decision).transpose() {
+            Ok(records) => records.unwrap_or_default(),
+            Err(error) => return self.fail(position, error.to_string()),
+        };
+        if let Err(why) = self.replay(None, position, &records) {
+            self.fail(position, why);
+        }
+    }
+
+    fn snapshot(&self) -> Bytes {
+        encode_decision(&self.applied().write_snapshot())
+    }
+
+    fn restore(&self, position: Position, snapshot: Bytes) -> Result<(), RestoreError> {
+        let records = decode_decision(snapshot).map_err(|error| RestoreError(error.to_string()))?;
+        self.replay(Some(Image::default()), position, &records)
+            .map_err(RestoreError)
+    }
+}

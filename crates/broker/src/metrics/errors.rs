@@ -1,0 +1,67 @@
+//! Where the answers have their error codes.
+//!
+//! Always holds: an API is served only if its answer has a line here: the dispatch counts the errors of every answer.
+
+use klamm_protocol::messages::{
+    AlterConfigsResponse, ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse,
+    DeleteRecordsResponse, DeleteTopicsResponse, DescribeAclsResponse, DescribeClientQuotasResponse,
+    DescribeClusterResponse, DescribeConfigsResponse, DescribeLogDirsResponse, DescribeProducersResponse,
+    DescribeQuorumResponse, DescribeTopicPartitionsResponse, FetchResponse, IncrementalAlterConfigsResponse,
+    InitProducerIdResponse, ListConfigResourcesResponse, ListOffsetsResponse,
+    ListPartitionReassignmentsResponse, MetadataResponse, OffsetForLeaderEpochResponse, ProduceResponse,
+    UpdateFeaturesResponse,
+};
+
+/// An answer that can have error codes.
+pub(crate) trait ErrorCodes {
+    /// Gives every error code to `see`, 0 (no error) included.
+    fn each_error_code(&self, see: &mut dyn FnMut(i16));
+}
+
+macro_rules! visit {
+    ($at:expr, $see:ident, $code:ident) => {
+        $see($at.$code)
+    };
+    ($at:expr, $see:ident, $list:ident $($rest:ident)+) => {
+        for each in &$at.$list {
+            visit!(each, $see, $($rest)+);
+        }
+    };
+}
+
+macro_rules! error_codes {
+    ($($response:ident: $($($step:ident).+),+;)*) => {
+        $(impl ErrorCodes for $response {
+            fn each_error_code(&self, see: &mut dyn FnMut(i16)) {
+                $(visit!(self, see, $($step)+);)+
+            }
+        })*
+    };
+}
+
+error_codes! {
+    AlterConfigsResponse: responses.error_code;
+    ApiVersionsResponse: error_code;
+    CreatePartitionsResponse: results.error_code;
+    CreateTopicsResponse: topics.error_code;
+    DeleteRecordsResponse: topics.partitions.error_code;
+    DeleteTopicsResponse: responses.error_code;
+    DescribeAclsResponse: error_code;
+    DescribeClientQuotasResponse: error_code;
+    DescribeClusterResponse: error_code;
+    DescribeConfigsResponse: results.error_code;
+    DescribeLogDirsResponse: error_code, results.error_code;
+    DescribeProducersResponse: topics.partitions.error_code;
+    DescribeQuorumResponse: error_code, topics.partitions.error_code;
+    DescribeTopicPartitionsResponse: topics.error_code, topics.partitions.error_code;
+    FetchResponse: error_code, responses.partitions.error_code;
+    IncrementalAlterConfigsResponse: responses.error_code;
+    InitProducerIdResponse: error_code;
+    ListConfigResourcesResponse: error_code;
+    ListOffsetsResponse: topics.partitions.error_code;
+    ListPartitionReassignmentsResponse: error_code;
+    MetadataResponse: error_code, topics.error_code, topics.partitions.error_code;
+    OffsetForLeaderEpochResponse: topics.partitions.error_code;
+    ProduceResponse: responses.partition_responses.error_code;
+    UpdateFeaturesResponse: error_code, results.error_code;
+}

@@ -1,0 +1,170 @@
+//! What the parts of a broker say about themselves at the moment of a scrape.
+//!
+//! Always holds: nothing here is on the way of a request; the lock of a partition is taken for moments, one after another.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use klamm_log::LogCell;
+use klamm_model::BrokerId;
+
+use super::process::Process;
+use crate::broker::Broker;
+use crate::replicas::{Partition, Store};
+
+/// See the head of the file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Observed {
+    pub(super) node_id: i32,
+    pub(super) cluster_id: String,
+    pub(super) is_fenced: bool,
+    pub(super) process: Process,
+    pub(super) request_memory: (usize, usize),
+    pub(super) fetch_sessions: usize,
+    pub(super) open_files: usize,
+    pub(super) partitions: Partitions,
+    pub(super) log_dirs: Vec<LogDir>,
+    /// By name.
+    pub(super) topics: BTreeMap<Arc<str>, Logs>,
+    pub(super) quorum: Quorum,
+    /// Entries of the metadata log: applied and published.
+    pub(super) metadata: (u64, u64),
+}
+
+/// Counts of partitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Partitions {
+    pub(super) leaders: usize,
+    pub(super) followers: usize,
+    pub(super) under_replicated: usize,
+    pub(super) under_min_isr: usize,
+    pub(super) offline: usize,
+}
+
+/// A log dir.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LogDir {
+    pub(super) path: String,
+    pub(super) online: bool,
+    /// Size of the file system, and what is left of it.
+    pub(super) space: Option<(u64, u64)>,
+    pub(super) logs: Logs,
+}
+
+/// Sums over logs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Logs {
+    pub(super) count: usize,
+    pub(super) bytes: u64,
+    pub(super) segments: usize,
+    pub(super) start_offsets: i64,
+    pub(super) end_offsets: i64,
+}
+
+impl Logs {
+    /// Adds others to these.
+    pub(super) fn add(&mut self, other: Logs) {
+        self.count += other.count;
+        self.bytes += other.bytes;
+        self.segments += other.segments;
+        self.start_offsets += other.start_offsets;
+        self.end_offsets += other.end_offsets;
+    }
+}
+
+/// The metadata quorum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Quorum {
+    pub(super) leader: Option<i32>,
+    pub(super) term: u64,
+    pub(super) high_watermark: u64,
+    pub(super) voters: usize,
+}
+
+/// Asks all parts of `broker`. Blocks.
+pub(super) fn observe(broker: &Broker) -> Observed {
+    let held = broker.replicas.partitions();
+    let mut topics: BTreeMap<Arc<str>, Logs> = BTreeMap::new();
+    let mut log_dirs: Vec<_> = broker.stores.iter().map(log_dir).collect();
+    for partition in &held {
+        let (logs, place) = look(partition, &broker.stores);
+        topics.entry(partition.topic().clone()).or_default().add(logs);
+        if let Some(dir) = place.and_then(|place| log_dirs.get_mut(place)) {
+            dir.logs.add(logs);
+        }
+    }
+    let description = broker.quorum.describe();
+    let image = broker.metadata.published();
+    Observed {
+        node_id: broker.id.0,
+        cluster_id: broker.cluster_id.to_string(),
+        is_fenced: !image.cluster().is_unfenced(broker.id),
+        process: Process::look(broker.env.files()),
+        request_memory: (broker.request_memory.used(), broker.request_memory.limit()),
+        fetch_sessions: broker.fetch_sessions.len(),
+        open_files: broker
+            .stores
+            .first()
+            .map_or(0, |store| store.dir.handles().open_count()),
+        partitions: partitions(broker, &held),
+        log_dirs,
+        topics,
+        quorum: Quorum {
+            leader: description.leader,
+            term: description.term,
+            high_watermark: description.high_watermark,
+            voters: description.voters.len(),
+        },
+        metadata: (broker.metadata.applied().position().index, image.position().index),
+    }
+}
+
+/// The sums over one log, and the place of its log dir.
+fn look(partition: &Partition, stores: &[Store]) -> (Logs, Option<usize>) {
+    partition.with(|log| {
+        let summary = log.summary();
+        let logs = Logs {
+            count: 1,
+            bytes: summary.size_bytes,
+            segments: summary.segment_count,
+            start_offsets: log.log_start_offset().0,
+            end_offsets: log.log_end_offset().0,
+        };
+        let place = stores.iter().position(|store| Arc::ptr_eq(&store.dir, log.dir()));
+        (logs, place)
+    })
+}
+
+fn log_dir(store: &Store) -> LogDir {
+    let online = store.dir.failure().is_none();
+    // A file system that failed may not answer either.
+    let space = online
+        .then(|| store.dir.files().space(store.dir.path()).ok())
+        .flatten();
+    LogDir {
+        path: store.dir.path().display().to_string(),
+        online,
+        space: space.map(|space| (space.total_bytes, space.usable_bytes)),
+        logs: Logs::default(),
+    }
+}
+
+fn partitions(broker: &Broker, held: &[Arc<Partition>]) -> Partitions {
+    let image = broker.metadata.published();
+    let own = |leader: Option<BrokerId>| leader == Some(broker.id);
+    let mut counts = Partitions::default();
+    for partition in held {
+        match image.partition(&partition.topic_id(), partition.index()) {
+            Some(state) if own(state.leader) => {
+                counts.leaders += 1;
+                counts.under_replicated += usize::from(state.isr.len() < state.replicas.len());
+                counts.under_min_isr +=
+                    usize::from(state.isr.len() < partition.settings().min_insync_replicas);
+            }
+            _ => counts.followers += 1,
+        }
+    }
+    let all = image.topics().iter().flat_map(|topic| topic.partitions.iter());
+    counts.offline = all.filter(|partition| partition.leader.is_none()).count();
+    counts
+}

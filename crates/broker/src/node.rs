@@ -1,0 +1,215 @@
+//! A node from start to end: log dirs, quorum, controller, broker, listeners, in this order; and back.
+//!
+//! Always holds: clients are let in when everything that was there before can be used again; a start that fails says why
+//! and leaves nothing running; an orderly end answers what was read, makes everything durable and says so on disk.
+
+mod dirs;
+mod listen;
+mod register;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use klamm_config::BrokerConfig;
+use klamm_env::{Env, Task};
+use klamm_net::{RequestMemory, Server};
+use klamm_quorum::{NoPeers, Quorum, QuorumConfig};
+use tracing::info;
+
+use self::dirs::Dirs;
+use self::listen::Bound;
+use crate::broker::Broker;
+use crate::controller::Controller;
+use crate::dispatch::ClientService;
+use crate::fetch_sessions::FetchSessions;
+use crate::loggers::Loggers;
+use crate::metadata_store::MetadataStore;
+use crate::metrics::{Metrics, Observer};
+use crate::pool::DecodePool;
+use crate::producer_ids::ProducerIds;
+use crate::replicas::{Applier, Replicas, Upkeep};
+use crate::router::{Route, Router};
+
+/// The folder of the metadata log within its log dir.
+const QUORUM_FOLDER: &str = "klamm-metadata";
+/// How long connections may take to finish what they were asked when the node stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A log dir cannot be used.
+    #[error(transparent)]
+    Log(#[from] klamm_log::LogError),
+    /// The log dirs do not belong together.
+    #[error("{0}")]
+    Dirs(String),
+    /// The metadata log cannot be used.
+    #[error(transparent)]
+    Quorum(#[from] klamm_quorum::StartError),
+    /// An address cannot be listened at.
+    #[error("listener {name}: cannot listen at {address}: {error}")]
+    Listen {
+        /// The listener.
+        name: String,
+        /// Its address.
+        address: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The cluster does not take the broker.
+    #[error("the broker could not join: {0}")]
+    Join(String),
+}
+
+/// A node that runs.
+pub struct Node {
+    broker: Arc<Broker>,
+    server: Server<ClientService>,
+    addresses: Vec<(Arc<str>, SocketAddr)>,
+    tasks: Vec<Task<()>>,
+}
+
+impl Node {
+    /// Starts a node and returns when clients can use it.
+    pub async fn start(
+        env: Env,
+        config: BrokerConfig,
+        loggers: Arc<dyn Loggers>,
+    ) -> Result<Node, StartError> {
+        let dirs = Dirs::open(&env, &config).await?;
+        let bound = Bound::listen(&env, &config).await?;
+        let cluster_id: Arc<str> = dirs.cluster_id.to_string().into();
+        let metadata = Arc::new(MetadataStore::new());
+        let quorum = start_quorum(&env, &config, &dirs, metadata.clone()).await?;
+        let controller = Arc::new(Controller::new(
+            env.clone(),
+            cluster_id.clone(),
+            config.clone(),
+            quorum.clone(),
+            metadata.clone(),
+        ));
+        controller
+            .bootstrap()
+            .await
+            .map_err(|code| StartError::Join(code.to_string()))?;
+        let memory =
+            RequestMemory::new(usize::try_from(config.net.request_memory_bytes).unwrap_or(usize::MAX));
+        let broker = Arc::new(Broker {
+            env: env.clone(),
+            id: config.node.id,
+            cluster_id,
+            metadata,
+            quorum,
+            router: Router::new(config.node.id, Route::Local(controller)),
+            stores: dirs.stores(&env),
+            replicas: Replicas::default(),
+            upkeep: Upkeep::default(),
+            fetch_sessions: FetchSessions::new(config.net.fetch_sessions as usize),
+            producer_ids: ProducerIds::default(),
+            metrics: Metrics::default(),
+            decode_pool: Arc::new(DecodePool::new(memory.clone())),
+            request_memory: memory.clone(),
+            loggers,
+            on_dynamic: Default::default(),
+            config,
+        });
+        let mut tasks = Vec::new();
+        register::register(&broker, dirs.ids(), &bound)
+            .await
+            .map_err(StartError::Join)?;
+        tasks.push(follow_metadata(&broker, dirs).await);
+        register::unfence(&broker).await.map_err(StartError::Join)?;
+        broker.metadata.caught_up().await;
+        broker.upkeep.start(&broker);
+        let service = ClientService {
+            broker: broker.clone(),
+        };
+        let server = Server::new(env, listen::server_config(&broker), memory, service);
+        listen::follow_limits(&broker, &server);
+        let addresses = bound.serve(&server);
+        Ok(Node {
+            broker,
+            server,
+            addresses,
+            tasks,
+        })
+    }
+
+    /// The names and addresses that are listened at, with the ports that were found for 0.
+    pub fn addresses(&self) -> &[(Arc<str>, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// The cluster's id.
+    pub fn cluster_id(&self) -> &str {
+        &self.broker.cluster_id
+    }
+
+    /// Shows the node's metrics and health from outside.
+    pub fn observer(&self) -> Observer {
+        Observer::new(self.broker.clone())
+    }
+
+    /// Waits until the node cannot go on, and says why.
+    pub async fn failed(&self) -> String {
+        let quorum = std::pin::pin!(self.broker.quorum.fatal());
+        let metadata = std::pin::pin!(self.broker.metadata.failed());
+        match futures_util::future::select(quorum, metadata).await {
+            futures_util::future::Either::Left((error, _)) => error.to_string(),
+            futures_util::future::Either::Right((why, _)) => why,
+        }
+    }
+
+    /// Ends the node in order.
+    pub async fn stop(&self) {
+        info!("stopping");
+        self.server.stop(DRAIN).await;
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.broker
+            .upkeep
+            .finish(&self.broker, self.broker.router.broker_epoch())
+            .await;
+        self.broker.quorum.shutdown().await;
+        info!("stopped");
+    }
+}
+
+async fn start_quorum(
+    env: &Env,
+    config: &BrokerConfig,
+    dirs: &Dirs,
+    metadata: Arc<MetadataStore>,
+) -> Result<Quorum, StartError> {
+    let folder = Path::new(&config.node.metadata_log_dir).join(QUORUM_FOLDER);
+    let id = config.node.id.0;
+    let endpoint = match config.node.voters.first() {
+        Some(voter) => klamm_quorum::Endpoint::new(voter.address.host.clone(), voter.address.port),
+        None => klamm_quorum::Endpoint::default(),
+    };
+    let quorum_config = QuorumConfig::new(id, [(id, endpoint)].into(), folder, dirs.cluster_id);
+    let quorum = Quorum::start(env.clone(), quorum_config, metadata, Arc::new(NoPeers)).await?;
+    quorum
+        .wait_for_leader()
+        .await
+        .map_err(|error| StartError::Join(error.to_string()))?;
+    Ok(quorum)
+}
+
+/// Carries out what the metadata log decides, from now on; returns when all that is there already is carried out.
+async fn follow_metadata(broker: &Arc<Broker>, dirs: Dirs) -> Task<()> {
+    let mut applier = Applier::new(broker.clone(), dirs.found);
+    applier.apply(broker.metadata.applied()).await;
+    let broker = broker.clone();
+    let env = broker.env.clone();
+    env.spawn(async move {
+        loop {
+            let image = broker.metadata.next().await;
+            applier.apply(image).await;
+        }
+    })
+}

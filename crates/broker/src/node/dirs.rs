@@ -1,0 +1,130 @@
+//! Opens the log dirs and finds out which cluster they belong to.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use klamm_config::BrokerConfig;
+use klamm_env::Env;
+use klamm_log::dir::meta::Meta;
+use klamm_log::{HandleCache, LogDir, LogError};
+use klamm_model::{BrokerId, TopicId, TopicPartition, Uuid};
+use tracing::info;
+
+use super::StartError;
+use crate::replicas::{Committer, Store};
+
+/// Segment files kept open unless the configuration says otherwise.
+const OPEN_FILES: usize = 8_192;
+
+/// The log dirs of a node.
+pub(super) struct Dirs {
+    pub(super) cluster_id: Uuid,
+    dirs: Vec<Arc<LogDir>>,
+    /// The partitions that lie in them: in which one, and of which topic.
+    pub(super) found: BTreeMap<TopicPartition, (usize, Option<TopicId>)>,
+}
+
+impl Dirs {
+    /// Opens all; those that are new become part of the cluster that the others belong to, or of a new one.
+    pub(super) async fn open(env: &Env, config: &BrokerConfig) -> Result<Self, StartError> {
+        let (files, paths) = (env.files().clone(), config.node.log_dirs.clone());
+        let limit = config
+            .housekeeping
+            .open_files_max
+            .map_or(OPEN_FILES, |limit| limit as usize);
+        let node_id = config.node.id;
+        let fresh: Vec<Uuid> = (0..=paths.len()).map(|_| env.random_uuid()).collect();
+        env.blocking(move || {
+            let handles = Arc::new(HandleCache::new(limit));
+            let owner = format!("klamm, process {}", std::process::id());
+            let open = |path: &String| LogDir::open(files.clone(), Path::new(path), handles.clone(), &owner);
+            let dirs = paths.iter().map(open).collect::<Result<Vec<_>, LogError>>()?;
+            let cluster_id = cluster_of(&dirs, node_id)?.unwrap_or(fresh[0]);
+            for (dir, directory_id) in dirs.iter().zip(&fresh[1..]) {
+                if dir.meta().is_none() {
+                    let meta = Meta {
+                        cluster_id: cluster_id.to_string(),
+                        node_id,
+                        directory_id: *directory_id,
+                    };
+                    dir.format(meta)?;
+                    info!(path = %dir.path().display(), cluster = %cluster_id, "log dir formatted");
+                }
+            }
+            let found = find(&dirs)?;
+            Ok(Self {
+                cluster_id,
+                dirs,
+                found,
+            })
+        })
+        .await
+    }
+
+    /// The directory ids, in order.
+    pub(super) fn ids(&self) -> Vec<Uuid> {
+        self.dirs
+            .iter()
+            .filter_map(|dir| dir.meta().map(|meta| meta.directory_id))
+            .collect()
+    }
+
+    /// The dirs with a commit each.
+    pub(super) fn stores(&self, env: &Env) -> Vec<Store> {
+        self.dirs
+            .iter()
+            .map(|dir| Store {
+                dir: dir.clone(),
+                committer: Committer::start(env),
+            })
+            .collect()
+    }
+}
+
+/// The cluster that the formatted dirs belong to.
+fn cluster_of(dirs: &[Arc<LogDir>], node_id: BrokerId) -> Result<Option<Uuid>, StartError> {
+    let mut cluster: Option<(Uuid, &LogDir)> = None;
+    for dir in dirs {
+        let Some(meta) = dir.meta() else { continue };
+        let path = dir.path().display();
+        if meta.node_id != node_id {
+            let text = format!(
+                "{path} belongs to node {}, but node.id is {node_id}",
+                meta.node_id
+            );
+            return Err(StartError::Dirs(text));
+        }
+        let id = meta
+            .cluster_id
+            .parse::<Uuid>()
+            .map_err(|error| StartError::Dirs(format!("{path}: {error}")))?;
+        match cluster {
+            Some((other, first)) if other != id => {
+                let first = first.path().display();
+                let text = format!("{path} belongs to cluster {id}, but {first} to cluster {other}");
+                return Err(StartError::Dirs(text));
+            }
+            _ => cluster = Some((id, dir)),
+        }
+    }
+    Ok(cluster.map(|(id, _)| id))
+}
+
+fn find(dirs: &[Arc<LogDir>]) -> Result<BTreeMap<TopicPartition, (usize, Option<TopicId>)>, StartError> {
+    let mut found = BTreeMap::new();
+    for (place, dir) in dirs.iter().enumerate() {
+        dir.remove_deleted()?;
+        for folder in dir.partitions()? {
+            let partition = folder.partition.to_string();
+            if found.insert(folder.partition, (place, folder.topic_id)).is_some() {
+                let text = format!(
+                    "{partition} lies in two log dirs; one of them is {}",
+                    dir.path().display()
+                );
+                return Err(StartError::Dirs(text));
+            }
+        }
+    }
+    Ok(found)
+}

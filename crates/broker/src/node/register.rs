@@ -1,0 +1,87 @@
+//! The broker joins the cluster: registers with the addresses that clients are told, and is unfenced once it has caught up.
+
+use std::sync::Arc;
+
+use klamm_env::Env;
+use klamm_model::{ErrorCode, Uuid};
+use klamm_protocol::ByteString;
+use klamm_protocol::messages::broker_registration_request::{Feature, Listener};
+use klamm_protocol::messages::{BrokerHeartbeatRequest, BrokerRegistrationRequest};
+
+use super::listen::Bound;
+use crate::broker::Broker;
+use crate::features;
+
+/// Kafka's number of the protocol without encryption and authentication.
+const PLAINTEXT: i16 = 0;
+
+/// Registers a new incarnation of the broker.
+pub(super) async fn register(
+    broker: &Arc<Broker>,
+    directories: Vec<Uuid>,
+    bound: &Bound,
+) -> Result<(), String> {
+    let env: &Env = &broker.env;
+    let listeners = bound.advertised(env).into_iter().map(|advertised| Listener {
+        name: advertised.listener.into(),
+        host: advertised.host.into(),
+        port: advertised.port,
+        security_protocol: PLAINTEXT,
+        ..Default::default()
+    });
+    let features = features::SUPPORTED.iter().map(|feature| Feature {
+        name: feature.name.into(),
+        min_supported_version: *feature.levels.start(),
+        max_supported_version: *feature.levels.end(),
+        ..Default::default()
+    });
+    let request = BrokerRegistrationRequest {
+        broker_id: broker.id.0,
+        cluster_id: broker.cluster_id.to_string().into(),
+        incarnation_id: env.random_uuid(),
+        listeners: listeners.collect(),
+        features: features.collect(),
+        rack: broker.config.node.rack.clone().map(ByteString::from),
+        log_dirs: directories,
+        previous_broker_epoch: -1,
+        ..Default::default()
+    };
+    let response = broker
+        .router
+        .to_controller_as_broker(request)
+        .await
+        .map_err(|code| code.to_string())?;
+    accepted(response.error_code)?;
+    broker.router.registered(response.broker_epoch);
+    Ok(())
+}
+
+/// Lets the broker lead and serve; what it has to do for that is carried out when this returns.
+pub(super) async fn unfence(broker: &Arc<Broker>) -> Result<(), String> {
+    let request = BrokerHeartbeatRequest {
+        broker_id: broker.id.0,
+        broker_epoch: broker.router.broker_epoch(),
+        current_metadata_offset: i64::try_from(broker.metadata.published().position().index).unwrap_or(-1),
+        want_fence: false,
+        ..Default::default()
+    };
+    let response = broker
+        .router
+        .to_controller_as_broker(request)
+        .await
+        .map_err(|code| code.to_string())?;
+    accepted(response.error_code)?;
+    if response.is_fenced {
+        return Err("the controller keeps the broker fenced".to_owned());
+    }
+    broker.metadata.caught_up().await;
+    Ok(())
+}
+
+fn accepted(error_code: i16) -> Result<(), String> {
+    match ErrorCode::from_code(error_code) {
+        Some(ErrorCode::None) => Ok(()),
+        Some(code) => Err(format!("the controller answers {code}")),
+        None => Err(format!("the controller answers error {error_code}")),
+    }
+}

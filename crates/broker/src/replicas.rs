@@ -1,0 +1,151 @@
+//! The partitions that this broker holds.
+//!
+//! Always holds: the table is replaced as a whole, so a request sees one state of it and takes no lock; a partition in
+//! the table is open. [`partition`] is one of them, [`apply`] follows the metadata, [`commit`] makes appends durable,
+//! [`upkeep`] removes what is too old.
+
+mod apply;
+mod commit;
+mod partition;
+mod settings;
+mod upkeep;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use imbl::OrdMap;
+use klamm_model::TopicId;
+
+pub(crate) use self::apply::{Applier, Store};
+pub(crate) use self::commit::Committer;
+pub(crate) use self::partition::{Appended, Isolation, Partition, ReadOutcome, ReadSpec, Refusal, Watched};
+pub(crate) use self::settings::Resolver;
+pub(crate) use self::upkeep::Upkeep;
+
+/// The partitions of one topic that are here.
+#[derive(Clone, Debug)]
+pub(crate) struct TopicReplicas {
+    pub(crate) id: TopicId,
+    pub(crate) name: Arc<str>,
+    /// By number; `None` for those that other brokers hold.
+    partitions: Vec<Option<Arc<Partition>>>,
+}
+
+impl TopicReplicas {
+    /// The partition `index`, if it is here.
+    pub(crate) fn partition(&self, index: i32) -> Option<Arc<Partition>> {
+        self.partitions.get(usize::try_from(index).ok()?)?.clone()
+    }
+
+    /// All that are here.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = &Arc<Partition>> {
+        self.partitions.iter().flatten()
+    }
+}
+
+/// Finds partitions.
+#[derive(Debug, Default)]
+pub(crate) struct Replicas {
+    table: ArcSwap<Table>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Table {
+    by_id: OrdMap<TopicId, Arc<TopicReplicas>>,
+    by_name: OrdMap<Arc<str>, Arc<TopicReplicas>>,
+}
+
+impl Replicas {
+    /// The topic with this id.
+    pub(crate) fn by_id(&self, id: TopicId) -> Option<Arc<TopicReplicas>> {
+        self.table.load().by_id.get(&id).cloned()
+    }
+
+    /// The topic with this name.
+    pub(crate) fn by_name(&self, name: &str) -> Option<Arc<TopicReplicas>> {
+        self.table.load().by_name.get(name).cloned()
+    }
+
+    /// All topics, by id.
+    pub(crate) fn topics(&self) -> Vec<Arc<TopicReplicas>> {
+        self.table.load().by_id.values().cloned().collect()
+    }
+
+    /// All partitions.
+    pub(crate) fn partitions(&self) -> Vec<Arc<Partition>> {
+        let table = self.table.load();
+        table
+            .by_id
+            .values()
+            .flat_map(|topic| topic.partitions().cloned().collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// Changes the table in one step. Only [`Applier`] does so, so no two changes meet.
+    fn change(&self, changes: Vec<Change>) {
+        let mut table = Table::clone(&self.table.load());
+        for change in changes {
+            match change {
+                Change::Put(partition) => table.put(partition),
+                Change::Remove { id, index } => table.remove(id, index),
+            }
+        }
+        self.table.store(Arc::new(table));
+    }
+}
+
+/// A change of the table.
+enum Change {
+    Put(Arc<Partition>),
+    Remove { id: TopicId, index: i32 },
+}
+
+impl Table {
+    fn put(&mut self, partition: Arc<Partition>) {
+        let (id, name) = (partition.topic_id(), partition.topic().clone());
+        let index = usize::try_from(partition.index()).expect("the metadata has no negative partitions");
+        let mut topic = match self.by_id.get(&id) {
+            Some(topic) => TopicReplicas::clone(topic),
+            None => TopicReplicas {
+                id,
+                name,
+                partitions: Vec::new(),
+            },
+        };
+        if topic.partitions.len() <= index {
+            topic.partitions.resize(index + 1, None);
+        }
+        topic.partitions[index] = Some(partition);
+        self.set(topic);
+    }
+
+    fn remove(&mut self, id: TopicId, index: i32) {
+        let Some(topic) = self.by_id.get(&id) else { return };
+        let mut topic = TopicReplicas::clone(topic);
+        if let Some(place) = usize::try_from(index)
+            .ok()
+            .and_then(|index| topic.partitions.get_mut(index))
+        {
+            *place = None;
+        }
+        self.set(topic);
+    }
+
+    fn set(&mut self, topic: TopicReplicas) {
+        let topic = Arc::new(topic);
+        if topic.partitions().next().is_some() {
+            self.by_name.insert(topic.name.clone(), topic.clone());
+            self.by_id.insert(topic.id, topic);
+            return;
+        }
+        self.by_id.remove(&topic.id);
+        // A topic of the same name may have come meanwhile.
+        if self
+            .by_name
+            .get(&topic.name)
+            .is_some_and(|other| other.id == topic.id)
+        {
+            self.by_name.remove(&topic.name);
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Follows the metadata: opens, hands over, closes and deletes partitions as the cluster's state says.
+//!
+//! Always holds: one change is carried out at a time, before its image is published; deletions come first, so that a topic
+//! of the same name can be made in the same change; a partition whose log dir fails is left out and its clients are told,
+//! while the others go on.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::leader::Leader;
+use klamm_log::{Log, LogCell, LogDir, LogError, RecoveryState};
+use klamm_metadata::delta::{Delta, LocalPartition};
+use klamm_metadata::{Image, ResourceKind, TopicImage};
+use klamm_model::{TopicId, TopicPartition, Uuid};
+use tracing::{error, info, warn};
+
+use super::partition::{Partition, Role};
+use super::settings::{Resolver, Settings};
+use super::{Change, Committer};
+use crate::broker::Broker;
+
+/// A log dir and the commit of its logs.
+pub(crate) struct Store {
+    pub(crate) dir: Arc<LogDir>,
+    pub(crate) committer: Arc<Committer>,
+}
+
+/// See the head of the file.
+pub(crate) struct Applier {
+    broker: Arc<Broker>,
+    /// The folders that were there at the start and that no image has claimed yet.
+    unclaimed: BTreeMap<TopicPartition, (usize, Option<TopicId>)>,
+    started: bool,
+}
+
+impl Applier {
+    /// An applier that has carried out nothing. `found` is what lies in the log dirs.
+    pub(crate) fn new(
+        broker: Arc<Broker>,
+        found: BTreeMap<TopicPartition, (usize, Option<TopicId>)>,
+    ) -> Self {
+        Self {
+            broker,
+            unclaimed: found,
+            started: false,
+        }
+    }
+
+    /// Carries out what leads from the published image to `image`, and publishes it.
+    pub(crate) async fn apply(&mut self, image: Image) {
+        let broker = self.broker.clone();
+        let delta = Delta::between(&broker.metadata.published(), &image);
+        let local = delta.for_broker(broker.id);
+        for gone in local.deleted.iter().chain(&local.unassigned) {
+            self.remove(gone).await;
+        }
+        let resolver = Resolver::new(&broker, &image);
+        let mut changes = Vec::new();
+        let mut settings: BTreeMap<TopicId, Arc<Settings>> = BTreeMap::new();
+        for held in local.leading.iter().chain(&local.following) {
+            let topic = &held.topic;
+            let settings = settings
+                .entry(topic.id)
+                .or_insert_with(|| Arc::new(resolver.topic(&topic.name)));
+            changes.extend(self.hold(held, settings.clone()).await);
+        }
+        if !changes.is_empty() {
+            broker.replicas.change(changes);
+        }
+        if !self.started {
+            self.started = true;
+            self.set_strays_aside().await;
+        } else {
+            reconfigure(&broker, &delta, &resolver);
+        }
+        broker.metadata.publish(image);
+    }
+
+    /// Opens a partition if it is not open, and gives it its role.
+    async fn hold(&mut self, held: &LocalPartition, settings: Arc<Settings>) -> Option<Change> {
+        let broker = self.broker.clone();
+        let present = broker
+            .replicas
+            .by_id(held.topic.id)
+            .and_then(|topic| topic.partition(held.partition));
+        if let Some(partition) = present {
+            partition.assume(role(&broker, held));
+            return None;
+        }
+        let name = TopicPartition::new(held.topic.name.clone(), held.partition);
+        let place = match self.unclaimed.remove(&name) {
+            Some((place, Some(id))) if id == held.topic.id => place,
+            Some((place, other)) => {
+                warn!(partition = %name, ?other, "the folder belongs to another topic of this name: set aside");
+                self.set_aside(&name, place).await;
+                place_for(&broker)
+            }
+            None => place_for(&broker),
+        };
+        let store = &broker.stores[place];
+        match open(&broker, store, &held.topic, name.clone(), &settings).await {
+            Ok(log) => {
+                let partition = Partition::new(broker.env.clone(), store.committer.clone(), settings, log);
+                partition.assume(role(&broker, held));
+                Some(Change::Put(partition))
+            }
+            Err(error) => {
+                error!(partition = %name, %error, "the partition cannot be opened and is not served");
+                None
+            }
+        }
+    }
+
+    async fn remove(&mut self, gone: &LocalPartition) {
+        let broker = &self.broker;
+        let found = broker
+            .replicas
+            .by_id(gone.topic.id)
+            .and_then(|topic| topic.partition(gone.partition));
+        let Some(partition) = found else { return };
+        broker.replicas.change(vec![Change::Remove {
+            id: gone.topic.id,
+            index: gone.partition,
+        }]);
+        partition.assume(Role::Gone);
+        let unique = broker.env.random_uuid();
+        let retired = broker.env.blocking(move || retire(&partition, unique)).await;
+        match retired {
+            Ok((dir, path)) => {
+                let env = broker.env.clone();
+                // A read under way may still hold the files.
+                let delay = broker.file_delete_delay();
+                broker.env.spawn(async move {
+                    env.sleep(delay).await;
+                    env.blocking(move || remove_folder(&dir, path)).await;
+                });
+            }
+            Err(error) => {
+                error!(topic = %gone.topic.name, partition = gone.partition, %error, "cannot delete")
+            }
+        }
+    }
+
+    /// Folders that the metadata does not know are kept under another name: data is not deleted on a guess.
+    async fn set_strays_aside(&mut self) {
+        for (name, (place, id)) in std::mem::take(&mut self.unclaimed) {
+            warn!(partition = %name, ?id, "the metadata does not know this partition: its folder is set aside");
+            self.set_aside(&name, place).await;
+        }
+    }
+
+    async fn set_aside(&self, name: &TopicPartition, place: usize) {
+        let (dir, unique) = (
+            self.broker.stores[place].dir.clone(),
+            self.broker.env.random_uuid(),
+        );
+        let name = name.clone();
+        let result = self
+            .broker
+            .env
+            .blocking(move || dir.set_aside(&name, unique))
+            .await;
+        match result {
+            Ok(path) => info!(path = %path.display(), "set aside"),
+            Err(error) => error!(%error, "cannot set a folder aside"),
+        }
+    }
+}
+
+/// The log dir with the fewest partitions among those in service.
+fn place_for(broker: &Broker) -> usize {
+    let count = |place: usize| {
+        let dir = &broker.stores[place].dir;
+        broker
+            .replicas
+            .partitions()
+            .iter()
+            .filter(|p| p.with(|log| Arc::ptr_eq(log.dir(), dir)))
+            .count()
+    };
+    if broker.stores.len() == 1 {
+        return 0;
+    }
+    let alive = (0..broker.stores.len()).filter(|place| broker.stores[*place].dir.failure().is_none());
+    alive.min_by_key(|place| count(*place)).unwrap_or(0)
+}
+
+fn role(broker: &Broker, held: &LocalPartition) -> Role {
+    let image = &held.image;
+    if image.leader == Some(broker.id) {
+        return Role::Leader(Leader::new(
+            broker.id,
+            image.leader_epoch,
+            image.partition_epoch,
+            &image.isr,
+        ));
+    }
+    Role::Follower {
+        leader: image.leader.map(|leader| (leader.0, image.leader_epoch.0)),
+    }
+}
+
+async fn open(
+    broker: &Broker,
+    store: &Store,
+    topic: &TopicImage,
+    name: TopicPartition,
+    settings: &Settings,
+) -> Result<Log, LogError> {
+    let dir = store.dir.clone();
+    let recovery = RecoveryState {
+        clean: dir.was_clean(),
+        positions: dir.positions(&name),
+    };
+    let (id, config, now) = (topic.id, settings.log_config(&broker.env), broker.env.now());
+    broker
+        .env
+        .blocking(move || Log::open(&dir, &name, id, config, recovery, now))
+        .await
+}
+
+fn retire(partition: &Arc<Partition>, unique: Uuid) -> Result<(Arc<LogDir>, PathBuf), LogError> {
+    let (dir, name) = partition.with(|log| (log.dir().clone(), log.partition().clone()));
+    let path = dir.retire(&name, unique)?;
+    Ok((dir, path))
+}
+
+fn remove_folder(dir: &LogDir, path: PathBuf) {
+    if let Err(error) = dir.remove_folder(&path) {
+        error!(path = %path.display(), %error, "cannot remove the folder of a deleted partition");
+    }
+}
+
+/// Gives partitions whose configuration changed their new settings.
+fn reconfigure(broker: &Broker, delta: &Delta, resolver: &Resolver<'_>) {
+    let broker_changed = delta.configs().iter().any(|(kind, name)| {
+        *kind == ResourceKind::Broker && (name.is_empty() || **name == *broker.id.0.to_string())
+    });
+    let topic_changed = |name: &str| {
+        delta
+            .configs()
+            .iter()
+            .any(|(kind, other)| *kind == ResourceKind::Topic && **other == *name)
+    };
+    for topic in broker.replicas.topics() {
+        if broker_changed || topic_changed(&topic.name) {
+            let settings = Arc::new(resolver.topic(&topic.name));
+            topic
+                .partitions()
+                .for_each(|partition| partition.configure(settings.clone()));
+        }
+    }
+    if broker_changed {
+        broker.reconfigure(resolver.dynamic());
+    }
+}

@@ -1,0 +1,69 @@
+//! Drives the commit of one log dir: whoever has appended is made durable in the next round, all that came meanwhile in
+//! the one after.
+//!
+//! Always holds: one round a log dir at a time, on a thread that may block; the task sleeps while nobody waits.
+
+use std::sync::{Arc, Weak};
+
+use klamm_env::Env;
+use klamm_log::{Commit, CommitTarget, FlushTicket, LogCell, LogError, SegmentSync, Submission};
+use tokio::sync::Notify;
+
+use super::partition::Partition;
+
+/// See the head of the file.
+pub(crate) struct Committer {
+    commit: Box<dyn Commit>,
+    waiting: Notify,
+}
+
+impl Committer {
+    /// Starts the commit of a log dir.
+    pub(crate) fn start(env: &Env) -> Arc<Self> {
+        let committer = Arc::new(Self {
+            commit: Box::new(SegmentSync::default()),
+            waiting: Notify::new(),
+        });
+        let weak = Arc::downgrade(&committer);
+        env.spawn(drive(env.clone(), weak));
+        committer
+    }
+
+    /// Makes what was appended to the log durable, and tells it.
+    pub(crate) fn submit(&self, submission: &Arc<Submission>) {
+        if self.commit.submit(submission) {
+            self.waiting.notify_one();
+        }
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.waiting.notify_one();
+    }
+}
+
+async fn drive(env: Env, committer: Weak<Committer>) {
+    loop {
+        let Some(held) = committer.upgrade() else { return };
+        held.waiting.notified().await;
+        env.blocking(move || while held.commit.run_round() > 0 {}).await;
+    }
+}
+
+/// A partition as the commit sees it: it may be gone by the time of the round.
+pub(super) struct Target(pub(super) Weak<Partition>);
+
+impl CommitTarget for Target {
+    fn flush_target(&self) -> Option<FlushTicket> {
+        self.0.upgrade()?.with(|log| log.flush_target())
+    }
+
+    fn committed(&self, ticket: &FlushTicket, result: Result<(), &LogError>) {
+        let Some(partition) = self.0.upgrade() else { return };
+        match result {
+            Ok(()) => partition.made_durable(ticket),
+            Err(_) => partition.storage_failed(),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! `klamm serve`: a node in the foreground, from reading the configuration to an orderly end.
+//!
+//! Always holds: what is wrong with the configuration is said all at once, before anything is touched; SIGTERM and SIGINT
+//! end the node in order, a second one at once; the process fails (exit code 1) when the node cannot go on.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use klamm_broker::Node;
+use klamm_config::{BrokerConfig, Sources, env, properties};
+use klamm_env::Env;
+use klamm_env::real::{self, SocketOptions};
+use tracing::{info, warn};
+
+use crate::http;
+use crate::logging::{self, LogFormat};
+
+/// Start a node in the foreground.
+#[derive(Args, Debug)]
+pub(crate) struct ServeArgs {
+    /// Read the configuration from this file, in the format of Kafka's server.properties.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set a configuration key; wins over the environment (KLAMM_LOG_DIRS) and the file.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    set: Vec<(String, String)>,
+    /// Keep the data in this folder (log.dirs).
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// How log lines look on standard error.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        _ => Err("expected KEY=VALUE".to_owned()),
+    }
+}
+
+/// Runs a node until it is told to stop.
+pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    let loggers = logging::init(args.log_format);
+    let config = load(&args)?;
+    raise_limits();
+    let workers = config.net.workers.map_or_else(cores, |workers| workers as usize);
+    let runtime = real::runtime(workers).context("cannot start the runtime")?;
+    let env = Env::real_with(SocketOptions {
+        listen_backlog: config.net.backlog,
+        send_buffer_bytes: config.net.send_buffer_bytes.map(|bytes| bytes as usize),
+        receive_buffer_bytes: config.net.receive_buffer_bytes.map(|bytes| bytes as usize),
+    });
+    let code = runtime.block_on(serve(env, config, loggers))?;
+    // Blocking work of an orderly end is done; what is left is not worth waiting for.
+    runtime.shutdown_background();
+    Ok(code)
+}
+
+async fn serve(env: Env, config: BrokerConfig, loggers: logging::Handle) -> anyhow::Result<ExitCode> {
+    let mut signals = real::signals().context("cannot wait for signals")?;
+    let folder = config.node.log_dirs.join(", ");
+    let http_listener = config.net.http_listener.clone();
+    let started = env.monotonic();
+    let node = std::sync::Arc::new(Node::start(env.clone(), config, loggers.clone()).await?);
+    let took = env.monotonic().saturating_sub(started);
+    info!(took_ms = took.as_millis() as u64, cluster = node.cluster_id(), "started");
+    let http = http::start(&env, http_listener, node.clone()).await;
+    announce(&node, &folder, http.as_deref());
+    let failure = tokio::select! {
+        biased;
+        stop = signals.next() => {
+            info!(signal = ?stop, "told to stop");
+            None
+        }
+        why = node.failed() => Some(why),
+    };
+    if let Some(why) = failure {
+        bail!("the node cannot go on: {why}");
+    }
+    tokio::select! {
+        biased;
+        () = node.stop() => Ok(ExitCode::SUCCESS),
+        _ = signals.next() => {
+            warn!("told to stop again: not waiting for an orderly end");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn load(args: &ServeArgs) -> anyhow::Result<BrokerConfig> {
+    let mut set = args.set.clone();
+    if let Some(folder) = &args.data {
+        set.push(("log.dirs".to_owned(), folder.display().to_string()));
+    }
+    let file = args.config.as_deref().map(read_file).transpose()?;
+    let sources = Sources {
+        file,
+        environment: env::keys(std::env::vars()),
+        set,
+        data_folder: data_folder().display().to_string(),
+    };
+    match BrokerConfig::load(&sources) {
+        Ok((config, warnings)) => {
+            warnings.iter().for_each(|warning| warn!("{warning}"));
+            Ok(config)
+        }
+        Err(errors) => {
+            let lines: Vec<_> = errors.iter().map(|error| format!("  {error}")).collect();
+            bail!("the configuration cannot be used:\n{}", lines.join("\n"));
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command line reads its own files")]
+fn read_file(path: &Path) -> anyhow::Result<(String, Vec<properties::Property>)> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+    let properties = properties::parse(&text).with_context(|| name.clone())?;
+    Ok((name, properties))
+}
+
+/// The user's folder for data, by the XDG rules.
+fn data_folder() -> PathBuf {
+    let base = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
+    base.or_else(home).unwrap_or_else(|| PathBuf::from(".")).join("klamm")
+}
+
+/// Below this many files a broker of some size runs out.
+const FEW_FILES: u64 = 8_192;
+
+fn raise_limits() {
+    match real::raise_open_files_limit() {
+        Ok((limit, _)) if limit < FEW_FILES => {
+            warn!(limit, "few files may be open: raise the limit (ulimit -n) for many partitions or connections");
+        }
+        Ok(_) => {}
+        Err(error) => warn!(%error, "cannot raise the limit of open files"),
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Tells a person where the node is and what to do first.
+#[expect(clippy::print_stdout, reason = "this is what the command prints")]
+fn announce(node: &Node, folder: &str, http: Option<&str>) {
+    println!("Klamm {} is listening on {}", env!("CARGO_PKG_VERSION"), addresses(node));
+    println!("  cluster  {}", node.cluster_id());
+    println!("  data     {folder}");
+    if let Some(address) = http {
+        println!("  metrics  http://{address}/metrics");
+    }
+    let bootstrap = match node.addresses().first() {
+        Some((_, address)) if address.port() != 9092 => format!(" -b {address}"),
+        _ => String::new(),
+    };
+    println!();
+    println!("  klamm topic create greetings{bootstrap}");
+    println!("  echo hello | klamm produce greetings{bootstrap}");
+    println!("  klamm consume greetings --from beginning{bootstrap}");
+}
+
+fn addresses(node: &Node) -> String {
+    let each: Vec<_> = node.addresses().iter().map(|(_, address)| address.to_string()).collect();
+    each.join(", ")
+}
