@@ -20,6 +20,9 @@ use crate::producer_ids::ProducerIds;
 use crate::replicas::{Replicas, Store, Upkeep};
 use crate::router::Router;
 
+/// Takes over a new dynamic configuration.
+type OnDynamic = Box<dyn Fn(&Dynamic) + Send>;
+
 /// A broker. One a process.
 pub(crate) struct Broker {
     pub(crate) env: Env,
@@ -41,7 +44,7 @@ pub(crate) struct Broker {
     pub(crate) request_memory: RequestMemory,
     pub(crate) loggers: Arc<dyn Loggers>,
     /// Takes over what changed of the broker's own dynamic configuration.
-    pub(crate) on_dynamic: Mutex<Vec<Box<dyn Fn(&Dynamic) + Send>>>,
+    pub(crate) on_dynamic: Mutex<Vec<OnDynamic>>,
 }
 
 impl Broker {

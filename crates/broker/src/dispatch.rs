@@ -165,11 +165,9 @@ impl Client {
         check_version(prefix)?;
         let header = RequestHeader::decode_rest(prefix, &mut reader).map_err(Fault::Header)?;
         let mut phases = Phases::begin(&broker.env, received);
-        let client_id = header.client_id.clone();
         let context = RequestContext {
             broker,
             connection: &self.info,
-            client_id,
             version: header.api_version,
         };
         let outcome = match header.api_key {

@@ -36,7 +36,6 @@ pub(crate) struct Wanted {
     pub(crate) fetch_offset: i64,
     pub(crate) current_leader_epoch: i32,
     pub(crate) last_fetched_epoch: i32,
-    pub(crate) log_start_offset: i64,
     pub(crate) max_bytes: i32,
     /// What the last answer of the session said, `None` before the first.
     pub(crate) told: Option<Told>,
@@ -261,7 +260,6 @@ mod tests {
             fetch_offset: 0,
             current_leader_epoch: -1,
             last_fetched_epoch: -1,
-            log_start_offset: -1,
             max_bytes: 1,
             told: None,
         }

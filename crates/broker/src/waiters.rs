@@ -106,11 +106,6 @@ impl Waiters {
             entry.waiter.fire(entry.generation);
         }
     }
-
-    /// Whether nobody waits.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -131,7 +126,7 @@ mod tests {
         );
         waiters.fire_all();
         assert!(cases[2].1.has_fired());
-        assert!(waiters.is_empty());
+        assert!(waiters.entries.is_empty());
     }
 
     #[test]

@@ -47,7 +47,10 @@ struct Open {
 
 impl Admission {
     pub(crate) fn new(limits: AdmissionLimits) -> Self {
-        Self { limits: Mutex::new(limits), open: Mutex::default() }
+        Self {
+            limits: Mutex::new(limits),
+            open: Mutex::default(),
+        }
     }
 
     /// Changes the limits; connections that are open stay.

@@ -9,7 +9,10 @@
 //!
 //! Start with [`Service`] and [`Connection`], which the broker implements; [`server`] accepts, [`connection`] drives one
 //! connection, [`output`] is what is being sent.
-#![cfg_attr(test, allow(clippy::unwrap_used))]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::disallowed_types)
+)]
 
 mod admission;
 mod connection;

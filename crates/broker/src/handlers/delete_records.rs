@@ -77,7 +77,8 @@ async fn delete(
         if target > high_watermark || target < Offset(0) {
             return Err(ErrorCode::OffsetOutOfRange);
         }
-        log.advance_log_start_offset(target);
+        log.advance_log_start_offset(target)
+            .map_err(|_| ErrorCode::OffsetOutOfRange)?;
         Ok(log.log_start_offset())
     })??;
     // The answer is a promise: the new start must be found again after a restart.

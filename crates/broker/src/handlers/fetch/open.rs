@@ -83,7 +83,6 @@ fn wanted(request: &FetchRequest, by_id: bool, outlives: bool) -> impl Iterator<
             fetch_offset: partition.fetch_offset,
             current_leader_epoch: partition.current_leader_epoch,
             last_fetched_epoch: partition.last_fetched_epoch,
-            log_start_offset: partition.log_start_offset,
             max_bytes: partition.partition_max_bytes,
             told: None,
         })

@@ -31,6 +31,7 @@ const KEPT: usize = 8;
 
 /// The memory of answers that are done.
 #[derive(Default)]
+#[expect(clippy::vec_box, reason = "an answer is large, and goes to and fro")]
 pub(crate) struct Pool {
     free: Mutex<Vec<Box<Answer>>>,
 }
