@@ -189,8 +189,11 @@ impl Log {
     ) -> bool {
         let (active, config) = (self.active(), &self.config);
         let filled = active.size + before;
+        if filled == 0 {
+            return false;
+        }
         if u64::from(filled) + u64::from(size) > u64::from(config.segment_bytes) {
-            return filled > 0;
+            return true;
         }
         let age_ms = match active.first_timestamp {
             Some(first) if first.0 >= 0 => timestamp.ms_since(first),
@@ -198,9 +201,7 @@ impl Log {
         };
         let limit = config.segment_ms.saturating_sub(config.roll_jitter).as_millis();
         let too_old = u128::try_from(age_ms).is_ok_and(|age| age > limit);
-        (active.size > 0 && too_old)
-            || active.index_is_full(config.segment_index_bytes)
-            || active.relative(last).is_none()
+        too_old || active.index_is_full(config.segment_index_bytes) || active.relative(last).is_none()
     }
 
     fn write_group(

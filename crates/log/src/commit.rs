@@ -87,10 +87,19 @@ impl Commit for SegmentSync {
             submission.queued.store(false, Ordering::Release);
             if let Some(ticket) = submission.target.flush_target() {
                 let result = ticket.sync();
-                submission.target.committed(&ticket, result.as_ref().map(|()| ()));
+                submission.target.committed(
+                    &ticket,
+                    match &result {
+                        Ok(()) => Ok(()),
+                        Err(error) => Err(error),
+                    },
+                );
             }
         }
         self.waiting.lock().spare = round;
         count
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
 //! Making what was appended survive a power cut: tickets for the syncs, and the flush that checkpoints rest on.
 //!
 //! Always holds: `durable_end_offset` rises only after every file with a lower offset was synced; a sync that failed takes
-//! the log dir out of service and is never tried again; `recovery_point` rises only after the indexes and the leader
-//! epochs below it are on the device as well.
+//! the log dir out of service and is never tried again; `recovery_point` rises only after the leader epochs
+//! below it are on the device as well. The indexes of a segment are synced when it is sealed.
 
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ impl ToSync {
     }
 }
 
-fn sync_file(files: &SegmentFiles, kind: FileKind) -> Result<(), LogError> {
+pub(crate) fn sync_file(files: &SegmentFiles, kind: FileKind) -> Result<(), LogError> {
     files
         .open(kind)?
         .sync_data()
@@ -140,7 +140,6 @@ pub fn flush(cell: &impl LogCell, scope: FlushScope) -> Result<(), LogError> {
 /// What a flush has to write and sync.
 struct Plan {
     ticket: Option<FlushTicket>,
-    sealed: Vec<Arc<SegmentFiles>>,
     epochs: Option<Vec<(LeaderEpoch, Offset)>>,
 }
 
@@ -149,10 +148,6 @@ pub(crate) fn flush_held(cell: &impl LogCell, scope: FlushScope) -> Result<(), L
     let plan = cell.with(|log| log.flush_plan(scope))?;
     if let Some(ticket) = &plan.ticket {
         ticket.sync()?;
-    }
-    for files in &plan.sealed {
-        sync_file(files, FileKind::OffsetIndex)?;
-        sync_file(files, FileKind::TimeIndex)?;
     }
     if let Some(epochs) = &plan.epochs {
         let (files, path) = cell.with(|log| (Arc::clone(log.dir.files()), log.epochs_path()));
@@ -180,17 +175,12 @@ impl Log {
             FlushScope::Sealed => self.active().base_offset,
         };
         let behind = up_to > self.recovery_point;
-        let sealed =
-            (0..self.segments.len() - 1).filter(|index| self.end_of_segment(*index) > self.recovery_point);
         Ok(Plan {
             ticket: if behind {
                 self.ticket(self.recovery_point, up_to)
             } else {
                 None
             },
-            sealed: sealed
-                .map(|index| Arc::clone(&self.segment(index).files))
-                .collect(),
             epochs: self.epochs.is_dirty().then(|| self.epochs.entries().to_vec()),
         })
     }

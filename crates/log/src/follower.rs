@@ -67,6 +67,12 @@ impl Log {
                 return Err(AppendError::OffsetsNotMonotonic { found, end });
             }
             batch.check_crc()?;
+            let unreachable =
+                at == 0 && self.active().size == 0 && self.active().relative(header.last_offset()).is_none();
+            if unreachable {
+                let found = header.base_offset;
+                return Err(AppendError::OffsetsNotMonotonic { found, end });
+            }
             let size = self.fits_segment(header.size_in_bytes())?;
             let before = u32::try_from(at).unwrap_or(u32::MAX);
             if self.must_roll(before, size, header.last_offset(), header.max_timestamp, now) {

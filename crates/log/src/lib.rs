@@ -22,6 +22,7 @@ pub mod flush;
 pub mod follower;
 pub mod handles;
 pub mod index;
+pub mod inspect;
 pub mod log;
 mod marks;
 pub mod names;

@@ -240,8 +240,9 @@ impl Life {
         let result = retention(&self.held().log, now);
         let start = self.held().log.lock().log_start_offset().0;
         // Also after a failure: what was dropped may be gone, and may come back after a crash.
-        self.records.drain(..(start - self.start) as usize);
-        self.start = start;
+        let gone = (start - self.start).max(0);
+        self.records.drain(..gone as usize);
+        self.start += gone;
         reap(&self.held().dir, result?)
     }
 
@@ -252,7 +253,7 @@ impl Life {
             offset: Offset(share(at)),
             max_bytes: usize::from(bytes),
             upper_bound: Offset(share(bound)),
-            min_one: bytes % 2 == 0,
+            min_one: bytes.is_multiple_of(2),
         };
         let held = self.held();
         let blocking = crate::read::read_blocking(&held.log, &request, NOW).unwrap();

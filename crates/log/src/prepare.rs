@@ -9,6 +9,7 @@ use klamm_model::{Offset, TimestampMs};
 use parking_lot::Mutex;
 
 use crate::error::{LogError, NotReady};
+use crate::flush::sync_file;
 use crate::index::{OffsetEntry, Source, TimeEntry};
 use crate::log::Log;
 use crate::names::FileKind;
@@ -223,6 +224,9 @@ pub(crate) fn roll(cell: &impl LogCell, base_offset: Offset, now: TimestampMs) -
     let (dir, folder) = cell.with(|log| (Arc::clone(&log.dir), Arc::clone(&log.folder)));
     let files = SegmentFiles::new(&dir, &folder, next);
     active.append_aborted(&aborted)?;
+    // Once it is not written to any more, no recovery makes them anew.
+    sync_file(&active, FileKind::OffsetIndex)?;
+    sync_file(&active, FileKind::TimeIndex)?;
     for kind in [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex] {
         files.create(kind)?;
     }

@@ -367,3 +367,6 @@ enum Step {
     Prepare(NotReady),
     Plan(Box<OwnedView>),
 }
+
+#[cfg(test)]
+mod tests;

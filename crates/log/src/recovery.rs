@@ -169,6 +169,7 @@ fn in_order(header: &BatchHeader, next_offset: Offset, segment: &Segment) -> Res
 }
 
 /// Reads batches one after another, in large pieces.
+#[derive(Debug)]
 pub(crate) struct Chunks {
     buffer: Vec<u8>,
     /// Where the buffer begins in the file.

@@ -136,3 +136,6 @@ impl Log {
         dropped
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use crate::append::{Appended, Incoming};
 use crate::config::LogConfig;
-use crate::dir::{LogDir, Positions};
+use crate::dir::LogDir;
 use crate::error::{AppendError, LogError, NotReady};
 use crate::handles::HandleCache;
 use crate::log::{Log, RecoveryState};
@@ -177,12 +177,4 @@ pub(crate) fn expected(first: i64, values: &[&str]) -> Vec<(i64, Bytes)> {
         .zip(values)
         .map(|(offset, value)| (offset, Bytes::copy_from_slice(value.as_bytes())))
         .collect()
-}
-
-pub(crate) fn positions(recovery_point: i64) -> Positions {
-    Positions {
-        recovery_point: Offset(recovery_point),
-        log_start_offset: Offset(0),
-        high_watermark: Offset(0),
-    }
 }

@@ -1,1 +1,140 @@
+use std::io::IoSlice;
 
+use klamm_env::OpenMode;
+use klamm_env::sim::disk::{CrashMode, Disk};
+use klamm_model::BrokerId;
+
+use super::*;
+use crate::testing::{Held, TOPIC_ID, open_dir, partition, small};
+
+fn meta() -> Meta {
+    Meta {
+        cluster_id: "MkU3OEVBNTcwNTJENDM2Qg".into(),
+        node_id: BrokerId(7),
+        directory_id: Uuid([0x2a; 16]),
+    }
+}
+
+fn put(disk: &Disk, path: &str, text: &str) {
+    disk.create_dir_all(Path::new(path).parent().unwrap()).unwrap();
+    let file = disk.open(Path::new(path), OpenMode::Create).unwrap();
+    file.set_len(0).unwrap();
+    file.write_at(&[IoSlice::new(text.as_bytes())], 0).unwrap();
+}
+
+fn text(disk: &Disk, path: &str) -> String {
+    String::from_utf8(disk.read(Path::new(path), 1000).unwrap()).unwrap()
+}
+
+#[test]
+fn a_formatted_folder_says_whose_it_is() {
+    let disk = Disk::default();
+    let dir = open_dir(&disk).unwrap();
+    assert_eq!((dir.meta(), dir.was_clean()), (None, false));
+    dir.format(meta()).unwrap();
+    dir.mark_clean(12).unwrap();
+    assert_eq!(
+        text(&disk, "/data/meta.properties"),
+        "version=1\ncluster.id=MkU3OEVBNTcwNTJENDM2Qg\nnode.id=7\ndirectory.id=KioqKioqKioqKioqKioqKg\n"
+    );
+    assert_eq!(
+        text(&disk, "/data/.kafka_cleanshutdown"),
+        "{\"version\":0,\"brokerEpoch\":12}"
+    );
+    drop(dir);
+    disk.crash(CrashMode::DropUnsynced);
+    let dir = open_dir(&disk).unwrap();
+    assert_eq!((dir.meta(), dir.was_clean()), (Some(meta()), true));
+    drop(dir);
+    assert!(!open_dir(&disk).unwrap().was_clean(), "it is said once");
+}
+
+#[test]
+fn one_process_at_a_time_has_the_folder() {
+    let disk = Disk::default();
+    let dir = open_dir(&disk).unwrap();
+    let refused = open_dir(&disk).unwrap_err();
+    assert_eq!(refused.to_string(), "/data is in use by a test");
+    drop(dir);
+    open_dir(&disk).unwrap();
+}
+
+#[test]
+fn foreign_and_newer_folders_are_refused() {
+    let kafka = "#\n#Sat Nov 21 09:00:00 UTC 2026\ncluster.id=x\ndirectory.id=KioqKioqKioqKioqKioqKg\nnode.id=1\nversion=1\n";
+    let newer = kafka.replace("version=1", "version=2");
+    let cases: [(&[(&str, &str)], &str); 4] = [
+        (
+            &[("/data/meta.properties", kafka)],
+            "/data: a data folder of Apache Kafka, which Klamm does not touch unless told to take it over",
+        ),
+        (
+            &[("/data/klamm.format/version", "2\n")],
+            "/data/klamm.format/version: format version 2, this binary knows up to 1",
+        ),
+        (
+            &[
+                ("/data/klamm.format/version", "1\n"),
+                ("/data/meta.properties", &newer),
+            ],
+            "/data/meta.properties: format version 2, this binary knows up to 1",
+        ),
+        (
+            &[("/data/log-start-offset-checkpoint", "1\n0\n")],
+            "/data/log-start-offset-checkpoint: format version 1, this binary knows up to 0",
+        ),
+    ];
+    for (files, message) in cases {
+        let disk = Disk::default();
+        files.iter().for_each(|(path, text)| put(&disk, path, text));
+        assert_eq!(open_dir(&disk).unwrap_err().to_string(), message);
+    }
+}
+
+#[test]
+fn checkpoints_are_kafka_s_and_damage_is_named() {
+    let (disk, held) = Held::new(small());
+    held.checkpoint().unwrap();
+    let path = "/data/recovery-point-offset-checkpoint";
+    assert_eq!(text(&disk, path), "0\n1\norders 3 0\n");
+    for (damaged, message) in [
+        ("", "the version is no number: ''"),
+        ("0\n2\norders 3 0\n", "2 lines announced, 1 there"),
+        (
+            "0\n1\norders 3\n",
+            "a line is no topic, partition, offset: 'orders 3'",
+        ),
+        (
+            "0\n1\norders x 0\n",
+            "a line is no topic, partition, offset: 'orders x 0'",
+        ),
+        ("0\n99999999999\n", "99999999999 lines announced, 0 there"),
+    ] {
+        put(&disk, path, damaged);
+        let error = checkpoint::read_offsets(&disk, Path::new(path)).unwrap_err();
+        assert_eq!(error.to_string(), format!("{path}: {message}"));
+    }
+}
+
+#[test]
+fn a_removed_partition_makes_room_for_one_of_the_same_name() {
+    let (disk, held) = Held::new(small());
+    held.checkpoint().unwrap();
+    let Held { log, dir } = held;
+    drop(log);
+    let found = FoundPartition {
+        partition: partition(),
+        topic_id: Some(TOPIC_ID),
+    };
+    assert_eq!(dir.partitions().unwrap(), std::slice::from_ref(&found));
+    let retired = dir.retire(&partition(), Uuid([1; 16])).unwrap();
+    assert_eq!(dir.partitions().unwrap(), []);
+    drop(dir);
+    disk.crash(CrashMode::DropUnsynced);
+
+    let held = Held::open(&disk, small()).unwrap();
+    assert_eq!(held.dir.partitions().unwrap(), [found]);
+    assert!(disk.entry(&retired).unwrap().is_some());
+    assert_eq!(held.dir.remove_deleted().unwrap(), 1);
+    assert!(disk.entry(&retired).unwrap().is_none());
+}

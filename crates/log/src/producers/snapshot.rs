@@ -87,7 +87,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<ProducerState, SnapshotError> {
     }
     let entries = &bytes[COUNT_AT + 4..];
     let count = usize::try_from(i32::from_be_bytes(field(bytes, COUNT_AT))).ok();
-    if entries.len() % ENTRY_BYTES != 0 || count != Some(entries.len() / ENTRY_BYTES) {
+    if !entries.len().is_multiple_of(ENTRY_BYTES) || count != Some(entries.len() / ENTRY_BYTES) {
         return Err(SnapshotError::Length(bytes.len()));
     }
     let mut state = ProducerState::default();

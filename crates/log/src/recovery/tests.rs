@@ -1,7 +1,5 @@
-use klamm_env::sim::disk::{CrashMode, Disk, Failure, Fault, Operation};
-use klamm_model::Offset;
+use klamm_env::sim::disk::CrashMode;
 
-use super::*;
 use crate::flush::FlushScope;
 use crate::life::{Life, Step, config};
 
@@ -89,5 +87,30 @@ fn a_crash_at_any_moment_loses_nothing_durable() {
             life.run(&Step::CloseAndOpen).unwrap();
             changes += 1;
         }
+    }
+}
+
+/// A flush up to the very end of a segment leaves nothing for a later flush to do for its indexes.
+#[test]
+fn the_indexes_of_a_sealed_segment_are_on_the_device() {
+    use Step::*;
+    let mut life = Life::new(config());
+    life.open().unwrap();
+    let before = [Append(1, 130), Append(1, 0), CloseAndOpen, Truncate(0)];
+    let after = [
+        Append(1, 78),
+        Append(2, 348),
+        Append(4, 140),
+        Append(2, 196),
+        Append(4, 168),
+    ];
+    let sealed = [
+        Flush(FlushScope::All),
+        Append(3, 561),
+        CloseAndOpen,
+        Crash(CrashMode::DropUnsynced),
+    ];
+    for step in before.iter().chain(&after).chain(&sealed) {
+        life.run(step).unwrap();
     }
 }
