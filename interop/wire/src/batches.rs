@@ -120,7 +120,9 @@ pub(crate) fn lines(bytes: &Bytes) -> Vec<String> {
 
 fn batch_lines(batch: &Batch, out: &mut Vec<String>) {
     let header = batch.header();
-    let codec = header.compression().map_or_else(|e| e.to_string(), |c| c.to_string());
+    let codec = header
+        .compression()
+        .map_or_else(|e| e.to_string(), |c| c.to_string());
     let kind = match header.timestamp_type() {
         TimestampType::CreateTime => "CreateTime",
         TimestampType::LogAppendTime => "LogAppendTime",

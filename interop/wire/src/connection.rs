@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 /// How long a broker may take for an answer. The longest that a scenario asks it to wait is far below.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What came back for a request.
 #[derive(Debug)]

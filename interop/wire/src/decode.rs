@@ -45,7 +45,8 @@ impl<'a> Decoder<'a> {
     fn structure(&mut self, place: usize) -> Result<Value> {
         let schema = &self.schema.structs[place];
         let mut fields = Vec::new();
-        let here = |f: &&FieldSchema| f.versions.contains(&self.version);
+        let version = self.version;
+        let here = |f: &&FieldSchema| f.versions.contains(&version);
         for field in schema.fields.iter().filter(here) {
             if field.tag.is_none() {
                 fields.push(self.field(field)?);
@@ -63,7 +64,11 @@ impl<'a> Decoder<'a> {
                 let field = known.with_context(|| format!("{} with an unknown tag {tag}", schema.name))?;
                 let rest = std::mem::replace(&mut self.rest, data);
                 fields.push(self.field(field)?);
-                ensure!(self.rest.is_empty(), "{} is shorter than its tag says", field.name);
+                ensure!(
+                    self.rest.is_empty(),
+                    "{} is shorter than its tag says",
+                    field.name
+                );
                 self.rest = rest;
             }
         }
@@ -74,7 +79,11 @@ impl<'a> Decoder<'a> {
         let nullable = field.nullable.contains(&self.version);
         let missing = if field.tag.is_some() { 0 } else { 0xff };
         let null = nullable && matches!(field.kind, FieldKind::Struct(_)) && self.bytes()? == [missing];
-        let value = if null { Value::Null } else { self.value(field.kind).context(field.name)? };
+        let value = if null {
+            Value::Null
+        } else {
+            self.value(field.kind).context(field.name)?
+        };
         ensure!(nullable || value != Value::Null, "{} is null", field.name);
         Ok(Field {
             name: field.name,

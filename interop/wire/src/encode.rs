@@ -56,7 +56,8 @@ impl Encoder<'_> {
             bail!("{} has no field {name}", schema.name);
         }
         let mut tagged = Vec::new();
-        for field in schema.fields.iter().filter(|f| f.versions.contains(&self.version)) {
+        let version = self.version;
+        for field in schema.fields.iter().filter(|f| f.versions.contains(&version)) {
             let value = given.get(field.name);
             match (field.tag, value) {
                 (Some(tag), Some(value)) => tagged.push((tag, field, value)),
@@ -102,9 +103,7 @@ impl Encoder<'_> {
             FieldKind::Int32 => self.out.extend(i32::try_from(int(json)?)?.to_be_bytes()),
             FieldKind::Uint32 => self.out.extend(u32::try_from(int(json)?)?.to_be_bytes()),
             FieldKind::Int64 => self.out.extend(int(json)?.to_be_bytes()),
-            FieldKind::Float64 => self
-                .out
-                .extend(json.as_f64().context("no number")?.to_be_bytes()),
+            FieldKind::Float64 => self.out.extend(json.as_f64().context("no number")?.to_be_bytes()),
             FieldKind::Uuid => self.out.extend(text(json)?.parse::<Uuid>()?.0),
             FieldKind::String => match json {
                 Json::Null => self.length(None, true),

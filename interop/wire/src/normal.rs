@@ -4,8 +4,9 @@
 //! |---|---|---|
 //! | cluster id | `<cluster>` | each cluster has its own |
 //! | host and port of the broker, in fields and texts | `<host>`, `<port>`, `<broker>` | each run has its own |
-//! | topic ids | `<id N>` by first appearance in the scenario | random; ids of 16 equal bytes are a scenario's own |
-//! | producer ids | `<producer N>`, likewise | each broker counts in blocks of its own |
+//! | address of the controller listener, on the broker's port + 1000 | `<controller>`, `<controller port>` | likewise |
+//! | topic ids | `<id TOPIC>`, `<id TOPIC 2>` for the next topic of that name | random; ids of 16 equal bytes are a scenario's own |
+//! | producer ids | `<producer N>` by first appearance in the scenario | each broker counts in blocks of its own |
 //! | fetch session ids | `<session N>`, likewise | random |
 //! | times within a day of now | `<now>` | clocks go on |
 //! | voter directory ids | `<directory>` | random |
@@ -13,6 +14,7 @@
 //! | epochs and offsets of the metadata log | `<n>` | they count records of its own format |
 //! | epoch of the finalized features | `<n>` | an offset of the metadata log |
 //! | documentation of configs | `<text>` | ours is written by us; that there is one is compared |
+//! | configs of a created topic that are at Kafka's defaults | a count of them | they are compared in full where a scenario begins |
 //! | order of topics, configs, resources and reassigned partitions where Kafka's is that of a hash table | sorted | no client can rely on it |
 //!
 //! Always holds: a value becomes the same placeholder wherever it stands in one scenario.
@@ -53,9 +55,10 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) struct Normalizer {
     place: Place,
-    topic_ids: Vec<String>,
+    topic_ids: Vec<(String, String)>,
     producers: Vec<i64>,
     sessions: Vec<i64>,
+    folds_defaults: bool,
     /// Texts of this run that may stand within messages, and what stands for them.
     texts: Vec<(String, String)>,
 }
@@ -66,13 +69,24 @@ impl Normalizer {
         Self {
             texts: vec![
                 (format!("{}:{}", place.host, place.port), "<broker>".to_owned()),
+                // By the convention of the configuration that the table was recorded with.
+                (
+                    format!("{}:{}", place.host, place.port.saturating_add(1000)),
+                    "<controller>".to_owned(),
+                ),
                 (place.cluster_id.clone(), "<cluster>".to_owned()),
             ],
             place: place.clone(),
             topic_ids: Vec::new(),
             producers: Vec::new(),
             sessions: Vec::new(),
+            folds_defaults: false,
         }
+    }
+
+    /// From now on, only counts the configs of a created topic that are at their defaults.
+    pub(crate) fn fold_defaults(&mut self) {
+        self.folds_defaults = true;
     }
 
     /// The answer with what differs from run to run replaced.
@@ -83,6 +97,8 @@ impl Normalizer {
     fn value(&mut self, api: ApiKey, name: &str, value: &mut Value) {
         match value {
             Value::Struct(fields) => {
+                self.note_topic(fields);
+                hide_folders(api, fields);
                 for Field { name, value, .. } in fields {
                     self.value(api, name, value);
                 }
@@ -93,6 +109,9 @@ impl Normalizer {
                 }
                 if is_unordered(api, name) {
                     sort(elements);
+                }
+                if self.folds_defaults && api == ApiKey::CreateTopics && name == "Configs" {
+                    fold(elements);
                 }
             }
             leaf => {
@@ -117,11 +136,35 @@ impl Normalizer {
             return "<directory>".to_owned();
         }
         let text = id.to_string();
-        let place = place_of(&mut self.topic_ids, text.clone());
-        let placeholder = format!("<id {place}>");
-        if !self.texts.iter().any(|(known, _)| *known == text) {
-            self.texts.push((text, placeholder.clone()));
+        self.topic(&text, "unknown")
+    }
+
+    /// Notes the id of a topic whose name stands beside it.
+    fn note_topic(&mut self, fields: &[Field]) {
+        let named = fields.iter().find_map(|field| match (field.name, &field.value) {
+            ("Name" | "Topic" | "TopicName", Value::String(name)) => Some(name),
+            _ => None,
+        });
+        let id = fields.iter().find_map(|field| match (field.name, &field.value) {
+            ("TopicId", Value::Uuid(id)) if !is_own(*id) => Some(id.to_string()),
+            _ => None,
+        });
+        if let (Some(name), Some(id)) = (named, id) {
+            self.topic(&id, name);
         }
+    }
+
+    /// What stands for the id of the topic `name`.
+    pub(crate) fn topic(&mut self, id: &str, name: &str) -> String {
+        if let Some((_, placeholder)) = self.texts.iter().find(|(known, _)| known == id) {
+            return placeholder.clone();
+        }
+        self.topic_ids.push((name.to_owned(), id.to_owned()));
+        let placeholder = match self.topic_ids.iter().filter(|(known, _)| known == name).count() {
+            1 => format!("<id {name}>"),
+            count => format!("<id {name} {count}>"),
+        };
+        self.texts.push((id.to_owned(), placeholder.clone()));
         placeholder
     }
 
@@ -152,6 +195,7 @@ impl Normalizer {
         match name {
             _ if of_metadata_log => Some("<n>".to_owned()),
             "Port" if number == i64::from(self.place.port) => Some("<port>".to_owned()),
+            "Port" if number == i64::from(self.place.port) + 1000 => Some("<controller port>".to_owned()),
             "TotalBytes" | "UsableBytes" if number > 0 => Some("<bytes>".to_owned()),
             "ProducerId" if number >= 0 => {
                 Some(format!("<producer {}>", place_of(&mut self.producers, number)))
@@ -159,6 +203,22 @@ impl Normalizer {
             "SessionId" if number > 0 => Some(format!("<session {}>", place_of(&mut self.sessions, number))),
             _ if is_near_now(number) => Some(NOW.to_owned()),
             _ => None,
+        }
+    }
+}
+
+/// Hides the values of configs that are folders of this machine.
+fn hide_folders(api: ApiKey, fields: &mut [Field]) {
+    let is_folder = |name: &Value| matches!(name, Value::String(name) if name.ends_with("log.dir") || name.ends_with("log.dirs"));
+    let config = fields
+        .iter()
+        .any(|field| field.name == "Name" && is_folder(&field.value));
+    if !config || api != ApiKey::DescribeConfigs {
+        return;
+    }
+    for field in fields {
+        if field.name == "Value" && matches!(&field.value, Value::String(path) if path.starts_with('/')) {
+            field.value = Value::Placeholder("<log dir>".to_owned());
         }
     }
 }
@@ -179,7 +239,10 @@ fn place_of<T: PartialEq>(seen: &mut Vec<T>, value: T) -> usize {
 fn is_unordered(api: ApiKey, name: &str) -> bool {
     match api {
         ApiKey::Metadata | ApiKey::CreateTopics | ApiKey::DeleteTopics | ApiKey::CreatePartitions => {
-            matches!(name, "Topics" | "Responses" | "Results" | "Configs" | "Partitions")
+            matches!(
+                name,
+                "Topics" | "Responses" | "Results" | "Configs" | "Partitions"
+            )
         }
         ApiKey::DescribeConfigs | ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs => {
             matches!(name, "Results" | "Responses" | "Configs")
@@ -196,11 +259,24 @@ fn is_unordered(api: ApiKey, name: &str) -> bool {
     }
 }
 
+/// Replaces the configs of source 5, that is, Kafka's own defaults.
+fn fold(configs: &mut Vec<Value>) {
+    let before = configs.len();
+    configs.retain(|config| config.int("ConfigSource").is_ok_and(|source| source != 5));
+    if configs.len() < before {
+        configs.push(Value::Placeholder(format!(
+            "{} at their defaults",
+            before - configs.len()
+        )));
+    }
+}
+
 fn sort(elements: &mut [Value]) {
     elements.sort_by_cached_key(render::lines);
 }
 
-/// A text with the times in it replaced: numbers of 13 digits near now.
+/// A text with the times in it replaced: numbers of 13 digits near now, and what is left of now after taking away the
+/// largest number there is, which is how far back a timestamp may lie unless a topic says otherwise.
 fn without_times(text: &str) -> String {
     let mut out = String::new();
     let mut digits = String::new();
@@ -209,8 +285,12 @@ fn without_times(text: &str) -> String {
             digits.push(c);
             continue;
         }
-        match digits.parse() {
+        match digits.parse::<i64>() {
             Ok(number) if digits.len() == 13 && is_near_now(number) => out.push_str(NOW),
+            Ok(number) if out.ends_with('-') && is_near_now(i64::MAX - number) => {
+                out.pop();
+                out.push_str("<now less the largest number>");
+            }
             _ => out.push_str(&digits),
         }
         digits.clear();
@@ -218,4 +298,38 @@ fn without_times(text: &str) -> String {
     }
     out.pop();
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_in_texts_are_replaced() {
+        let now = now_ms();
+        let cases = [
+            ("at 1700000000000.".to_owned(), "at 1700000000000.".to_owned()),
+            (format!("at {now}, {}", now + 5000), "at <now>, <now>".to_owned()),
+            (
+                format!("[{}, 1]", now - i64::MAX),
+                "[<now less the largest number>, 1]".to_owned(),
+            ),
+            (
+                "-1 and 9223372036854775808".to_owned(),
+                "-1 and 9223372036854775808".to_owned(),
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(without_times(&text), expected);
+        }
+    }
+
+    #[test]
+    fn an_id_has_the_name_of_its_topic() {
+        let mut normalizer = Normalizer::new(&Place::default());
+        assert_eq!(normalizer.topic("one", "a"), "<id a>");
+        assert_eq!(normalizer.topic("two", "a"), "<id a 2>");
+        assert_eq!(normalizer.topic("one", "a"), "<id a>");
+        assert_eq!(normalizer.topic("three", "b"), "<id b>");
+    }
 }

@@ -1,7 +1,7 @@
 //! A tree as text that a person can read in a diff.
 //!
 //! Always holds: one struct without arrays of structs is one line; every other field has a line of its own. What is null,
-//! an error code or throttle time of 0, `false` and an empty array that could not be null are left out. Error codes are
+//! an error code or throttle time of 0, an id of zeros, `false` and an empty array that could not be null are left out. Error codes are
 //! written by name, record batches unpacked.
 
 use klamm_model::ErrorCode;
@@ -31,7 +31,11 @@ fn structure(fields: &[Field], first: &str, indent: &str, out: &mut Vec<String>)
         match &field.value {
             Value::Records(bytes) => {
                 out.push(format!("{lead}{}: {} bytes", field.name, bytes.len()));
-                out.extend(batches::lines(bytes).into_iter().map(|line| format!("{indent}  {line}")));
+                out.extend(
+                    batches::lines(bytes)
+                        .into_iter()
+                        .map(|line| format!("{indent}  {line}")),
+                );
             }
             Value::Array(elements) if elements.iter().any(|e| matches!(e, Value::Struct(_))) => {
                 out.push(format!("{lead}{}:", field.name));
@@ -59,11 +63,14 @@ fn element_lines(element: &Value, indent: &str, out: &mut Vec<String>) {
 }
 
 fn is_flat(fields: &[Field]) -> bool {
-    fields.iter().filter(|field| is_shown(field)).all(|field| match &field.value {
-        Value::Records(_) => false,
-        Value::Array(elements) => elements.iter().all(|e| !matches!(e, Value::Struct(_))),
-        _ => true,
-    })
+    fields
+        .iter()
+        .filter(|field| is_shown(field))
+        .all(|field| match &field.value {
+            Value::Records(_) => false,
+            Value::Array(elements) => elements.iter().all(|e| !matches!(e, Value::Struct(_))),
+            _ => true,
+        })
 }
 
 fn is_shown(field: &Field) -> bool {
@@ -71,6 +78,7 @@ fn is_shown(field: &Field) -> bool {
         Value::Null | Value::Bool(false) => false,
         Value::Int(0) => !is_error_code(field.name) && field.name != "ThrottleTimeMs",
         Value::Array(elements) => field.nullable || !elements.is_empty(),
+        Value::Uuid(id) => !id.is_zero(),
         _ => true,
     }
 }
@@ -90,6 +98,10 @@ fn inline(name: &str, value: &Value) -> String {
         Value::Int(value) => value.to_string(),
         Value::Float(value) => value.to_string(),
         Value::Uuid(value) => value.to_string(),
+        Value::String(value) if value.len() > 200 && !value.contains(' ') => {
+            let start: String = value.chars().take(20).collect();
+            format!("{start:?} and on to {} bytes", value.len())
+        }
         Value::String(value) => format!("{value:?}"),
         Value::Bytes(value) => format!("{} bytes", value.len()),
         Value::Records(value) => format!("{} bytes", value.len()),
@@ -100,7 +112,9 @@ fn inline(name: &str, value: &Value) -> String {
         }
         Value::Struct(fields) => {
             let shown = fields.iter().filter(|field| is_shown(field));
-            let fields: Vec<_> = shown.map(|f| format!("{}: {}", f.name, inline(f.name, &f.value))).collect();
+            let fields: Vec<_> = shown
+                .map(|f| format!("{}: {}", f.name, inline(f.name, &f.value)))
+                .collect();
             format!("{{{}}}", fields.join(", "))
         }
     }

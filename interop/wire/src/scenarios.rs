@@ -1,0 +1,59 @@
+//! What is asked: a file for an API or for a few that belong together, a function for each scenario.
+//!
+//! Always holds: a scenario names its topics after itself, so that scenarios do not meet; those that look at the whole
+//! broker come first, while it is still empty.
+
+mod api_versions;
+mod batches;
+mod cluster;
+mod configs;
+mod create_topics;
+mod fetch;
+mod headers;
+mod idempotence;
+mod metadata;
+mod offsets;
+mod produce;
+mod topics;
+
+use anyhow::Result;
+
+use crate::scenario::Scenario;
+
+/// A scenario.
+pub(crate) type Run = fn(&mut Scenario) -> Result<()>;
+
+/// All of them, in the order of running.
+pub(crate) const SCENARIOS: &[(&str, Run)] = &[
+    ("metadata_empty", metadata::empty),
+    ("describe_topic_partitions_empty", topics::describe_empty),
+    ("list_config_resources", configs::empty),
+    ("api_versions", api_versions::run),
+    ("headers", headers::run),
+    ("describe_cluster", cluster::describe),
+    ("describe_quorum", cluster::quorum),
+    ("update_features", cluster::features),
+    ("consoles", cluster::consoles),
+    ("describe_log_dirs", cluster::log_dirs),
+    ("metadata", metadata::run),
+    ("create_topics", create_topics::run),
+    ("delete_topics", topics::delete),
+    ("create_partitions", topics::create_partitions),
+    ("describe_topic_partitions", topics::describe),
+    ("produce", produce::run),
+    ("produce_configured", produce::configured),
+    ("produce_bad_batches", batches::run),
+    ("init_producer_id", idempotence::ids),
+    ("idempotence", idempotence::sequences),
+    ("idempotence_edges", idempotence::edges),
+    ("describe_producers", idempotence::describe),
+    ("fetch", fetch::run),
+    ("fetch_sessions", fetch::sessions),
+    ("list_offsets", offsets::list_offsets),
+    ("offset_for_leader_epoch", offsets::leader_epochs),
+    ("delete_records", offsets::delete_records),
+    ("describe_configs", configs::described),
+    ("describe_configs_broker", configs::broker_keys),
+    ("alter_configs", configs::whole),
+    ("incremental_alter_configs", configs::incremental),
+];

@@ -1,0 +1,371 @@
+//! CreateTopics: names, counts, assignments, configs, validate-only, several topics in a request.
+
+use anyhow::Result;
+use klamm_protocol::ApiKey::{CreateTopics, Metadata};
+use serde_json::{Value as Json, json};
+
+use crate::scenario::Scenario;
+
+fn topic(name: &str, partitions: i32, replication: i16) -> Json {
+    json!({"Name": name, "NumPartitions": partitions, "ReplicationFactor": replication})
+}
+
+fn request(topics: &[Json]) -> Json {
+    json!({"Topics": topics, "TimeoutMs": 5000})
+}
+
+fn checked(topics: &[Json]) -> Json {
+    json!({"Topics": topics, "TimeoutMs": 5000, "ValidateOnly": true})
+}
+
+pub(super) fn run(s: &mut Scenario) -> Result<()> {
+    versions(s)?;
+    s.fold_defaults();
+    names(s)?;
+    counts(s)?;
+    assignments(s)?;
+    configs(s)?;
+    several(s)
+}
+
+fn versions(s: &mut Scenario) -> Result<()> {
+    for version in 2..=7 {
+        let name = format!("create-v{version}");
+        s.ask(
+            CreateTopics,
+            "one-topic",
+            version,
+            &request(&[topic(&name, 2, 1)]),
+        )?;
+        s.serves(&name, 2)?;
+    }
+    s.each(
+        CreateTopics,
+        "exists",
+        2..=7,
+        &request(&[topic("create-v2", 1, 1)]),
+    )?;
+    s.each(
+        CreateTopics,
+        "validate-only",
+        2..=7,
+        &checked(&[topic("create-never", 3, 1)]),
+    )?;
+    s.each(
+        CreateTopics,
+        "validate-only-exists",
+        [2, 7],
+        &checked(&[topic("create-v2", 1, 1)]),
+    )?;
+    s.each(CreateTopics, "nothing-asked", [2, 5, 7], &request(&[]))?;
+    let known = json!({"Topics": [{"Name": "create-never"}], "AllowAutoTopicCreation": false});
+    s.ask(Metadata, "validate-only-made-nothing", 12, &known)?;
+    let now = json!({"Topics": [topic("create-timeout-0", 1, 1)], "TimeoutMs": 0});
+    s.ask(CreateTopics, "timeout-zero", 7, &now)?;
+    let past = json!({"Topics": [topic("create-timeout-negative", 1, 1)], "TimeoutMs": -1});
+    s.ask(CreateTopics, "timeout-negative", 7, &past)?;
+    Ok(())
+}
+
+fn names(s: &mut Scenario) -> Result<()> {
+    let longest = format!("create-{}", "n".repeat(242));
+    let too_long = format!("{longest}n");
+    let cases = [
+        ("name-empty", ""),
+        ("name-dot", "."),
+        ("name-dots", ".."),
+        ("name-249", &longest),
+        ("name-250", &too_long),
+        ("name-space", "create a"),
+        ("name-slash", "create/a"),
+        ("name-umlaut", "create-\u{e4}"),
+        ("name-newline", "create\na"),
+        ("name-colon", "create:a"),
+        ("name-all-characters", "create-aZ09._-"),
+        ("name-internal-offsets", "__consumer_offsets"),
+        ("name-internal-transactions", "__transaction_state"),
+        ("name-internal-share", "__share_group_state"),
+        ("name-metadata-log", "__cluster_metadata"),
+        ("name-underscores", "__create"),
+    ];
+    for (step, name) in cases {
+        s.ask(CreateTopics, step, 7, &checked(&[topic(name, 1, 1)]))?;
+    }
+    s.ask(
+        CreateTopics,
+        "name-null",
+        7,
+        &request(&[json!({"Name": null, "NumPartitions": 1, "ReplicationFactor": 1})]),
+    )?;
+    s.topic("create.collide_a", 1, &[])?;
+    for (step, name) in [
+        ("collides-dot-underscore", "create_collide.a"),
+        ("collides-both", "create.collide.a"),
+        ("collides-not", "create-collide_a"),
+    ] {
+        s.ask(CreateTopics, step, 7, &checked(&[topic(name, 1, 1)]))?;
+    }
+    let both = [topic("create.new_x", 1, 1), topic("create_new.x", 1, 1)];
+    s.ask(CreateTopics, "collides-in-request", 7, &checked(&both))?;
+    Ok(())
+}
+
+fn counts(s: &mut Scenario) -> Result<()> {
+    let cases = [
+        ("partitions-0", 0, 1),
+        ("partitions-minus-1", -1, 1),
+        ("partitions-minus-2", -2, 1),
+        ("partitions-min", i32::MIN, 1),
+        ("partitions-10001", 10_001, 1),
+        ("partitions-max", i32::MAX, 1),
+        ("replication-0", 1, 0),
+        ("replication-minus-1", 1, -1),
+        ("replication-minus-2", 1, -2),
+        ("replication-2", 1, 2),
+        ("replication-max", 1, i16::MAX),
+        ("both-default", -1, -1),
+        ("both-wrong", 0, 0),
+    ];
+    for (step, partitions, replication) in cases {
+        s.ask(
+            CreateTopics,
+            step,
+            7,
+            &checked(&[topic("create-counts", partitions, replication)]),
+        )?;
+    }
+    for version in [2, 3] {
+        let defaults = checked(&[topic("create-counts", -1, -1)]);
+        s.ask(CreateTopics, "defaults-before-v4", version, &defaults)?;
+    }
+    Ok(())
+}
+
+fn assignments(s: &mut Scenario) -> Result<()> {
+    let assigned = |name: &str, partitions: i32, replication: i16, assignments: Json| json!({"Name": name, "NumPartitions": partitions, "ReplicationFactor": replication, "Assignments": assignments});
+    let one = |partition: i32, brokers: &[i32]| json!({"PartitionIndex": partition, "BrokerIds": brokers});
+    let cases = [
+        ("assigned", -1, -1, json!([one(0, &[1]), one(1, &[1])])),
+        (
+            "assigned-with-partitions",
+            2,
+            -1,
+            json!([one(0, &[1]), one(1, &[1])]),
+        ),
+        ("assigned-with-replication", -1, 1, json!([one(0, &[1])])),
+        ("assigned-with-both", 1, 1, json!([one(0, &[1])])),
+        ("assigned-with-zeros", 0, 0, json!([one(0, &[1])])),
+        ("assigned-unknown-broker", -1, -1, json!([one(0, &[9])])),
+        ("assigned-negative-broker", -1, -1, json!([one(0, &[-1])])),
+        ("assigned-same-broker-twice", -1, -1, json!([one(0, &[1, 1])])),
+        ("assigned-no-brokers", -1, -1, json!([one(0, &[])])),
+        ("assigned-gap", -1, -1, json!([one(0, &[1]), one(2, &[1])])),
+        ("assigned-from-1", -1, -1, json!([one(1, &[1])])),
+        ("assigned-negative-partition", -1, -1, json!([one(-1, &[1])])),
+        (
+            "assigned-partition-twice",
+            -1,
+            -1,
+            json!([one(0, &[1]), one(0, &[1])]),
+        ),
+        ("assigned-uneven", -1, -1, json!([one(0, &[1]), one(1, &[1, 9])])),
+        (
+            "assigned-out-of-order",
+            -1,
+            -1,
+            json!([one(1, &[1]), one(0, &[1])]),
+        ),
+    ];
+    for (step, partitions, replication, assignments) in cases {
+        let topic = assigned("create-assigned", partitions, replication, assignments);
+        s.ask(CreateTopics, step, 7, &checked(&[topic]))?;
+    }
+    Ok(())
+}
+
+fn configs(s: &mut Scenario) -> Result<()> {
+    let cases = [
+        (
+            "config-unknown",
+            json!([{"Name": "no.such.config", "Value": "1"}]),
+        ),
+        ("config-empty-name", json!([{"Name": "", "Value": "1"}])),
+        (
+            "config-null-value",
+            json!([{"Name": "retention.ms", "Value": null}]),
+        ),
+        (
+            "config-not-a-number",
+            json!([{"Name": "retention.ms", "Value": "soon"}]),
+        ),
+        (
+            "config-empty-number",
+            json!([{"Name": "retention.ms", "Value": ""}]),
+        ),
+        (
+            "config-number-with-spaces",
+            json!([{"Name": "retention.ms", "Value": " 1000 "}]),
+        ),
+        (
+            "config-below-range",
+            json!([{"Name": "retention.ms", "Value": "-2"}]),
+        ),
+        (
+            "config-too-large",
+            json!([{"Name": "retention.ms", "Value": "9223372036854775808"}]),
+        ),
+        (
+            "config-int-too-large",
+            json!([{"Name": "max.message.bytes", "Value": "2147483648"}]),
+        ),
+        (
+            "config-segment-too-small",
+            json!([{"Name": "segment.bytes", "Value": "13"}]),
+        ),
+        (
+            "config-segment-internal",
+            json!([{"Name": "internal.segment.bytes", "Value": "1024"}]),
+        ),
+        (
+            "config-policy",
+            json!([{"Name": "cleanup.policy", "Value": "compact,delete"}]),
+        ),
+        (
+            "config-policy-unknown",
+            json!([{"Name": "cleanup.policy", "Value": "shred"}]),
+        ),
+        (
+            "config-policy-empty",
+            json!([{"Name": "cleanup.policy", "Value": ""}]),
+        ),
+        (
+            "config-policy-twice",
+            json!([{"Name": "cleanup.policy", "Value": "delete,delete"}]),
+        ),
+        ("config-bool", json!([{"Name": "preallocate", "Value": "TRUE"}])),
+        (
+            "config-bool-wrong",
+            json!([{"Name": "preallocate", "Value": "yes"}]),
+        ),
+        (
+            "config-double",
+            json!([{"Name": "min.cleanable.dirty.ratio", "Value": "0.25"}]),
+        ),
+        (
+            "config-double-out-of-range",
+            json!([{"Name": "min.cleanable.dirty.ratio", "Value": "1.5"}]),
+        ),
+        (
+            "config-double-nan",
+            json!([{"Name": "min.cleanable.dirty.ratio", "Value": "NaN"}]),
+        ),
+        (
+            "config-codec",
+            json!([{"Name": "compression.type", "Value": "zstd"}]),
+        ),
+        (
+            "config-codec-unknown",
+            json!([{"Name": "compression.type", "Value": "brotli"}]),
+        ),
+        (
+            "config-codec-case",
+            json!([{"Name": "compression.type", "Value": "GZIP"}]),
+        ),
+        (
+            "config-level",
+            json!([{"Name": "compression.gzip.level", "Value": "-1"}]),
+        ),
+        (
+            "config-level-0",
+            json!([{"Name": "compression.gzip.level", "Value": "0"}]),
+        ),
+        (
+            "config-level-zstd",
+            json!([{"Name": "compression.zstd.level", "Value": "23"}]),
+        ),
+        (
+            "config-min-isr-0",
+            json!([{"Name": "min.insync.replicas", "Value": "0"}]),
+        ),
+        (
+            "config-min-isr-2",
+            json!([{"Name": "min.insync.replicas", "Value": "2"}]),
+        ),
+        (
+            "config-twice",
+            json!([{"Name": "retention.ms", "Value": "1"}, {"Name": "retention.ms", "Value": "2"}]),
+        ),
+        (
+            "config-timestamp-type",
+            json!([{"Name": "message.timestamp.type", "Value": "LogAppendTime"}]),
+        ),
+        (
+            "config-timestamp-type-wrong",
+            json!([{"Name": "message.timestamp.type", "Value": "logappendtime"}]),
+        ),
+        (
+            "config-throttled",
+            json!([{"Name": "leader.replication.throttled.replicas", "Value": "0:1,1:1"}]),
+        ),
+        (
+            "config-throttled-all",
+            json!([{"Name": "leader.replication.throttled.replicas", "Value": "*"}]),
+        ),
+        (
+            "config-throttled-wrong",
+            json!([{"Name": "leader.replication.throttled.replicas", "Value": "a:b"}]),
+        ),
+        (
+            "config-lag-above",
+            json!([
+            {"Name": "min.compaction.lag.ms", "Value": "2000"}, {"Name": "max.compaction.lag.ms", "Value": "1000"}]),
+        ),
+        (
+            "config-format-version",
+            json!([{"Name": "message.format.version", "Value": "3.0"}]),
+        ),
+        (
+            "config-remote",
+            json!([{"Name": "remote.storage.enable", "Value": "true"}]),
+        ),
+        (
+            "config-local-retention",
+            json!([{"Name": "local.retention.ms", "Value": "1"}]),
+        ),
+        (
+            "config-broker-key",
+            json!([{"Name": "log.retention.ms", "Value": "1"}]),
+        ),
+    ];
+    for (step, configs) in cases {
+        let topic =
+            json!({"Name": "create-configs", "NumPartitions": 1, "ReplicationFactor": 1, "Configs": configs});
+        s.ask(CreateTopics, step, 7, &checked(&[topic]))?;
+    }
+    Ok(())
+}
+
+fn several(s: &mut Scenario) -> Result<()> {
+    let same = [topic("create-same", 1, 1), topic("create-same", 2, 1)];
+    s.each(CreateTopics, "same-name-twice", [2, 7], &checked(&same))?;
+    let mixed = [
+        topic("create-mixed-a", 1, 1),
+        topic("create-v2", 1, 1),
+        topic("create mixed", 1, 1),
+    ];
+    s.each(CreateTopics, "one-good-two-bad", [2, 5, 7], &checked(&mixed))?;
+    let twice_and_good = [
+        topic("create-same", 1, 1),
+        topic("create-same", 1, 1),
+        topic("create-other", 1, 1),
+    ];
+    s.ask(
+        CreateTopics,
+        "twice-beside-a-good-one",
+        7,
+        &checked(&twice_and_good),
+    )?;
+    let many = [topic("create-many-a", 9000, 1), topic("create-many-b", 9000, 1)];
+    s.ask(CreateTopics, "partitions-in-sum", 7, &checked(&many))?;
+    Ok(())
+}
