@@ -186,6 +186,17 @@ impl Log {
     }
 }
 
+/// Gives back the memory that a log keeps for being busy: for one that nobody has used for a while. Blocks.
+pub fn rest(cell: &impl LogCell) -> Result<(), LogError> {
+    let gate = cell.with(|log| Arc::clone(&log.gate));
+    let _held = gate.lock();
+    cell.with(|log| {
+        log.check_dir()?;
+        log.marks = None;
+        log.active_mut().write_indexes(true, true).map(drop)
+    })
+}
+
 /// Flushes everything and leaves the files as Kafka leaves them after an orderly end: the indexes complete, the producers'
 /// state beside the last record. The log may be used again afterwards. Blocks.
 pub fn close(cell: &impl LogCell) -> Result<(), LogError> {
@@ -219,3 +230,6 @@ pub fn close(cell: &impl LogCell) -> Result<(), LogError> {
     }
     flush_held(cell, FlushScope::All)
 }
+
+#[cfg(test)]
+mod tests;
