@@ -19,7 +19,6 @@ mod dispatch;
 mod features;
 mod fetch_sessions;
 mod handlers;
-mod leader;
 mod loggers;
 mod metadata_store;
 mod metrics;

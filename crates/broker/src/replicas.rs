@@ -6,8 +6,10 @@
 
 mod apply;
 mod commit;
+mod outcome;
 mod partition;
 mod settings;
+mod standing;
 mod upkeep;
 
 use std::sync::Arc;
@@ -18,7 +20,8 @@ use klamm_model::TopicId;
 
 pub(crate) use self::apply::{Applier, Store};
 pub(crate) use self::commit::Committer;
-pub(crate) use self::partition::{Appended, Isolation, Partition, ReadOutcome, ReadSpec, Refusal, Watched};
+pub(crate) use self::outcome::{Appended, Isolation, ReadOutcome, ReadSpec, Refusal, Watched};
+pub(crate) use self::partition::Partition;
 pub(crate) use self::settings::Resolver;
 pub(crate) use self::upkeep::Upkeep;
 

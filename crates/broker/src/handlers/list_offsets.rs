@@ -120,7 +120,7 @@ async fn find(
             log.high_watermark()
         };
         Some(match asked.timestamp {
-            LATEST => (readable, None, Some(leader.epoch())),
+            LATEST => (readable, None, Some(leader.leader_epoch())),
             EARLIEST | EARLIEST_PENDING_UPLOAD => {
                 let start = log.log_start_offset();
                 (start, None, epochs.epoch_of(start))

@@ -8,14 +8,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::leader::Leader;
 use klamm_log::{Log, LogCell, LogDir, LogError, RecoveryState};
 use klamm_metadata::delta::{Delta, LocalPartition};
 use klamm_metadata::{Image, ResourceKind, TopicImage};
 use klamm_model::{TopicId, TopicPartition, Uuid};
 use tracing::{error, info, warn};
 
-use super::partition::{Partition, Role};
+use super::partition::Partition;
 use super::settings::{Resolver, Settings};
 use super::{Change, Committer};
 use crate::broker::Broker;
@@ -85,7 +84,7 @@ impl Applier {
             .by_id(held.topic.id)
             .and_then(|topic| topic.partition(held.partition));
         if let Some(partition) = present {
-            partition.assume(role(&broker, held));
+            partition.follow(broker.id, &held.image);
             return None;
         }
         let name = TopicPartition::new(held.topic.name.clone(), held.partition);
@@ -102,7 +101,7 @@ impl Applier {
         match open(&broker, store, &held.topic, name.clone(), &settings).await {
             Ok(log) => {
                 let partition = Partition::new(broker.env.clone(), store.committer.clone(), settings, log);
-                partition.assume(role(&broker, held));
+                partition.follow(broker.id, &held.image);
                 Some(Change::Put(partition))
             }
             Err(error) => {
@@ -123,7 +122,7 @@ impl Applier {
             id: gone.topic.id,
             index: gone.partition,
         }]);
-        partition.assume(Role::Gone);
+        partition.leave();
         let unique = broker.env.random_uuid();
         let retired = broker.env.blocking(move || retire(&partition, unique)).await;
         match retired {
@@ -184,21 +183,6 @@ fn place_for(broker: &Broker) -> usize {
     }
     let alive = (0..broker.stores.len()).filter(|place| broker.stores[*place].dir.failure().is_none());
     alive.min_by_key(|place| count(*place)).unwrap_or(0)
-}
-
-fn role(broker: &Broker, held: &LocalPartition) -> Role {
-    let image = &held.image;
-    if image.leader == Some(broker.id) {
-        return Role::Leader(Leader::new(
-            broker.id,
-            image.leader_epoch,
-            image.partition_epoch,
-            &image.isr,
-        ));
-    }
-    Role::Follower {
-        leader: image.leader.map(|leader| (leader.0, image.leader_epoch.0)),
-    }
 }
 
 async fn open(

@@ -8,22 +8,25 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use crate::leader::Leader;
 use arc_swap::{ArcSwap, Guard};
 use klamm_env::Env;
 use klamm_log::flush::flush;
 use klamm_log::prepare::prepare;
 use klamm_log::read::read_blocking;
 use klamm_log::{
-    AppendError, FileRange, FlushScope, FlushTicket, Incoming, Log, LogCell, LogError, NotReady, ReadError,
-    ReadRequest, Submission,
+    AppendError, FlushScope, FlushTicket, Incoming, Log, LogCell, LogError, NotReady, ReadError, ReadRequest,
+    Submission,
 };
-use klamm_model::{ErrorCode, LeaderEpoch, Offset, TimestampMs, TopicId};
+use klamm_metadata::PartitionImage;
+use klamm_model::{BrokerId, ErrorCode, LeaderEpoch, Offset, TimestampMs, TopicId};
 use klamm_records::{TimestampType, Validated};
+use klamm_replication::{Committed, Leader, LogEnds};
 use parking_lot::Mutex;
 
 use super::commit::{Committer, Target};
+use super::outcome::{Appended, Isolation, ReadOutcome, ReadSpec, Refusal, Watched};
 use super::settings::Settings;
+use super::standing::{Moved, Standing};
 use crate::waiters::{Waiter, Waiters};
 
 /// See the head of the file.
@@ -42,116 +45,10 @@ pub(crate) struct Partition {
 
 struct State {
     log: Log,
-    role: Role,
+    standing: Standing,
     waiters: Waiters,
     /// When the first record was appended that was not flushed since; for `flush.ms`.
     unflushed_since: Option<TimestampMs>,
-}
-
-/// What this broker is to the partition.
-pub(crate) enum Role {
-    /// Clients write and read here.
-    Leader(Leader),
-    /// Somebody else leads, or nobody.
-    Follower {
-        /// The leader and its epoch, as far as the metadata has one.
-        leader: Option<(i32, i32)>,
-    },
-    /// The partition was deleted or taken away.
-    Gone,
-}
-
-/// A batch that is in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Appended {
-    pub(crate) base_offset: Offset,
-    /// The offset after its last record.
-    pub(crate) end_offset: Offset,
-    pub(crate) log_append_time: Option<TimestampMs>,
-    pub(crate) log_start_offset: Offset,
-    /// It was in the log already.
-    pub(crate) duplicate: bool,
-}
-
-/// Why a batch was not appended.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Refusal {
-    #[error("this broker does not lead the partition")]
-    NotLeader,
-    #[error("{in_sync} replicas are in sync, min.insync.replicas asks for {needed}")]
-    NotEnoughReplicas { in_sync: usize, needed: usize },
-    #[error(transparent)]
-    Log(#[from] AppendError),
-}
-
-impl Refusal {
-    /// What the client is told.
-    pub(crate) fn code(&self) -> ErrorCode {
-        match self {
-            Refusal::NotLeader => ErrorCode::NotLeaderOrFollower,
-            Refusal::NotEnoughReplicas { .. } => ErrorCode::NotEnoughReplicas,
-            Refusal::Log(error) => match error {
-                AppendError::Duplicate { .. } => ErrorCode::DuplicateSequenceNumber,
-                AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
-                AppendError::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
-                AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
-                AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
-                AppendError::OffsetsNotMonotonic { .. } => ErrorCode::UnknownServerError,
-                AppendError::Batch(_) => ErrorCode::CorruptMessage,
-                AppendError::Storage(_) => ErrorCode::KafkaStorageError,
-            },
-        }
-    }
-
-    /// What the client is told in words; Kafka says nothing for most.
-    pub(crate) fn message(&self) -> Option<String> {
-        match self {
-            Refusal::Log(AppendError::Storage(_) | AppendError::TooLarge { .. }) => Some(self.to_string()),
-            _ => None,
-        }
-    }
-}
-
-/// What a reader may see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Isolation {
-    /// Up to the high watermark.
-    Uncommitted,
-    /// Up to the last stable offset.
-    Committed,
-}
-
-/// One read.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ReadSpec {
-    pub(crate) offset: Offset,
-    pub(crate) max_bytes: usize,
-    pub(crate) min_one: bool,
-    pub(crate) isolation: Isolation,
-    pub(crate) replica: Option<i32>,
-    pub(crate) current_leader_epoch: Option<LeaderEpoch>,
-    pub(crate) last_fetched_epoch: Option<LeaderEpoch>,
-}
-
-/// What was found.
-#[derive(Clone, Debug)]
-pub(crate) struct ReadOutcome {
-    pub(crate) high_watermark: Offset,
-    pub(crate) last_stable_offset: Offset,
-    pub(crate) log_start_offset: Offset,
-    pub(crate) range: Option<FileRange>,
-    /// The reader's log has parted from this one: the largest epoch both know, and where it ends here.
-    pub(crate) diverging: Option<(LeaderEpoch, Offset)>,
-    /// There may be records, but finding them needs the device.
-    pub(crate) not_ready: bool,
-}
-
-/// How far a produce request's wait is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Watched {
-    NotYet,
-    Reached,
-    Failed(ErrorCode),
 }
 
 impl Partition {
@@ -170,7 +67,7 @@ impl Partition {
             high_watermark: AtomicI64::new(high_watermark.0),
             state: Mutex::new(State {
                 log,
-                role: Role::Follower { leader: None },
+                standing: Standing::Waiting,
                 waiters: Waiters::default(),
                 unflushed_since: None,
             }),
@@ -200,29 +97,53 @@ impl Partition {
 
     /// The leader and its epoch as far as known here.
     pub(crate) fn known_leader(&self) -> Option<(i32, i32)> {
-        match &self.state.lock().role {
-            Role::Leader(leader) => Some((leader.broker_id().0, leader.epoch().0)),
-            Role::Follower { leader } => *leader,
-            Role::Gone => None,
-        }
+        self.state.lock().standing.known_leader()
     }
 
     /// Changes the settings.
     pub(crate) fn configure(&self, settings: Arc<Settings>) {
         let mut state = self.state.lock();
         state.log.set_config(settings.log.clone());
+        let replication = replication_settings(&settings);
         self.settings.store(settings);
+        if let Some(leader) = state.standing.leader_mut() {
+            leader.set_settings(replication, self.env.monotonic());
+        }
         self.advance(&mut state);
+        self.publish(&mut state);
     }
 
-    /// Takes over a role. Everybody who waits looks again.
-    pub(crate) fn assume(&self, role: Role) {
+    /// The metadata says this about the partition now. Whoever waits for an earlier leadership looks again.
+    pub(crate) fn follow(&self, broker: BrokerId, image: &PartitionImage) {
         let mut state = self.state.lock();
-        if let Role::Leader(leader) = &role {
-            state.log.assign_leader_epoch(leader.epoch());
+        let State {
+            log,
+            standing,
+            waiters,
+            ..
+        } = &mut *state;
+        let settings = replication_settings(&self.settings.load());
+        let moved = standing.follow(
+            broker,
+            image,
+            ends(log),
+            log.high_watermark(),
+            settings,
+            self.env.monotonic(),
+        );
+        if let Moved::NewEpoch { leads } = moved {
+            if leads {
+                log.assign_leader_epoch(image.leader_epoch);
+            }
+            waiters.fire_all();
         }
-        state.role = role;
-        self.advance(&mut state);
+        self.publish(&mut state);
+    }
+
+    /// The partition was deleted or taken away. Everybody who waits looks again.
+    pub(crate) fn leave(&self) {
+        let mut state = self.state.lock();
+        state.standing = Standing::Gone;
         state.waiters.fire_all();
     }
 
@@ -251,14 +172,11 @@ impl Partition {
         now: TimestampMs,
     ) -> Result<Result<Appended, NotReady>, Refusal> {
         let mut state = self.state.lock();
-        let Role::Leader(leader) = &state.role else {
-            return Err(Refusal::NotLeader);
-        };
-        let (in_sync, needed) = (leader.in_sync_count(), self.settings.load().min_insync_replicas);
-        if acks_all && in_sync < needed {
-            return Err(Refusal::NotEnoughReplicas { in_sync, needed });
+        let leader = state.standing.leader().ok_or(Refusal::NotLeader)?;
+        if acks_all {
+            leader.check_append()?;
         }
-        let epoch = leader.epoch();
+        let epoch = leader.leader_epoch();
         let mut header = batch.header;
         let incoming = Incoming {
             header: &mut header,
@@ -344,12 +262,19 @@ impl Partition {
         self.state.lock().waiters.fire_all();
     }
 
+    /// The log has grown, or more of it is durable: lets the high watermark follow.
     fn advance(&self, state: &mut State) {
-        let durable = state.log.durable_end_offset();
-        let Role::Leader(leader) = &mut state.role else {
-            return;
-        };
-        let Some(high_watermark) = leader.local_durable(durable) else {
+        let State { log, standing, .. } = state;
+        if let Some(leader) = standing.leader_mut()
+            && leader.progressed(ends(log), self.env.monotonic())
+        {
+            self.publish(state);
+        }
+    }
+
+    /// Makes the high watermark of the role that of the log, and wakes who waits for it.
+    fn publish(&self, state: &mut State) {
+        let Some(high_watermark) = state.standing.high_watermark() else {
             return;
         };
         if state.log.update_high_watermark(high_watermark) {
@@ -362,7 +287,7 @@ impl Partition {
     /// Reads; never waits for the device.
     pub(crate) fn read(&self, spec: &ReadSpec) -> Result<ReadOutcome, ErrorCode> {
         let mut state = self.state.lock();
-        check_epoch(&state.role, spec.current_leader_epoch)?;
+        state.standing.check_leads(spec.current_leader_epoch)?;
         if spec.replica.is_some() {
             // Followers are known by the metadata: nobody else may fetch as one.
             return Err(ErrorCode::NotLeaderOrFollower);
@@ -428,13 +353,19 @@ impl Partition {
             return Watched::Reached;
         }
         let state = self.state.lock();
-        match &state.role {
-            Role::Leader(_) if state.log.dir().failure().is_some() => {
-                Watched::Failed(ErrorCode::KafkaStorageError)
-            }
-            Role::Leader(_) => Watched::NotYet,
-            Role::Follower { .. } => Watched::Failed(ErrorCode::NotLeaderOrFollower),
-            Role::Gone => Watched::Failed(ErrorCode::UnknownTopicOrPartition),
+        match &state.standing {
+            Standing::Gone => Watched::Failed(ErrorCode::UnknownTopicOrPartition),
+            standing => match standing.leader() {
+                None => Watched::Failed(ErrorCode::NotLeaderOrFollower),
+                Some(_) if state.log.dir().failure().is_some() => {
+                    Watched::Failed(ErrorCode::KafkaStorageError)
+                }
+                Some(leader) => match leader.committed(offset) {
+                    Committed::Waiting => Watched::NotYet,
+                    Committed::Yes => Watched::Reached,
+                    Committed::WithTooFew => Watched::Failed(ErrorCode::NotEnoughReplicasAfterAppend),
+                },
+            },
         }
     }
 
@@ -445,12 +376,10 @@ impl Partition {
         look: impl FnOnce(&mut Log, &Leader) -> R,
     ) -> Result<R, ErrorCode> {
         let mut state = self.state.lock();
-        check_epoch(&state.role, epoch)?;
-        let State { log, role, .. } = &mut *state;
-        match role {
-            Role::Leader(leader) => Ok(look(log, leader)),
-            Role::Follower { .. } | Role::Gone => Err(ErrorCode::NotLeaderOrFollower),
-        }
+        state.standing.check_leads(epoch)?;
+        let State { log, standing, .. } = &mut *state;
+        let leader = standing.leader().ok_or(ErrorCode::NotLeaderOrFollower)?;
+        Ok(look(log, leader))
     }
 }
 
@@ -472,15 +401,17 @@ impl fmt::Debug for Partition {
     }
 }
 
-/// Compares the epoch a client believes in with the leader's (KIP-320).
-fn check_epoch(role: &Role, believed: Option<LeaderEpoch>) -> Result<(), ErrorCode> {
-    let Role::Leader(leader) = role else {
-        return Err(ErrorCode::NotLeaderOrFollower);
-    };
-    match believed {
-        Some(epoch) if epoch < leader.epoch() => Err(ErrorCode::FencedLeaderEpoch),
-        Some(epoch) if epoch > leader.epoch() => Err(ErrorCode::UnknownLeaderEpoch),
-        _ => Ok(()),
+fn ends(log: &Log) -> LogEnds {
+    LogEnds {
+        log_end: log.log_end_offset(),
+        durable_end: log.durable_end_offset(),
+    }
+}
+
+fn replication_settings(settings: &Settings) -> klamm_replication::Settings {
+    klamm_replication::Settings {
+        min_isr: settings.min_insync_replicas,
+        max_lag: settings.max_lag,
     }
 }
 

@@ -14,6 +14,9 @@ use klamm_records::{Codec, Compression, Limits, Origin, Rules, TimestampType};
 
 use crate::broker::Broker;
 
+/// A follower that has not caught up for so long leaves the in-sync set.
+const MAX_LAG: Duration = Duration::from_secs(30);
+
 /// The settings of a topic's partitions.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -29,6 +32,8 @@ pub(crate) struct Settings {
     pub(crate) compression: Option<Codec>,
     /// `min.insync.replicas`.
     pub(crate) min_insync_replicas: usize,
+    /// `replica.lag.time.max.ms`.
+    pub(crate) max_lag: Duration,
     /// `segment.jitter.ms`: the longest.
     pub(crate) roll_jitter_max: Duration,
     /// `max.decompressed.message.bytes`.
@@ -106,6 +111,7 @@ impl<'a> Resolver<'a> {
             timestamp_after_max_ms: ms(config.timestamp_after_max),
             compression: codec(config.compression),
             min_insync_replicas: config.min_insync_replicas as usize,
+            max_lag: MAX_LAG,
             roll_jitter_max: config.segment_jitter,
             max_decompressed_record_bytes: config.max_decompressed_record_bytes,
             log: Arc::new(log_config(&config, self.dynamic().producer_id_expiry)),

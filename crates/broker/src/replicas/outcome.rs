@@ -1,0 +1,98 @@
+//! What is asked of a partition and what it answers.
+
+use klamm_log::{AppendError, FileRange};
+use klamm_model::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
+use klamm_replication::NotEnoughReplicas;
+
+/// A batch that is in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Appended {
+    pub(crate) base_offset: Offset,
+    /// The offset after its last record.
+    pub(crate) end_offset: Offset,
+    pub(crate) log_append_time: Option<TimestampMs>,
+    pub(crate) log_start_offset: Offset,
+    /// It was in the log already.
+    pub(crate) duplicate: bool,
+}
+
+/// Why a batch was not appended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("this broker does not lead the partition")]
+    NotLeader,
+    #[error(transparent)]
+    NotEnoughReplicas(#[from] NotEnoughReplicas),
+    #[error(transparent)]
+    Log(#[from] AppendError),
+}
+
+impl Refusal {
+    /// What the client is told.
+    pub(crate) fn code(&self) -> ErrorCode {
+        match self {
+            Refusal::NotLeader => ErrorCode::NotLeaderOrFollower,
+            Refusal::NotEnoughReplicas(_) => ErrorCode::NotEnoughReplicas,
+            Refusal::Log(error) => match error {
+                AppendError::Duplicate { .. } => ErrorCode::DuplicateSequenceNumber,
+                AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
+                AppendError::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+                AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
+                AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
+                AppendError::OffsetsNotMonotonic { .. } => ErrorCode::UnknownServerError,
+                AppendError::Batch(_) => ErrorCode::CorruptMessage,
+                AppendError::Storage(_) => ErrorCode::KafkaStorageError,
+            },
+        }
+    }
+
+    /// What the client is told in words; Kafka says nothing for most.
+    pub(crate) fn message(&self) -> Option<String> {
+        match self {
+            Refusal::Log(AppendError::Storage(_) | AppendError::TooLarge { .. }) => Some(self.to_string()),
+            _ => None,
+        }
+    }
+}
+
+/// What a reader may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    /// Up to the high watermark.
+    Uncommitted,
+    /// Up to the last stable offset.
+    Committed,
+}
+
+/// One read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadSpec {
+    pub(crate) offset: Offset,
+    pub(crate) max_bytes: usize,
+    pub(crate) min_one: bool,
+    pub(crate) isolation: Isolation,
+    pub(crate) replica: Option<i32>,
+    pub(crate) current_leader_epoch: Option<LeaderEpoch>,
+    pub(crate) last_fetched_epoch: Option<LeaderEpoch>,
+}
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadOutcome {
+    pub(crate) high_watermark: Offset,
+    pub(crate) last_stable_offset: Offset,
+    pub(crate) log_start_offset: Offset,
+    pub(crate) range: Option<FileRange>,
+    /// The reader's log has parted from this one: the largest epoch both know, and where it ends here.
+    pub(crate) diverging: Option<(LeaderEpoch, Offset)>,
+    /// There may be records, but finding them needs the device.
+    pub(crate) not_ready: bool,
+}
+
+/// How far a produce request's wait is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Watched {
+    NotYet,
+    Reached,
+    Failed(ErrorCode),
+}

@@ -1,0 +1,34 @@
+//! Every key that is served, set to another value than its default, and what it then does: on the wire, on the disk.
+//!
+//! Always holds: no test only reads a configuration back; each compares a node that has the key set with one that has not,
+//! so that it fails when the key does nothing. `klamm-config`'s `proof.rs` says which test is whose.
+//!
+//! The node runs in a world of its own: the clock stands still until everybody waits, the disk is in memory and notes
+//! what is done to it, connections are pipes. So hours pass at once and no test sleeps.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    missing_docs
+)] // a test at the edge
+
+#[path = "configuration/client.rs"]
+mod client;
+#[path = "configuration/fixture.rs"]
+mod fixture;
+#[path = "configuration/housekeeping.rs"]
+mod housekeeping;
+#[path = "configuration/network.rs"]
+mod network;
+#[path = "configuration/node.rs"]
+mod node;
+#[path = "configuration/pipes.rs"]
+mod pipes;
+#[path = "configuration/records.rs"]
+mod records;
+#[path = "configuration/retention.rs"]
+mod retention;
+#[path = "configuration/segments.rs"]
+mod segments;
+#[path = "configuration/topics.rs"]
+mod topics;
