@@ -1,0 +1,555 @@
+//! A broker in memory for the tests of this crate: it keeps batches and sequences as a real one does, and fails as told.
+//!
+//! Always holds: nothing is shared with the client's own code but the messages, so a belief that both would have wrong
+//! shows against a real broker only.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use klamm_env::sim::{self, Simulation};
+use klamm_env::{Env, Stream};
+use klamm_model::{ErrorCode, LeaderEpoch, Offset, Uuid};
+use klamm_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
+use klamm_protocol::messages::{
+    fetch_request::FetchRequest, fetch_response as fetch, init_producer_id_request::InitProducerIdRequest,
+    init_producer_id_response::InitProducerIdResponse, list_offsets_request::ListOffsetsRequest,
+    list_offsets_response as offsets, metadata_request::MetadataRequest, metadata_response as metadata,
+    produce_request::ProduceRequest, produce_response as produce,
+};
+use klamm_protocol::{ApiKey, Message, Reader, Records, Request, RequestHeader, Writer, encode_response};
+use klamm_records::{Batch, BatchHeader, Batches, Record};
+use parking_lot::Mutex;
+
+use crate::address::HostPort;
+use crate::client::{Client, ClientConfig};
+
+/// What the broker does wrong, once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fault {
+    /// The request is not carried out, the connection ends.
+    CloseBefore,
+    /// The request is carried out, the connection ends without an answer.
+    CloseAfter,
+    /// The request is not carried out, and answered with this.
+    Refuse(ErrorCode),
+    /// The request is carried out, and answered with this.
+    RefuseAfter(ErrorCode),
+    /// Nothing is wrong.
+    Nothing,
+}
+
+/// A partition.
+#[derive(Default)]
+pub(crate) struct Log {
+    pub(crate) batches: Vec<Batch>,
+    pub(crate) start: i64,
+    end: i64,
+    /// By producer: the last batches as (first sequence, next sequence, base offset).
+    sequences: BTreeMap<(i64, i16), VecDeque<(i32, i32, i64)>>,
+}
+
+/// The broker.
+#[derive(Default)]
+pub(crate) struct Broker {
+    pub(crate) topics: BTreeMap<String, Vec<Log>>,
+    /// What goes wrong with the next Produce requests.
+    pub(crate) faults: VecDeque<Fault>,
+    /// Batches above this are refused.
+    pub(crate) max_batch_bytes: Option<usize>,
+    /// Versions that differ from those of the schemas.
+    pub(crate) versions: BTreeMap<ApiKey, (i16, i16)>,
+    pub(crate) connections: usize,
+    pub(crate) produce_requests: usize,
+    next_producer: i64,
+}
+
+pub(crate) type Shared = Arc<Mutex<Broker>>;
+
+/// The port of every broker.
+pub(crate) const PORT: u16 = 9092;
+
+/// After which time a broker listens.
+pub(crate) const UP: Duration = Duration::from_millis(10);
+
+/// A broker with these topics and numbers of partitions.
+pub(crate) fn broker(topics: &[(&str, usize)]) -> Shared {
+    let topics = topics.iter().map(|(name, partitions)| {
+        let logs = (0..*partitions).map(|_| Log::default()).collect();
+        ((*name).to_owned(), logs)
+    });
+    Arc::new(Mutex::new(Broker {
+        topics: topics.collect(),
+        ..Broker::default()
+    }))
+}
+
+/// Runs `test` as a client of `broker`.
+pub(crate) fn with_broker<F>(broker: &Shared, test: impl FnOnce(Env) -> F)
+where
+    F: Future<Output = ()> + 'static,
+{
+    let run = sim::run(7, |simulation: &mut Simulation| {
+        let shared = broker.clone();
+        simulation.host("broker", move |env| {
+            let shared = shared.clone();
+            async move {
+                serve(env, shared).await?;
+                Ok(())
+            }
+        });
+        simulation.run_for(UP).unwrap();
+        simulation.client("client", |env| {
+            let test = test(env);
+            async move {
+                test.await;
+                Ok(())
+            }
+        });
+        simulation.run()
+    });
+    run.value.unwrap();
+}
+
+pub(crate) fn address() -> HostPort {
+    format!("broker:{PORT}").parse().unwrap()
+}
+
+pub(crate) async fn client(env: &Env) -> Client {
+    let mut config = ClientConfig::new(vec![address()]);
+    config.request_timeout = Duration::from_secs(5);
+    config.deadline = Duration::from_secs(20);
+    Client::connect(env.clone(), config).await.unwrap()
+}
+
+/// Listens and answers.
+pub(crate) async fn serve(env: Env, broker: Shared) -> std::io::Result<()> {
+    let listener = env.network().listen("0.0.0.0", PORT).await?;
+    loop {
+        let stream = listener.accept().await?;
+        broker.lock().connections += 1;
+        let (env, broker) = (env.clone(), broker.clone());
+        drop(env.spawn(async move {
+            let mut connection = Frames::new(stream);
+            while let Some(frame) = connection.read().await {
+                let (answer, close) = broker.lock().handle(frame);
+                if let Some(answer) = answer.filter(|_| !close) {
+                    connection.write(answer).await;
+                } else if close {
+                    return;
+                }
+            }
+        }));
+    }
+}
+
+/// Frames on a stream.
+pub(crate) struct Frames {
+    stream: Box<dyn Stream>,
+    buffer: BytesMut,
+}
+
+impl Frames {
+    pub(crate) fn new(stream: Box<dyn Stream>) -> Self {
+        Self {
+            stream,
+            buffer: BytesMut::new(),
+        }
+    }
+
+    pub(crate) async fn read(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(length) = self.buffer.first_chunk::<4>() {
+                let whole = 4 + i32::from_be_bytes(*length) as usize;
+                if self.buffer.len() >= whole {
+                    let mut frame = self.buffer.split_to(whole).freeze();
+                    frame.advance(4);
+                    return Some(frame);
+                }
+            }
+            self.buffer.reserve(64 * 1024);
+            let read = poll_fn(|cx| self.stream.poll_read(cx, &mut self.buffer)).await;
+            if matches!(read, Ok(0) | Err(_)) {
+                return None;
+            }
+        }
+    }
+
+    pub(crate) async fn write(&mut self, mut bytes: Bytes) {
+        while !bytes.is_empty() {
+            let write = poll_fn(|cx| self.stream.poll_write(cx, &[IoSlice::new(&bytes)])).await;
+            match write {
+                Ok(n) => bytes.advance(n),
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// A whole answer, with its length.
+pub(crate) fn answer<M: Message>(api: ApiKey, correlation_id: i32, version: i16, message: &M) -> Bytes {
+    let mut writer = Writer::contiguous();
+    encode_response(&mut writer, api, correlation_id, version, message).unwrap();
+    writer.into_bytes()
+}
+
+impl Broker {
+    fn range(&self, api: ApiKey) -> (i16, i16) {
+        let range = api.stable_versions();
+        self.versions
+            .get(&api)
+            .copied()
+            .unwrap_or((*range.start(), *range.end()))
+    }
+
+    /// The answer, and whether the connection is to be closed instead.
+    fn handle(&mut self, frame: Bytes) -> (Option<Bytes>, bool) {
+        let mut reader = Reader::new(frame);
+        let header = RequestHeader::decode(&mut reader).unwrap();
+        let version = header.api_version;
+        let known = (self.range(header.api_key).0..=self.range(header.api_key).1).contains(&version);
+        let mut close = false;
+        let (key, id) = (header.api_key, header.correlation_id);
+        let bytes = match key {
+            ApiKey::ApiVersions => answer(
+                key,
+                id,
+                if known { version } else { 0 },
+                &self.api_versions(known),
+            ),
+            _ if !known => return (None, true),
+            ApiKey::Metadata => answer(
+                key,
+                id,
+                version,
+                &self.metadata(read::<MetadataRequest>(reader, version)),
+            ),
+            ApiKey::InitProducerId => {
+                read::<InitProducerIdRequest>(reader, version);
+                self.next_producer += 1;
+                let response = InitProducerIdResponse {
+                    producer_id: self.next_producer,
+                    producer_epoch: 0,
+                    ..InitProducerIdResponse::default()
+                };
+                answer(key, id, version, &response)
+            }
+            ApiKey::Produce => {
+                self.produce_requests += 1;
+                let fault = self.faults.pop_front().unwrap_or(Fault::Nothing);
+                close = matches!(fault, Fault::CloseBefore | Fault::CloseAfter);
+                let request = read::<ProduceRequest>(reader, version);
+                answer(key, id, version, &self.produce(request, version, fault))
+            }
+            ApiKey::Fetch => answer(
+                key,
+                id,
+                version,
+                &self.fetch(read::<FetchRequest>(reader, version), version),
+            ),
+            ApiKey::ListOffsets => answer(
+                key,
+                id,
+                version,
+                &self.list_offsets(read::<ListOffsetsRequest>(reader, version)),
+            ),
+            other => panic!("{other} is not played"),
+        };
+        (Some(bytes), close)
+    }
+
+    fn api_versions(&self, known: bool) -> ApiVersionsResponse {
+        let served = [
+            ApiKey::Produce,
+            ApiKey::Fetch,
+            ApiKey::ListOffsets,
+            ApiKey::Metadata,
+            ApiKey::ApiVersions,
+            ApiKey::InitProducerId,
+        ];
+        let api_keys = served.map(|api| {
+            let (min_version, max_version) = self.range(api);
+            ApiVersion {
+                api_key: api.to_i16(),
+                min_version,
+                max_version,
+                ..ApiVersion::default()
+            }
+        });
+        ApiVersionsResponse {
+            error_code: if known {
+                0
+            } else {
+                ErrorCode::UnsupportedVersion.code()
+            },
+            api_keys: api_keys.to_vec(),
+            ..ApiVersionsResponse::default()
+        }
+    }
+
+    fn metadata(&self, request: MetadataRequest) -> metadata::MetadataResponse {
+        let names: Vec<String> = match request.topics {
+            Some(topics) => topics
+                .into_iter()
+                .map(|topic| topic.name.unwrap().to_string())
+                .collect(),
+            None => self.topics.keys().cloned().collect(),
+        };
+        let topics = names.into_iter().map(|name| {
+            let logs = self.topics.get(&name);
+            let partitions = (0..logs.map_or(0, Vec::len)).map(|index| metadata::MetadataResponsePartition {
+                partition_index: index as i32,
+                leader_id: 1,
+                leader_epoch: 0,
+                replica_nodes: vec![1],
+                isr_nodes: vec![1],
+                ..Default::default()
+            });
+            metadata::MetadataResponseTopic {
+                error_code: logs
+                    .map_or(ErrorCode::UnknownTopicOrPartition, |_| ErrorCode::None)
+                    .code(),
+                topic_id: topic_id(&name),
+                partitions: partitions.collect(),
+                name: Some(name.into()),
+                ..Default::default()
+            }
+        });
+        metadata::MetadataResponse {
+            brokers: vec![metadata::MetadataResponseBroker {
+                node_id: 1,
+                host: "broker".into(),
+                port: i32::from(PORT),
+                ..Default::default()
+            }],
+            controller_id: 1,
+            topics: topics.collect(),
+            ..Default::default()
+        }
+    }
+
+    fn name_of(&self, name: &str, id: Uuid) -> String {
+        if !name.is_empty() {
+            return name.to_owned();
+        }
+        let found = self.topics.keys().find(|name| topic_id(name) == id);
+        found.cloned().unwrap_or_default()
+    }
+
+    fn produce(&mut self, request: ProduceRequest, version: i16, fault: Fault) -> produce::ProduceResponse {
+        let mut response = produce::ProduceResponse::default();
+        for topic in request.topic_data {
+            let name = self.name_of(&topic.name, topic.topic_id);
+            let mut answered = produce::TopicProduceResponse {
+                name: if version < 13 { topic.name } else { "".into() },
+                topic_id: if version < 13 { Uuid::ZERO } else { topic.topic_id },
+                ..Default::default()
+            };
+            for data in topic.partition_data {
+                let batch = Batch::parse(data.records.bytes().unwrap()).unwrap();
+                let result = self.append(&name, data.index as usize, batch, fault);
+                answered
+                    .partition_responses
+                    .push(produce::PartitionProduceResponse {
+                        index: data.index,
+                        error_code: result.err().unwrap_or(ErrorCode::None).code(),
+                        base_offset: result.unwrap_or(-1),
+                        ..Default::default()
+                    });
+            }
+            response.responses.push(answered);
+        }
+        response
+    }
+
+    fn append(&mut self, name: &str, partition: usize, batch: Batch, fault: Fault) -> Result<i64, ErrorCode> {
+        match fault {
+            Fault::CloseBefore => return Err(ErrorCode::UnknownServerError),
+            Fault::Refuse(code) => return Err(code),
+            _ => {}
+        }
+        if self
+            .max_batch_bytes
+            .is_some_and(|most| batch.bytes().len() > most)
+        {
+            return Err(ErrorCode::MessageTooLarge);
+        }
+        let log = self
+            .topics
+            .get_mut(name)
+            .and_then(|logs| logs.get_mut(partition))
+            .ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let offset = log.append(batch)?;
+        match fault {
+            Fault::RefuseAfter(code) => Err(code),
+            _ => Ok(offset),
+        }
+    }
+
+    fn fetch(&self, request: FetchRequest, version: i16) -> fetch::FetchResponse {
+        let mut response = fetch::FetchResponse::default();
+        for topic in request.topics {
+            let name = self.name_of(&topic.topic, topic.topic_id);
+            let partitions = topic.partitions.iter().map(|asked| {
+                let mut data = fetch::PartitionData {
+                    partition_index: asked.partition,
+                    ..Default::default()
+                };
+                let log = self
+                    .topics
+                    .get(&name)
+                    .and_then(|logs| logs.get(asked.partition as usize));
+                let Some(log) = log else {
+                    data.error_code = ErrorCode::UnknownTopicOrPartition.code();
+                    return data;
+                };
+                data.log_start_offset = log.start;
+                data.high_watermark = log.end;
+                data.last_stable_offset = log.end;
+                if !(log.start..=log.end).contains(&asked.fetch_offset) {
+                    data.error_code = ErrorCode::OffsetOutOfRange.code();
+                    return data;
+                }
+                let mut bytes = BytesMut::new();
+                for batch in &log.batches {
+                    if batch.header().next_offset().0 > asked.fetch_offset && bytes.len() < 4096 {
+                        bytes.extend_from_slice(batch.bytes());
+                    }
+                }
+                data.records = Records::Bytes(bytes.freeze());
+                data
+            });
+            response.responses.push(fetch::FetchableTopicResponse {
+                partitions: partitions.collect(),
+                topic: if version < 13 {
+                    topic.topic.clone()
+                } else {
+                    "".into()
+                },
+                topic_id: if version < 13 { Uuid::ZERO } else { topic.topic_id },
+                ..Default::default()
+            });
+        }
+        response
+    }
+
+    fn list_offsets(&self, request: ListOffsetsRequest) -> offsets::ListOffsetsResponse {
+        let topics = request.topics.into_iter().map(|topic| {
+            let partitions = topic.partitions.iter().map(|asked| {
+                let log = &self.topics[&*topic.name][asked.partition_index as usize];
+                let records = || log.records().into_iter();
+                let (offset, timestamp) = match asked.timestamp {
+                    -1 => (log.end, -1),
+                    -2 => (log.start, -1),
+                    time => records()
+                        .find(|record| record.timestamp.0 >= time)
+                        .map_or((-1, -1), |record| (record.offset.0, record.timestamp.0)),
+                };
+                offsets::ListOffsetsPartitionResponse {
+                    partition_index: asked.partition_index,
+                    offset,
+                    timestamp,
+                    ..Default::default()
+                }
+            });
+            offsets::ListOffsetsTopicResponse {
+                partitions: partitions.collect(),
+                name: topic.name,
+                ..Default::default()
+            }
+        });
+        offsets::ListOffsetsResponse {
+            topics: topics.collect(),
+            ..Default::default()
+        }
+    }
+
+    /// The values in a partition.
+    pub(crate) fn values(&self, topic: &str, partition: usize) -> Vec<String> {
+        let records = self.topics[topic][partition].records().into_iter();
+        records
+            .map(|record| String::from_utf8(record.value.unwrap().to_vec()).unwrap())
+            .collect()
+    }
+}
+
+impl Log {
+    /// As a leader does: a repetition of the last batches is answered with their offset, a gap is refused, a producer that
+    /// is not known may begin anywhere.
+    pub(crate) fn append(&mut self, batch: Batch) -> Result<i64, ErrorCode> {
+        let header = *batch.header();
+        let base = self.end;
+        if let Some(producer) = header.producer() {
+            let first = producer.base_sequence.unwrap();
+            let next = klamm_records::header::sequence_plus(first, header.record_count);
+            let known = self
+                .sequences
+                .entry((producer.id.0, producer.epoch.0))
+                .or_default();
+            if let Some((_, _, base)) = known.iter().find(|(f, n, _)| (*f, *n) == (first, next)) {
+                return Ok(*base);
+            }
+            if known.back().is_some_and(|(_, expected, _)| *expected != first) {
+                return Err(ErrorCode::OutOfOrderSequenceNumber);
+            }
+            known.push_back((first, next, base));
+            if known.len() > 5 {
+                known.pop_front();
+            }
+        }
+        let mut bytes = BytesMut::from(&batch.bytes()[..]);
+        let mut header = BatchHeader::parse(&bytes).unwrap();
+        header.patch(Offset(base), LeaderEpoch(0));
+        header.write_to(bytes.first_chunk_mut().unwrap());
+        let batch = Batch::parse(&bytes.freeze()).unwrap();
+        batch.check_crc().unwrap();
+        self.end = batch.header().next_offset().0;
+        self.batches.push(batch);
+        Ok(base)
+    }
+
+    /// Whether the sequence of `batch` is the expected one.
+    pub(crate) fn would_take(&self, batch: &Batch) -> bool {
+        let Some(producer) = batch.header().producer() else {
+            return true;
+        };
+        let known = self.sequences.get(&(producer.id.0, producer.epoch.0));
+        let last = known.and_then(|known| known.back());
+        last.is_none_or(|(_, expected, _)| Some(*expected) == producer.base_sequence)
+    }
+
+    pub(crate) fn records(&self) -> Vec<Record> {
+        let batches = self.batches.iter();
+        batches
+            .flat_map(|batch| batch.records(u64::MAX).unwrap().map(Result::unwrap))
+            .collect()
+    }
+
+    /// Forgets the producers, as a leader does that lost its log.
+    pub(crate) fn forget(&mut self) {
+        self.sequences.clear();
+    }
+}
+
+fn read<R: Request>(mut reader: Reader, version: i16) -> R {
+    R::decode(&mut reader, version).unwrap()
+}
+
+fn topic_id(name: &str) -> Uuid {
+    let mut bytes = [1; 16];
+    for (byte, c) in bytes.iter_mut().zip(name.bytes()) {
+        *byte = c;
+    }
+    Uuid(bytes)
+}
+
+/// The batches in a Produce request's bytes, for tests of what is sent.
+pub(crate) fn only_batch(bytes: &Bytes) -> Batch {
+    let mut batches = Batches::new(bytes.clone());
+    let batch = batches.next().unwrap().unwrap();
+    assert!(batches.next().is_none());
+    batch
+}
