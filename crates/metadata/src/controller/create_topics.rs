@@ -38,10 +38,9 @@ pub fn decide(context: &mut Context<'_>, request: &CreateTopicsRequest) -> Decis
     if total_partitions(context, &topics) > limits::MAX_PARTITIONS_PER_REQUEST as i64 {
         return refuse_all(request, "Excessively large number of partitions per request.");
     }
-    let taken = collision_keys(context);
     let (mut records, mut results) = (Vec::new(), Vec::new());
     for topic in topics {
-        results.push(match one(context, topic, &taken) {
+        results.push(match one(context, topic) {
             Ok((result, made)) => {
                 records.extend(made);
                 result
@@ -89,23 +88,10 @@ fn total_partitions(context: &Context<'_>, topics: &[&CreatableTopic]) -> i64 {
     topics.iter().map(of).sum()
 }
 
-/// The existing topics whose names could collide, by what they would be told apart by.
-fn collision_keys(context: &Context<'_>) -> BTreeMap<String, String> {
-    let names = context.image.topics().iter().map(|topic| &topic.name);
-    let names = names.filter(|name| name.contains(['.', '_']));
-    names
-        .map(|name| (topic_name::collision_key(name), name.to_string()))
-        .collect()
-}
-
 type Made = (CreatableTopicResult, Vec<MetadataRecord>);
 
-fn one(
-    context: &mut Context<'_>,
-    topic: &CreatableTopic,
-    taken: &BTreeMap<String, String>,
-) -> Result<Made, Refusal> {
-    check_name(context, &topic.name, taken)?;
+fn one(context: &mut Context<'_>, topic: &CreatableTopic) -> Result<Made, Refusal> {
+    check_name(context, &topic.name)?;
     let entries: Vec<_> = topic
         .configs
         .iter()
@@ -148,22 +134,34 @@ fn one(
     Ok((result, records))
 }
 
-fn check_name(context: &Context<'_>, name: &str, taken: &BTreeMap<String, String>) -> Result<(), Refusal> {
+fn check_name(context: &Context<'_>, name: &str) -> Result<(), Refusal> {
     let invalid = |message| Refusal::new(ErrorCode::InvalidTopicException, message);
     topic_name::validate(name).map_err(|error| invalid(invalid_name(name, &error)))?;
     if context.image.topics().by_name(name).is_some() {
         let message = format!("Topic '{name}' already exists.");
         return Err(Refusal::new(ErrorCode::TopicAlreadyExists, message));
     }
-    match taken
-        .get(&topic_name::collision_key(name))
-        .filter(|_| name.contains(['.', '_']))
+    if !name.contains(['.', '_']) {
+        return Ok(());
+    }
+    match context
+        .image
+        .topics()
+        .iter()
+        .find(|other| collide(name, &other.name))
     {
         Some(other) => Err(invalid(format!(
-            "Topic '{name}' collides with existing topic: {other}"
+            "Topic '{name}' collides with existing topic: {}",
+            other.name
         ))),
         None => Ok(()),
     }
+}
+
+/// Whether two names differ in `.` and `_` only, so that their metrics could not be told apart.
+fn collide(name: &str, other: &str) -> bool {
+    let as_one = |byte: u8| if byte == b'.' { b'_' } else { byte };
+    name.len() == other.len() && name.bytes().map(as_one).eq(other.bytes().map(as_one))
 }
 
 /// The words for an invalid name; the controller of Kafka says which of the two names of dots it was.

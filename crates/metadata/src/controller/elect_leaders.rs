@@ -45,6 +45,28 @@ pub fn decide(context: &Context<'_>, request: &ElectLeadersRequest) -> Decision<
     }
 }
 
+/// Elections that nobody asked for: preferred leaders that could lead again, and any leader for partitions without one
+/// whose topics allow that (`auto.leader.rebalance.enable` and `unclean.leader.election.enable`). At most `limit` records;
+/// ask again, with these applied, when there are as many.
+pub fn balance(context: &Context<'_>, preferred: bool, limit: usize) -> Vec<MetadataRecord> {
+    let mut records = Vec::new();
+    for topic in context.image.topics().iter() {
+        let unclean = context.usual_election(topic) == Election::Unclean;
+        for (number, partition) in (0..).zip(&topic.partitions) {
+            let election = match partition.leader {
+                None if unclean => Election::Unclean,
+                Some(_) if preferred => Election::Preferred,
+                _ => continue,
+            };
+            if records.len() >= limit {
+                return records;
+            }
+            records.extend(one(context, &topic.name, number, election));
+        }
+    }
+    records
+}
+
 fn everywhere(
     context: &Context<'_>,
     election: Election,

@@ -3,7 +3,8 @@
 //! A fenced broker that has its own registration in its metadata is unfenced. One that wants to stop gives its
 //! leaderships away first; when it has none, and all others know, it is told to stop.
 //!
-//! Always holds: an earlier incarnation is refused. The caller tells [`Sessions::heard`] of every heartbeat that is not.
+//! Always holds: an earlier incarnation is refused. The caller tells [`Sessions::heard`] of every heartbeat that is not, and
+//! [`Sessions::shutting_down`] of the metadata offset at which a broker begins to stop.
 
 use klamm_model::{BrokerId, ErrorCode};
 use klamm_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
@@ -68,24 +69,26 @@ fn next(
         if broker.fenced || request.want_fence {
             return Next::StopNow;
         }
-        let last_change = context.image.position().index as i64;
+        if leads(context, broker.id) {
+            return Next::ControlledShutdown;
+        }
+        let begun = sessions
+            .shutdown_begun(broker.id)
+            .unwrap_or(context.image.position().index as i64);
         let others_know = sessions
             .lowest_metadata_offset(broker.id)
-            .is_none_or(|lowest| lowest >= last_change);
-        return match leads(context, broker.id) {
-            false if broker.in_controlled_shutdown && others_know => Next::StopNow,
-            false
-                if context
-                    .image
-                    .cluster()
-                    .brokers()
-                    .filter(|other| other.is_active())
-                    .count()
-                    <= 1 =>
-            {
-                Next::StopNow
-            }
-            _ => Next::ControlledShutdown,
+            .is_none_or(|lowest| lowest >= begun);
+        let mut others = context
+            .image
+            .cluster()
+            .brokers()
+            .filter(|other| other.id != broker.id);
+        let is_alone = !others.any(|other| other.is_active());
+        let stops = is_alone || (broker.in_controlled_shutdown && others_know);
+        return if stops {
+            Next::StopNow
+        } else {
+            Next::ControlledShutdown
         };
     }
     match (request.want_fence, broker.fenced) {

@@ -27,6 +27,8 @@ struct Session {
     /// Whether `heard` is a real sign of life, and not the start of this controller.
     alive: bool,
     metadata_offset: i64,
+    /// The metadata offset at which it began to stop.
+    stops_since: Option<i64>,
 }
 
 impl Sessions {
@@ -37,6 +39,7 @@ impl Sessions {
             heard: now,
             alive: false,
             metadata_offset: -1,
+            stops_since: None,
         };
         let unfenced = image.cluster().brokers().filter(|broker| !broker.fenced);
         let brokers = unfenced
@@ -47,15 +50,28 @@ impl Sessions {
 
     /// Notes a sign of life of the broker's incarnation `epoch`, which has the metadata up to `metadata_offset`.
     pub fn heard(&mut self, broker: BrokerId, epoch: i64, metadata_offset: i64, now: Duration) {
-        self.brokers.insert(
-            broker,
-            Session {
-                epoch,
-                heard: now,
-                alive: true,
-                metadata_offset,
-            },
-        );
+        let earlier = self.brokers.get(&broker).filter(|earlier| earlier.epoch == epoch);
+        let stops_since = earlier.and_then(|earlier| earlier.stops_since);
+        let session = Session {
+            epoch,
+            heard: now,
+            alive: true,
+            metadata_offset,
+            stops_since,
+        };
+        self.brokers.insert(broker, session);
+    }
+
+    /// Notes that the broker began to stop with the change at `metadata_offset`: the others have to know of it first.
+    pub fn shutting_down(&mut self, broker: BrokerId, metadata_offset: i64) {
+        if let Some(session) = self.brokers.get_mut(&broker) {
+            session.stops_since.get_or_insert(metadata_offset);
+        }
+    }
+
+    /// The metadata offset at which the broker began to stop, as far as this controller saw it.
+    pub fn shutdown_begun(&self, broker: BrokerId) -> Option<i64> {
+        self.brokers.get(&broker)?.stops_since
     }
 
     /// Forgets a broker that was fenced or has left.
