@@ -23,6 +23,8 @@ pub mod sessions;
 pub mod unregister_broker;
 pub mod update_features;
 
+use std::collections::BTreeSet;
+
 use klamm_config::{Key, Layers, Value, Values};
 use klamm_model::{BrokerId, ErrorCode, Uuid};
 use klamm_protocol::ByteString;
@@ -151,15 +153,10 @@ impl Context<'_> {
     }
 }
 
-/// The names that stand more than once, in the order of their second standing.
-fn repeated<T: PartialEq + Ord + Clone>(names: impl Iterator<Item = T>) -> Vec<T> {
-    let (mut seen, mut repeated) = (std::collections::BTreeSet::new(), Vec::new());
-    for name in names {
-        if !seen.insert(name.clone()) && !repeated.contains(&name) {
-            repeated.push(name);
-        }
-    }
-    repeated
+/// What stands more than once.
+fn repeated<T: Ord + Clone>(all: impl Iterator<Item = T>) -> BTreeSet<T> {
+    let mut seen = BTreeSet::new();
+    all.filter(|each| !seen.insert(each.clone())).collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@
 //! Always holds: a change of `min.insync.replicas` makes the eligible leader replicas be forgotten that were kept under the
 //! old one. A broker's config that is set to the value it has is written all the same: it may name a file that changed.
 
+use std::collections::BTreeSet;
+
 use klamm_config::alter::{self, AlterError, Altered, Operation, Target};
 use klamm_config::{Layers, Values};
 use klamm_model::{BrokerId, ErrorCode, topic_name};
@@ -175,16 +177,13 @@ fn one(
         code: error.code(),
         message: error.message(),
     })?;
+    let named: BTreeSet<&str> = change.names().into_iter().collect();
     let touched = |config: &str| {
-        let rewritten = kind == ResourceKind::Broker && change.names().contains(&config);
+        let rewritten = kind == ResourceKind::Broker && named.contains(config);
         rewritten || current.get(config) != altered.values.get(config)
     };
-    let configs: std::collections::BTreeSet<&str> = current
-        .keys()
-        .chain(altered.values.keys())
-        .map(String::as_str)
-        .chain(change.names())
-        .collect();
+    let set = current.keys().chain(altered.values.keys()).map(String::as_str);
+    let configs: BTreeSet<&str> = set.chain(named.iter().copied()).collect();
     let changed: Vec<(&str, Option<&str>)> = configs
         .into_iter()
         .filter(|config| touched(config))

@@ -11,7 +11,7 @@ use klamm_protocol::messages::alter_partition_request as request;
 use klamm_protocol::messages::alter_partition_response as response;
 use klamm_protocol::metadata_records::PartitionChangeRecord;
 
-use super::{Context, Decision};
+use super::{Context, Decision, repeated};
 use crate::election::{self, Target};
 use crate::image::topics::raw;
 use crate::image::{LeaderRecovery, PartitionImage, TopicImage};
@@ -155,10 +155,7 @@ fn check(
     if proposal.partition_epoch < partition.partition_epoch {
         return Err(ErrorCode::InvalidUpdateVersion);
     }
-    let distinct = isr
-        .iter()
-        .enumerate()
-        .all(|(at, (id, _))| isr[..at].iter().all(|(other, _)| other != id));
+    let distinct = repeated(isr.iter().map(|(id, _)| *id)).is_empty();
     let within = isr.iter().all(|(id, _)| partition.is_replica(*id));
     let with_leader = isr.iter().any(|(id, _)| *id == from);
     let recovery =

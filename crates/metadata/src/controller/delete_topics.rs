@@ -20,21 +20,14 @@ use crate::image::Image;
 pub fn decide(context: &Context<'_>, request: &DeleteTopicsRequest) -> Decision<DeleteTopicsResponse> {
     let mut responses = Vec::new();
     let (names, ids) = asked_for(request, &mut responses);
-    let mut deleted = BTreeSet::new();
-    let mut by_id = Vec::new();
-    for id in &ids.once {
-        match context.image.topics().by_id(id) {
-            Some(topic) if deleted.insert(*id) => by_id.push(result(Some(&topic.name), *id, None)),
-            _ => by_id.push(result(None, *id, Some(unknown_id()))),
-        }
-    }
+    let all_ids: BTreeSet<Uuid> = ids.once.iter().chain(&ids.repeated).copied().collect();
+    let (mut deleted, mut meant_twice) = (BTreeSet::new(), BTreeSet::new());
     for name in &names.once {
         responses.push(match named(context.image, name) {
             Err(refusal) => result(Some(name), Uuid::ZERO, Some(refusal)),
-            Ok(id) if ids.repeated.contains(&id) || ids.once.contains(&id) => {
+            Ok(id) if all_ids.contains(&id) => {
                 // The topic was meant by its id as well: it is not clear what was wanted, so it stays.
-                deleted.remove(&id);
-                by_id.retain(|result| result.topic_id != id);
+                meant_twice.insert(id);
                 let message = "The provided topic name maps to an ID that was already supplied.";
                 result(
                     Some(name),
@@ -48,7 +41,15 @@ pub fn decide(context: &Context<'_>, request: &DeleteTopicsRequest) -> Decision<
             }
         });
     }
-    responses.extend(by_id);
+    for id in ids.once.iter().filter(|id| !meant_twice.contains(id)) {
+        responses.push(match context.image.topics().by_id(id) {
+            Some(topic) => {
+                deleted.insert(*id);
+                result(Some(&topic.name), *id, None)
+            }
+            None => result(None, *id, Some(unknown_id())),
+        });
+    }
     let records = deleted.into_iter().map(|topic_id| {
         RemoveTopicRecord {
             topic_id,
@@ -69,7 +70,7 @@ pub fn decide(context: &Context<'_>, request: &DeleteTopicsRequest) -> Decision<
 /// What was asked for, once or more often.
 struct Asked<T> {
     once: Vec<T>,
-    repeated: Vec<T>,
+    repeated: BTreeSet<T>,
 }
 
 impl<T: Ord + Clone> Asked<T> {
