@@ -20,9 +20,9 @@ pub enum LoggerError {
     /// A logger stands twice in one request.
     #[error("Error due to duplicate config keys")]
     Duplicate,
-    /// A logger is set to nothing.
-    #[error("Null value not supported for : {0}")]
-    NullValue(String),
+    /// Loggers are set to nothing.
+    #[error("Null value not supported for : {}", .0.join(", "))]
+    NullValue(Vec<String>),
     /// No such logger.
     #[error("Logger {0} does not exist!")]
     Unknown(String),
@@ -44,7 +44,7 @@ pub enum LoggerError {
     #[error("{0} operation is not allowed for the BROKER_LOGGER resource")]
     NotAList(&'static str),
     /// No such operation.
-    #[error("Unknown operation {0}")]
+    #[error("Unknown operation type {0} is not allowed for the BROKER_LOGGER resource")]
     UnknownOperation(i8),
 }
 
@@ -53,10 +53,11 @@ impl LoggerError {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::Unknown(_) | Self::UnknownLevel { .. } => ErrorCode::InvalidConfig,
-            Self::Duplicate | Self::NullValue(_) | Self::RemoveRoot | Self::NotAList(_) => {
-                ErrorCode::InvalidRequest
-            }
-            Self::UnknownOperation(_) => ErrorCode::UnknownServerError,
+            Self::Duplicate
+            | Self::NullValue(_)
+            | Self::RemoveRoot
+            | Self::NotAList(_)
+            | Self::UnknownOperation(_) => ErrorCode::InvalidRequest,
         }
     }
 }
@@ -71,6 +72,12 @@ pub fn levels(
     if names.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err(LoggerError::Duplicate);
     }
+    // Only a deletion needs no value, whatever else the operation is.
+    let set_to_nothing = operations.iter().filter(|each| each.operation != 1 && each.value.is_none());
+    let set_to_nothing: Vec<_> = set_to_nothing.map(|each| each.name.to_owned()).collect();
+    if !set_to_nothing.is_empty() {
+        return Err(LoggerError::NullValue(set_to_nothing));
+    }
     operations.iter().map(|each| level(each, &exists)).collect()
 }
 
@@ -82,7 +89,7 @@ fn level(
     match each.operation {
         0 | 1 if each.name != ROOT && !exists(each.name) => Err(LoggerError::Unknown(logger)),
         0 => {
-            let level = each.value.ok_or_else(|| LoggerError::NullValue(logger.clone()))?;
+            let level = each.value.unwrap_or_default();
             match LEVELS.iter().find(|known| **known == level) {
                 Some(known) => Ok((logger, Some(known))),
                 None => Err(LoggerError::UnknownLevel {
@@ -145,6 +152,16 @@ mod tests {
                 0,
                 None,
                 Err((42, "Null value not supported for : klamm::log")),
+            ),
+            ("nosuch", 2, None, Err((42, "Null value not supported for : nosuch"))),
+            (
+                "nosuch",
+                9,
+                Some("DEBUG"),
+                Err((
+                    42,
+                    "Unknown operation type 9 is not allowed for the BROKER_LOGGER resource",
+                )),
             ),
         ] {
             let operations = [Operation {
