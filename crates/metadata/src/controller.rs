@@ -19,6 +19,7 @@ pub mod fence_stale;
 pub mod heartbeat;
 mod isr_changes;
 pub mod register_broker;
+pub mod register_controller;
 pub mod sessions;
 pub mod unregister_broker;
 pub mod update_features;

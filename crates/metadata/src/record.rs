@@ -190,6 +190,7 @@ fn decode_one(index: usize, r: &mut Reader) -> Result<MetadataRecord, InvalidDec
 
 #[cfg(test)]
 mod tests {
+    use klamm_model::Uuid;
     use proptest::prelude::*;
 
     use super::*;
@@ -216,6 +217,22 @@ mod tests {
         for records in [Vec::new(), sample()] {
             assert_eq!(decode_decision(encode_decision(&records)).unwrap(), records);
         }
+    }
+
+    #[test]
+    fn the_format_is_as_it_was() {
+        let no_op = || records::NoOpRecord::default().into();
+        let topic = records::TopicRecord {
+            name: "ab".into(),
+            topic_id: Uuid::ONE,
+            ..Default::default()
+        };
+        let bytes = encode_decision(&[no_op(), topic.into()]);
+        // Format, count; length + 1, frame version, type, version, no tags; the same, name, id, no tags.
+        let mut golden = vec![1, 2, 5, 1, 20, 0, 0, 24, 1, 2, 0, 3, b'a', b'b'];
+        golden.extend(Uuid::ONE.0);
+        golden.push(0);
+        assert_eq!(bytes, golden);
     }
 
     #[test]

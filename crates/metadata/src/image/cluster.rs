@@ -47,6 +47,11 @@ impl Cluster {
         self.brokers.values()
     }
 
+    /// The controller with this id.
+    pub fn controller(&self, id: BrokerId) -> Option<&Arc<ControllerRegistration>> {
+        self.controllers.get(&id)
+    }
+
     /// All controllers, by id.
     pub fn controllers(&self) -> impl Iterator<Item = &Arc<ControllerRegistration>> {
         self.controllers.values()

@@ -178,7 +178,8 @@ fn register_broker(broker: &BrokerRegistration) -> records::RegisterBrokerRecord
     }
 }
 
-fn register_controller(controller: &ControllerRegistration) -> records::RegisterControllerRecord {
+/// The record that registers a controller.
+pub(crate) fn register_controller(controller: &ControllerRegistration) -> records::RegisterControllerRecord {
     use records::register_controller_record::{ControllerEndpoint, ControllerFeature};
     let end_point = |endpoint: &Endpoint| ControllerEndpoint {
         name: (&*endpoint.listener).into(),

@@ -86,3 +86,8 @@ fn the_role_follows_the_metadata() {
         }
     }
 }
+
+#[test]
+fn a_partition_at_rest_is_small() {
+    assert!(size_of::<Role>() <= 176, "{}", size_of::<Role>());
+}

@@ -329,3 +329,36 @@ fn producer_ids_are_given_out_once() {
         [(0, 0, 1000), (0, 1000, 1000), (77, 0, 0)]
     );
 }
+
+#[test]
+fn controllers_register_once() {
+    use klamm_protocol::messages::controller_registration_request::{
+        self as api, ControllerRegistrationRequest,
+    };
+    let mut cluster = Cluster::new(1);
+    let feature = |name: &str| api::Feature {
+        name: name.into(),
+        max_supported_version: 3,
+        ..Default::default()
+    };
+    let request = ControllerRegistrationRequest {
+        controller_id: 1,
+        features: vec![feature("b"), feature("a")],
+        listeners: vec![api::Listener {
+            name: "CONTROLLER".into(),
+            port: 9093,
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    for written in [1, 0] {
+        let decision = cluster.context(|context| register_controller::decide(context, &request));
+        assert_eq!(decision.records.len(), written);
+        cluster.commit(&decision.records);
+    }
+    let controller = cluster.image.cluster().controller(BrokerId(1)).unwrap();
+    assert_eq!(
+        (controller.endpoints[0].port, controller.features.len()),
+        (9093, 2)
+    );
+}
