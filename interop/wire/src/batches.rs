@@ -102,6 +102,16 @@ pub(crate) fn with_byte(batch: &Bytes, at: usize, byte: u8) -> Bytes {
     bytes.into()
 }
 
+/// Whether a batch among these is packed: how small it got is the codec's own affair.
+pub(crate) fn are_packed(bytes: &Bytes) -> bool {
+    Batches::new(bytes.clone()).flatten().any(|batch| {
+        batch
+            .header()
+            .compression()
+            .is_ok_and(|codec| codec != Compression::None)
+    })
+}
+
 /// What stands in fetched bytes, a line for each batch and each record.
 pub(crate) fn lines(bytes: &Bytes) -> Vec<String> {
     let mut out = Vec::new();

@@ -6,7 +6,7 @@
 //! | host and port of the broker, in fields and texts | `<host>`, `<port>`, `<broker>` | each run has its own |
 //! | address of the controller listener, on the broker's port + 1000 | `<controller>`, `<controller port>` | likewise |
 //! | topic ids | `<id TOPIC>`, `<id TOPIC 2>` for the next topic of that name | random; ids of 16 equal bytes are a scenario's own |
-//! | producer ids | `<producer N>` by first appearance in the scenario | each broker counts in blocks of its own |
+//! | producer ids | `<producer N>` for the Nth that a scenario got for itself, otherwise `<new producer>`, `<known producer>` | each broker counts in blocks of its own |
 //! | fetch session ids | `<session N>`, likewise | random |
 //! | times within a day of now | `<now>` | clocks go on |
 //! | voter directory ids | `<directory>` | random |
@@ -14,8 +14,10 @@
 //! | epochs and offsets of the metadata log | `<n>` | they count records of its own format |
 //! | epoch of the finalized features | `<n>` | an offset of the metadata log |
 //! | documentation of configs | `<text>` | ours is written by us; that there is one is compared |
+//! | configs under `klamm.` | left out | Kafka has none of them; they are tested where they are made |
 //! | configs of a created topic that are at Kafka's defaults | a count of them | they are compared in full where a scenario begins |
-//! | order of topics, configs, resources and reassigned partitions where Kafka's is that of a hash table | sorted | no client can rely on it |
+//! | the size of packed batches | `packed` | each codec has its own idea |
+//! | order of topics, partitions, configs and resources where Kafka's is that of a hash table or of its own way through them | sorted | no client can rely on it |
 //!
 //! Always holds: a value becomes the same placeholder wherever it stands in one scenario.
 
@@ -57,6 +59,7 @@ pub(crate) struct Normalizer {
     place: Place,
     topic_ids: Vec<(String, String)>,
     producers: Vec<i64>,
+    other_producers: Vec<i64>,
     sessions: Vec<i64>,
     folds_defaults: bool,
     /// Texts of this run that may stand within messages, and what stands for them.
@@ -79,6 +82,7 @@ impl Normalizer {
             place: place.clone(),
             topic_ids: Vec::new(),
             producers: Vec::new(),
+            other_producers: Vec::new(),
             sessions: Vec::new(),
             folds_defaults: false,
         }
@@ -106,6 +110,10 @@ impl Normalizer {
             Value::Array(elements) => {
                 for element in elements.iter_mut() {
                     self.value(api, name, element);
+                }
+                if name == "Configs" {
+                    elements
+                        .retain(|config| !config.text("Name").is_ok_and(|name| name.starts_with("klamm.")));
                 }
                 if is_unordered(api, name) {
                     sort(elements);
@@ -184,6 +192,22 @@ impl Normalizer {
         None
     }
 
+    /// Notes a producer id that a scenario got for itself.
+    pub(crate) fn note_producer(&mut self, id: i64) {
+        self.producers.push(id);
+    }
+
+    fn producer(&mut self, id: i64) -> String {
+        if let Some(place) = self.producers.iter().position(|known| *known == id) {
+            return format!("<producer {}>", place + 1);
+        }
+        if self.other_producers.contains(&id) {
+            return "<known producer>".to_owned();
+        }
+        self.other_producers.push(id);
+        "<new producer>".to_owned()
+    }
+
     fn number(&mut self, api: ApiKey, name: &str, number: i64) -> Option<String> {
         let of_metadata_log = match api {
             ApiKey::DescribeQuorum => {
@@ -197,9 +221,7 @@ impl Normalizer {
             "Port" if number == i64::from(self.place.port) => Some("<port>".to_owned()),
             "Port" if number == i64::from(self.place.port) + 1000 => Some("<controller port>".to_owned()),
             "TotalBytes" | "UsableBytes" if number > 0 => Some("<bytes>".to_owned()),
-            "ProducerId" if number >= 0 => {
-                Some(format!("<producer {}>", place_of(&mut self.producers, number)))
-            }
+            "ProducerId" if number >= 0 => Some(self.producer(number)),
             "SessionId" if number > 0 => Some(format!("<session {}>", place_of(&mut self.sessions, number))),
             _ if is_near_now(number) => Some(NOW.to_owned()),
             _ => None,
@@ -253,6 +275,8 @@ fn is_unordered(api: ApiKey, name: &str) -> bool {
             matches!(name, "Topics" | "Partitions")
         }
         ApiKey::Produce => matches!(name, "Responses" | "PartitionResponses"),
+        // The order in which a limit is used up shows in the records.
+        ApiKey::Fetch => matches!(name, "Responses" | "Partitions"),
         ApiKey::UpdateFeatures => name == "Results",
         ApiKey::ApiVersions => matches!(name, "SupportedFeatures" | "FinalizedFeatures"),
         _ => false,

@@ -30,7 +30,11 @@ fn structure(fields: &[Field], first: &str, indent: &str, out: &mut Vec<String>)
     for field in fields.iter().filter(|field| is_shown(field)) {
         match &field.value {
             Value::Records(bytes) => {
-                out.push(format!("{lead}{}: {} bytes", field.name, bytes.len()));
+                let size = match batches::are_packed(bytes) {
+                    true => "packed".to_owned(),
+                    false => format!("{} bytes", bytes.len()),
+                };
+                out.push(format!("{lead}{}: {size}", field.name));
                 out.extend(
                     batches::lines(bytes)
                         .into_iter()

@@ -21,7 +21,7 @@ use crate::value::Value;
 /// What the client of the table calls itself.
 const CLIENT_ID: &str = "wire-table";
 /// How long a preparation waits for what was asked to be true.
-const SETTLE: Duration = Duration::from_secs(10);
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// A step that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,6 +196,17 @@ impl Scenario {
     /// Goes on with a new connection.
     pub(crate) fn reconnect(&mut self) {
         self.connection = None;
+    }
+
+    /// An id for a producer. A node that has just started may say at first that it has none yet.
+    pub(crate) fn producer_id(&mut self) -> Result<i64> {
+        let request = json!({"TransactionalId": null, "TransactionTimeoutMs": 60_000});
+        let given = |answer: &Value| answer.int("ErrorCode").is_ok_and(|error| error == 0);
+        let id = self
+            .until(ApiKey::InitProducerId, 4, &request, given)?
+            .int("ProducerId")?;
+        self.normalizer.note_producer(id);
+        Ok(id)
     }
 
     /// Makes a topic whose leaders serve.

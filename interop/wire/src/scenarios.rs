@@ -3,6 +3,7 @@
 //! Always holds: a scenario names its topics after itself, so that scenarios do not meet; those that look at the whole
 //! broker come first, while it is still empty.
 
+mod alter_configs;
 mod api_versions;
 mod batches;
 mod cluster;
@@ -54,6 +55,6 @@ pub(crate) const SCENARIOS: &[(&str, Run)] = &[
     ("delete_records", offsets::delete_records),
     ("describe_configs", configs::described),
     ("describe_configs_broker", configs::broker_keys),
-    ("alter_configs", configs::whole),
-    ("incremental_alter_configs", configs::incremental),
+    ("alter_configs", alter_configs::whole),
+    ("incremental_alter_configs", alter_configs::incremental),
 ];

@@ -131,11 +131,11 @@ fn counts(s: &mut Scenario) -> Result<()> {
             CreateTopics,
             step,
             7,
-            &checked(&[topic("create-counts", partitions, replication)]),
+            &checked(&[topic(step, partitions, replication)]),
         )?;
     }
     for version in [2, 3] {
-        let defaults = checked(&[topic("create-counts", -1, -1)]);
+        let defaults = checked(&[topic("create-defaults", -1, -1)]);
         s.ask(CreateTopics, "defaults-before-v4", version, &defaults)?;
     }
     Ok(())
@@ -177,7 +177,7 @@ fn assignments(s: &mut Scenario) -> Result<()> {
         ),
     ];
     for (step, partitions, replication, assignments) in cases {
-        let topic = assigned("create-assigned", partitions, replication, assignments);
+        let topic = assigned(step, partitions, replication, assignments);
         s.ask(CreateTopics, step, 7, &checked(&[topic]))?;
     }
     Ok(())
@@ -338,8 +338,7 @@ fn configs(s: &mut Scenario) -> Result<()> {
         ),
     ];
     for (step, configs) in cases {
-        let topic =
-            json!({"Name": "create-configs", "NumPartitions": 1, "ReplicationFactor": 1, "Configs": configs});
+        let topic = json!({"Name": step, "NumPartitions": 1, "ReplicationFactor": 1, "Configs": configs});
         s.ask(CreateTopics, step, 7, &checked(&[topic]))?;
     }
     Ok(())

@@ -8,23 +8,15 @@ use serde_json::{Value as Json, json};
 use super::produce::fetch;
 use crate::batches::spec;
 use crate::scenario::{Scenario, Topic, produce};
-use crate::value::Value;
 
 fn init(id: i64, epoch: i16) -> Json {
     json!({"TransactionalId": null, "TransactionTimeoutMs": 60_000, "ProducerId": id, "ProducerEpoch": epoch})
 }
 
-/// An id for a producer. A node that has just started may say at first that it has none yet.
-fn fresh_id(s: &mut Scenario) -> Result<i64> {
-    let given = |answer: &Value| answer.int("ErrorCode").is_ok_and(|error| error == 0);
-    s.until(InitProducerId, 4, &init(-1, -1), given)?
-        .int("ProducerId")
-}
-
 pub(super) fn ids(s: &mut Scenario) -> Result<()> {
-    fresh_id(s)?;
+    s.producer_id()?;
     s.each(InitProducerId, "new", 0..=5, &init(-1, -1))?;
-    let id = fresh_id(s)?;
+    let id = s.producer_id()?;
     let cases = [
         ("known-id-and-epoch", id, 0),
         ("known-id-other-epoch", id, 5),
@@ -59,7 +51,7 @@ struct Producer {
 impl Producer {
     fn new(s: &mut Scenario, name: &str) -> Result<Self> {
         let topic = s.log(name, &[])?;
-        let id = fresh_id(s)?;
+        let id = s.producer_id()?;
         Ok(Self { topic, id })
     }
 

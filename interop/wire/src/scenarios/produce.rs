@@ -6,10 +6,11 @@ use klamm_protocol::ApiKey::{DescribeConfigs, Fetch, ListOffsets, Metadata, Prod
 use klamm_records::Compression;
 use serde_json::{Value as Json, json};
 
-use crate::batches::{SOME_TIME, batch, spec};
+use crate::batches::{SOME_TIME, batch, changed, spec, with_byte};
 use crate::encode::hex;
 use crate::normal::now_ms;
 use crate::scenario::{Scenario, Topic, produce, produce_acks};
+use crate::value::Value;
 
 /// An id that no topic has.
 const NOBODY: &str = "BwcHBwcHBwcHBwcHBwcHBw";
@@ -39,7 +40,7 @@ pub(super) fn run(s: &mut Scenario) -> Result<()> {
         s.each(Produce, step, [3, 9, 13], &produce_acks(&topic, 0, &one, acks))?;
     }
     unknown(s, &topic)?;
-    several(s, &topic)?;
+    several(s)?;
     for (step, timeout) in [("timeout-0", 0), ("timeout-minus-1", -1)] {
         let mut request = produce(&topic, 0, &one);
         request["TimeoutMs"] = timeout.into();
@@ -95,52 +96,65 @@ fn unknown(s: &mut Scenario, topic: &Topic) -> Result<()> {
     Ok(())
 }
 
-fn several(s: &mut Scenario, topic: &Topic) -> Result<()> {
-    let two = s.topic("produce-two", 2, &[("retention.ms", "-1")])?;
+/// Each case has topics of its own, so that what one of them appends does not move the offsets of the next.
+fn several(s: &mut Scenario) -> Result<()> {
     let data = |partition: i32, bytes: &Bytes| json!({"Index": partition, "Records": hex(bytes)});
     let of = |topic: &Topic, data: &[Json]| json!({"Name": topic.name, "TopicId": topic.id, "PartitionData": data});
     let (a, b) = (batch(&["a"]), batch(&["b"]));
-    let cases = [
-        ("no-topics", json!([])),
-        ("no-partitions", json!([of(topic, &[])])),
-        ("two-partitions", json!([of(&two, &[data(0, &a), data(1, &b)])])),
-        (
-            "two-topics",
-            json!([of(topic, &[data(0, &a)]), of(&two, &[data(0, &b)])]),
-        ),
-        (
-            "one-good-one-unknown",
-            json!([of(&two, &[data(0, &a), data(9, &b)])]),
-        ),
-        (
-            "same-partition-twice",
-            json!([of(&two, &[data(0, &a), data(0, &b)])]),
-        ),
-        (
-            "same-topic-twice",
-            json!([of(&two, &[data(0, &a)]), of(&two, &[data(1, &b)])]),
-        ),
-        ("empty-records", json!([of(&two, &[data(0, &Bytes::new())])])),
+    let cases: [(&str, &dyn Fn(&Topic, &Topic) -> Json); 8] = [
+        ("no-topics", &|_, _| json!([])),
+        ("no-partitions", &|x, _| json!([of(x, &[])])),
+        ("two-partitions", &|x, _| {
+            json!([of(x, &[data(0, &a), data(1, &b)])])
+        }),
+        ("two-topics", &|x, y| {
+            json!([of(x, &[data(0, &a)]), of(y, &[data(0, &b)])])
+        }),
+        ("one-good-one-unknown", &|x, _| {
+            json!([of(x, &[data(0, &a), data(9, &b)])])
+        }),
+        ("same-partition-twice", &|x, _| {
+            json!([of(x, &[data(0, &a), data(0, &b)])])
+        }),
+        ("same-topic-twice", &|x, _| {
+            json!([of(x, &[data(0, &a)]), of(x, &[data(1, &b)])])
+        }),
+        ("empty-records", &|x, _| json!([of(x, &[data(0, &Bytes::new())])])),
     ];
-    for (step, data) in cases {
-        s.each(Produce, step, [3, 9, 13], &request(data))?;
+    for (step, topics) in cases {
+        for version in [3, 9, 13] {
+            let name = format!("produce-{step}-v{version}");
+            let x = s.topic(&name, 2, &[("retention.ms", "-1")])?;
+            let y = s.topic(&format!("{name}-other"), 2, &[("retention.ms", "-1")])?;
+            s.ask(Produce, step, version, &request(topics(&x, &y)))?;
+        }
     }
+    let topic = s.log("produce-odd", &[])?;
     // Kafka never answers this one.
-    let null = request(json!([of(&two, &[json!({"Index": 0, "Records": null})])]));
+    let null = request(json!([of(&topic, &[json!({"Index": 0, "Records": null})])]));
     s.ask(Produce, "null-records", 9, &null)?;
-    let mut transactional = produce(&two, 0, &a);
+    let mut transactional = produce(&topic, 0, &a);
     transactional["TransactionalId"] = "produce-transaction".into();
     s.ask(Produce, "transactional-id-with-a-plain-batch", 9, &transactional)?;
     Ok(())
 }
 
-/// What has no answer shows in the next one.
+/// What has no answer shows in the next one, as soon as it is committed.
 fn acks_0(s: &mut Scenario) -> Result<()> {
     let topic = s.log("produce-acks-0", &[])?;
-    let end = json!({"ReplicaId": -1, "Topics": [{"Name": topic.name, "Partitions": [{"PartitionIndex": 0, "Timestamp": -1}]}]});
-    for version in [3, 9, 13] {
+    let partition = json!({"PartitionIndex": 0, "Timestamp": -1});
+    let end = json!({"ReplicaId": -1, "Topics": [{"Name": topic.name, "Partitions": [partition]}]});
+    let at = |offset: i64| {
+        move |answer: &Value| {
+            answer
+                .int("Topics.0.Partitions.0.Offset")
+                .is_ok_and(|end| end == offset)
+        }
+    };
+    for (version, offset) in [(3, 1), (9, 2), (13, 3)] {
         s.send(Produce, version, &produce_acks(&topic, 0, &batch(&["x"]), 0))?;
-        s.ask(ListOffsets, &format!("end-after-acks-0-v{version}"), 5, &end)?;
+        let step = format!("end-after-acks-0-v{version}");
+        s.ask_until(ListOffsets, &step, 5, &end, at(offset))?;
     }
     s.send(Produce, 9, &produce_acks(&topic, 7, &batch(&["x"]), 0))?;
     s.ask(
@@ -150,8 +164,8 @@ fn acks_0(s: &mut Scenario) -> Result<()> {
         &json!({"Topics": []}),
     )?;
     s.send(Produce, 9, &produce_acks(&topic, 0, &batch(&["y"]), 0))?;
-    s.ask(ListOffsets, "end-after-the-new-connection", 5, &end)?;
-    let wrong_crc = crate::batches::with_byte(&batch(&["z"]), 17, 0);
+    s.ask_until(ListOffsets, "end-after-the-new-connection", 5, &end, at(4))?;
+    let wrong_crc = with_byte(&batch(&["z"]), 17, 0);
     s.send(Produce, 9, &produce_acks(&topic, 0, &wrong_crc, 0))?;
     s.ask(
         Metadata,
@@ -168,7 +182,11 @@ fn min_isr(s: &mut Scenario) -> Result<()> {
     for (step, acks) in [("min-isr-2-acks-all", -1), ("min-isr-2-acks-1", 1)] {
         s.each(Produce, step, [3, 9, 13], &produce_acks(&topic, 0, &one, acks))?;
     }
-    s.ask(Fetch, "min-isr-2-all-of-it", 12, &fetch(&topic))?;
+    s.ask_until(Fetch, "min-isr-2-all-of-it", 12, &fetch(&topic), |answer| {
+        answer
+            .int("Responses.0.Partitions.0.HighWatermark")
+            .is_ok_and(|mark| mark == 6)
+    })?;
     Ok(())
 }
 
@@ -278,7 +296,7 @@ fn append_time(s: &mut Scenario) -> Result<()> {
         &produce(&topic, 0, &future),
     )?;
     s.ask(Fetch, "append-times-as-stored", 12, &fetch(&topic))?;
-    let marked = crate::batches::changed(&batch(&["a"]), |header| header.attributes |= 8);
+    let marked = changed(&batch(&["a"]), |header| header.attributes |= 8);
     s.ask(
         Produce,
         "append-time-said-by-the-client",
