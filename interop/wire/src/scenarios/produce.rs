@@ -96,12 +96,15 @@ fn unknown(s: &mut Scenario, topic: &Topic) -> Result<()> {
     Ok(())
 }
 
+/// The data for two topics.
+type Data<'a> = dyn Fn(&Topic, &Topic) -> Json + 'a;
+
 /// Each case has topics of its own, so that what one of them appends does not move the offsets of the next.
 fn several(s: &mut Scenario) -> Result<()> {
     let data = |partition: i32, bytes: &Bytes| json!({"Index": partition, "Records": hex(bytes)});
     let of = |topic: &Topic, data: &[Json]| json!({"Name": topic.name, "TopicId": topic.id, "PartitionData": data});
     let (a, b) = (batch(&["a"]), batch(&["b"]));
-    let cases: [(&str, &dyn Fn(&Topic, &Topic) -> Json); 8] = [
+    let cases: [(&str, &Data<'_>); 8] = [
         ("no-topics", &|_, _| json!([])),
         ("no-partitions", &|x, _| json!([of(x, &[])])),
         ("two-partitions", &|x, _| {
