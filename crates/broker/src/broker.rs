@@ -1,7 +1,6 @@
 //! What the parts of a broker share.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use klamm_config::BrokerConfig;
 use klamm_config::broker::Dynamic;
@@ -53,10 +52,5 @@ impl Broker {
         for take in &*self.on_dynamic.lock() {
             take(&dynamic);
         }
-    }
-
-    /// How long the files of a deleted partition stay, for reads that are under way.
-    pub(crate) fn file_delete_delay(&self) -> Duration {
-        Duration::from_secs(60)
     }
 }

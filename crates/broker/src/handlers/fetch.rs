@@ -24,6 +24,7 @@ use klamm_env::task::Timer;
 use klamm_log::FileRange;
 use klamm_model::ErrorCode;
 use klamm_net::{Output, Piece};
+use klamm_protocol::messages::fetch_response::PartitionData;
 use klamm_protocol::messages::{FetchRequest, FetchResponse};
 use klamm_protocol::{ApiKey, Message, Reader, RequestHeader, Writer};
 
@@ -42,6 +43,8 @@ const MAX_PREPARATIONS: usize = 8;
 pub(crate) struct Reused {
     request: FetchRequest,
     response: FetchResponse,
+    /// Emptied lists of partitions, for the topics of the next response.
+    spare: Vec<Vec<PartitionData>>,
     parts: Vec<Part>,
     pieces: Vec<FileRange>,
     waiter: Arc<Waiter>,
@@ -67,7 +70,7 @@ pub(crate) async fn handle(
         &reused.request,
         context.broker.config.net.fetch_max_bytes as usize,
     );
-    reused.response = FetchResponse::default();
+    answer::recycle(reused);
     match open::open(context, &reused.request) {
         Err(code) => reused.response.error_code = code.code(),
         Ok(source) => {

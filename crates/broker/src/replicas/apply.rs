@@ -123,13 +123,13 @@ impl Applier {
             index: gone.partition,
         }]);
         partition.leave();
+        let delay = partition.settings().log.file_delete_delay;
         let unique = broker.env.random_uuid();
         let retired = broker.env.blocking(move || retire(&partition, unique)).await;
         match retired {
             Ok((dir, path)) => {
                 let env = broker.env.clone();
                 // A read under way may still hold the files.
-                let delay = broker.file_delete_delay();
                 broker.env.spawn(async move {
                     env.sleep(delay).await;
                     env.blocking(move || remove_folder(&dir, path)).await;

@@ -14,8 +14,8 @@ use klamm_log::flush::flush;
 use klamm_log::prepare::prepare;
 use klamm_log::read::read_blocking;
 use klamm_log::{
-    AppendError, FlushScope, FlushTicket, Incoming, Log, LogCell, LogError, NotReady, ReadError, ReadRequest,
-    Submission,
+    AppendError, FlushScope, FlushTicket, Incoming, Log, LogCell, LogError, NotReady, Outcome, ReadError,
+    ReadRequest, Submission,
 };
 use klamm_metadata::PartitionImage;
 use klamm_model::{BrokerId, ErrorCode, LeaderEpoch, Offset, TimestampMs, TopicId};
@@ -47,6 +47,8 @@ struct State {
     log: Log,
     standing: Standing,
     waiters: Waiters,
+    /// Empty; kept for its memory.
+    outcomes: Vec<Outcome>,
     /// When the first record was appended that was not flushed since; for `flush.ms`.
     unflushed_since: Option<TimestampMs>,
 }
@@ -69,6 +71,7 @@ impl Partition {
                 log,
                 standing: Standing::Waiting,
                 waiters: Waiters::default(),
+                outcomes: Vec::new(),
                 unflushed_since: None,
             }),
         })
@@ -103,7 +106,7 @@ impl Partition {
     /// Changes the settings.
     pub(crate) fn configure(&self, settings: Arc<Settings>) {
         let mut state = self.state.lock();
-        state.log.set_config(settings.log.clone());
+        state.log.set_config(settings.log_config(&self.env));
         let replication = replication_settings(&settings);
         self.settings.store(settings);
         if let Some(leader) = state.standing.leader_mut() {
@@ -182,11 +185,12 @@ impl Partition {
             header: &mut header,
             body: &batch.body,
         };
-        let outcome = match state.log.append_one(incoming, epoch, now) {
-            Ok(outcome) => outcome,
-            Err(need) => return Ok(Err(need)),
-        };
-        match outcome {
+        let State { log, outcomes, .. } = &mut *state;
+        outcomes.clear();
+        if let Err(need) = log.append_as_leader(&mut [incoming], epoch, now, outcomes) {
+            return Ok(Err(need));
+        }
+        match outcomes.pop().expect("an outcome for each batch") {
             Ok(appended) => {
                 self.appended(&mut state);
                 Ok(Ok(Appended {

@@ -16,6 +16,9 @@ use crate::context::RequestContext;
 use crate::fetch_sessions::{Session, Told};
 use crate::replicas::{Isolation, ReadOutcome};
 
+/// Emptied lists of partitions that a connection keeps.
+const KEPT: usize = 16;
+
 /// Fills `reused.response` and `reused.pieces`; returns the id of the session, 0 for none.
 pub(super) fn build(
     context: &RequestContext<'_>,
@@ -48,6 +51,18 @@ pub(super) fn build(
             let mut session = session.lock();
             fill(context, bounds, Some((&mut session, false)), reused);
             session.id
+        }
+    }
+}
+
+/// Empties the response of the request before and keeps its memory.
+pub(super) fn recycle(reused: &mut Reused) {
+    reused.response.error_code = 0;
+    reused.response.session_id = 0;
+    for mut topic in reused.response.responses.drain(..) {
+        topic.partitions.clear();
+        if reused.spare.len() < KEPT {
+            reused.spare.push(topic.partitions);
         }
     }
 }
@@ -85,7 +100,7 @@ fn fill(
         }
         let data = partition_data(context, bounds, part, &mut reused.pieces);
         bytes += data.records.len();
-        push(&mut reused.response.responses, part, data);
+        push(&mut reused.response.responses, &mut reused.spare, part, data);
     }
     if let (Some((session, _)), Some(place)) = (session, last_filled) {
         session.filled_by(place);
@@ -108,17 +123,26 @@ fn told(part: &Part) -> Told {
     }
 }
 
-fn push(topics: &mut Vec<FetchableTopicResponse>, part: &Part, data: PartitionData) {
+fn push(
+    topics: &mut Vec<FetchableTopicResponse>,
+    spare: &mut Vec<Vec<PartitionData>>,
+    part: &Part,
+    data: PartitionData,
+) {
     match topics.last_mut() {
         Some(last) if last.topic == part.key.topic && last.topic_id == part.key.topic_id => {
             last.partitions.push(data);
         }
-        _ => topics.push(FetchableTopicResponse {
-            topic: part.key.topic.clone(),
-            topic_id: part.key.topic_id,
-            partitions: vec![data],
-            ..Default::default()
-        }),
+        _ => {
+            let mut partitions = spare.pop().unwrap_or_default();
+            partitions.push(data);
+            topics.push(FetchableTopicResponse {
+                topic: part.key.topic.clone(),
+                topic_id: part.key.topic_id,
+                partitions,
+                ..Default::default()
+            });
+        }
     }
 }
 

@@ -49,7 +49,7 @@ impl Pool {
         answer.waiter.disarm();
         answer.waits.clear();
         answer.timeout = None;
-        answer.response.responses.clear();
+        answer.recycle();
         let mut free = self.free.lock();
         if free.len() < KEPT {
             free.push(answer);
@@ -64,6 +64,8 @@ pub(crate) struct Answer {
     version: i16,
     phases: Phases,
     response: ProduceResponse,
+    /// Emptied lists of partitions, for the topics of the next response.
+    spare: Vec<Vec<PartitionProduceResponse>>,
     waits: Vec<Wait>,
     waiter: Arc<Waiter>,
     timeout: Option<Duration>,
@@ -91,8 +93,19 @@ impl Answer {
         self.response.responses.push(TopicProduceResponse {
             name: if by_id { ByteString::new() } else { name.clone() },
             topic_id: if by_id { topic_id } else { Uuid::ZERO },
+            partition_responses: self.spare.pop().unwrap_or_default(),
             ..Default::default()
         });
+    }
+
+    /// Empties the response and keeps its memory.
+    fn recycle(&mut self) {
+        for mut topic in self.response.responses.drain(..) {
+            topic.partition_responses.clear();
+            if self.spare.len() < KEPT {
+                self.spare.push(topic.partition_responses);
+            }
+        }
     }
 
     pub(crate) fn accept(
