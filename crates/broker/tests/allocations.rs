@@ -159,8 +159,8 @@ fn allocations_during(work: impl FnOnce()) -> usize {
 
 const WARM_UP: usize = 300;
 const COUNTED_REQUESTS: usize = 1_000;
-/// What the indexes and the runtime may take now and then, in all counted requests together.
-const SLACK: usize = 20;
+/// What everything else on the thread (timers of the quorum, indexes) may take meanwhile: far less than one a request.
+const SLACK: usize = COUNTED_REQUESTS / 10;
 
 #[test]
 fn produce_and_fetch_take_no_memory_in_steady_state() {
@@ -189,7 +189,9 @@ fn produce_and_fetch_take_no_memory_in_steady_state() {
     // The one worker thread runs everything but blocking work.
     runtime.block_on(async { tokio::spawn(async { COUNTED.set(true) }).await.unwrap() });
 
-    let made = allocations_during(|| drop(create(&mut stream, "u")));
+    let made = allocations_during(|| {
+        create(&mut stream, "u");
+    });
     assert!(made > 0, "the broker's thread is not counted");
 
     let request = frame(13, &produce(topic));
