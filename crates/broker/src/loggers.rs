@@ -156,7 +156,8 @@ mod tests {
     #[test]
     fn changes_are_judged_as_kafka_does() {
         let twice = [set("root", Some("INFO")), set("root", Some("INFO"))];
-        let cases: &[(&str, &[Operation<'_>], Result<(), (i16, &str)>)] = &[
+        type Case<'a> = (&'a str, &'a [Operation<'a>], Result<(), (i16, &'a str)>);
+        let cases: &[Case<'_>] = &[
             ("1", &[], Ok(())),
             ("+1", &[set("root", Some("WARN"))], Ok(())),
             (

@@ -3,6 +3,7 @@
 //! Always holds: what is wrong with the configuration is said all at once, before anything is touched; SIGTERM and SIGINT
 //! end the node in order, a second one at once; the process fails (exit code 1) when the node cannot go on.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,7 +15,7 @@ use klamm_env::Env;
 use klamm_env::real::{self, SocketOptions};
 use tracing::{info, warn};
 
-use crate::http;
+use crate::http::{self, HttpServer};
 use crate::logging::{self, LogFormat};
 
 /// Start a node in the foreground.
@@ -62,13 +63,15 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
 async fn serve(env: Env, config: BrokerConfig, loggers: logging::Handle) -> anyhow::Result<ExitCode> {
     let mut signals = real::signals().context("cannot wait for signals")?;
     let folder = config.node.log_dirs.join(", ");
-    let http_listener = config.net.http_listener.clone();
+    let http = http::start(&env, &config).await?;
     let started = env.monotonic();
-    let node = std::sync::Arc::new(Node::start(env.clone(), config, loggers.clone()).await?);
+    let node = Node::start(env.clone(), config, loggers).await?;
     let took = env.monotonic().saturating_sub(started);
     info!(took_ms = took.as_millis() as u64, cluster = node.cluster_id(), "started");
-    let http = http::start(&env, http_listener, node.clone()).await;
-    announce(&node, &folder, http.as_deref());
+    if let Some(http) = &http {
+        http.started(node.observer());
+    }
+    announce(&node, &folder, http.as_ref().map(HttpServer::address));
     let failure = tokio::select! {
         biased;
         stop = signals.next() => {
@@ -79,6 +82,9 @@ async fn serve(env: Env, config: BrokerConfig, loggers: logging::Handle) -> anyh
     };
     if let Some(why) = failure {
         bail!("the node cannot go on: {why}");
+    }
+    if let Some(http) = &http {
+        http.stopping();
     }
     tokio::select! {
         biased;
@@ -148,7 +154,7 @@ fn cores() -> usize {
 
 /// Tells a person where the node is and what to do first.
 #[expect(clippy::print_stdout, reason = "this is what the command prints")]
-fn announce(node: &Node, folder: &str, http: Option<&str>) {
+fn announce(node: &Node, folder: &str, http: Option<SocketAddr>) {
     println!("Klamm {} is listening on {}", env!("CARGO_PKG_VERSION"), addresses(node));
     println!("  cluster  {}", node.cluster_id());
     println!("  data     {folder}");

@@ -30,7 +30,7 @@ enum Value {
     Count(u64),
     Seconds(f64),
     Gauge(i64),
-    Durations(Snapshot),
+    Durations(Box<Snapshot>),
     One,
 }
 
@@ -85,6 +85,10 @@ fn count(counter: &AtomicU64) -> Value {
     Value::Count(counter.load(Ordering::Relaxed))
 }
 
+fn durations(seen: Snapshot) -> Value {
+    Value::Durations(Box::new(seen))
+}
+
 fn gauge(value: impl TryInto<i64>) -> Value {
     Value::Gauge(value.try_into().unwrap_or(i64::MAX))
 }
@@ -136,7 +140,7 @@ fn requests(rows: &mut Rows, metrics: &Metrics, observed: &Observed) {
     let seen = |timing: &Timing| {
         Some(timing.snapshot())
             .filter(|seen| seen.count() > 0)
-            .map(Value::Durations)
+            .map(durations)
     };
     rows.by(
         &table::QUEUE_TIME,
@@ -150,7 +154,7 @@ fn requests(rows: &mut Rows, metrics: &Metrics, observed: &Observed) {
         &table::REMOTE_TIME,
         apis().filter_map(|(name, api)| Some((name, seen(&api.remote)?))),
     );
-    rows.one(&table::SEND_TIME, Value::Durations(metrics.net.send.snapshot()));
+    rows.one(&table::SEND_TIME, durations(metrics.net.send.snapshot()));
     rows.one(&table::FETCH_SESSIONS, gauge(observed.fetch_sessions));
 }
 
