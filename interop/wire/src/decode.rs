@@ -164,3 +164,28 @@ impl<'a> Decoder<'a> {
         Ok(taken)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use klamm_protocol::schema::{messages, sample};
+
+    use super::*;
+
+    #[test]
+    fn every_message_is_read_to_its_end_and_a_cut_one_is_an_error() {
+        for schema in messages() {
+            for version in schema.versions.clone() {
+                let bytes = sample::random(schema, version, &mut sample::Seed(7), false);
+                decode(schema, version, &bytes)
+                    .unwrap_or_else(|e| panic!("{} v{version}: {e:#}", schema.name));
+                if let Some((_, cut)) = bytes.split_last() {
+                    assert!(
+                        decode(schema, version, cut).is_err(),
+                        "{} v{version}",
+                        schema.name
+                    );
+                }
+            }
+        }
+    }
+}

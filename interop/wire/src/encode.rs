@@ -177,3 +177,47 @@ fn default_of(field: &FieldSchema) -> Json {
         (given, _) => given.parse().unwrap_or(Json::Null),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use klamm_protocol::Reader;
+    use klamm_protocol::schema::{Direction, messages, of_api};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_request_of_defaults_is_read_by_the_generated_code() {
+        for schema in messages().iter().filter(|m| m.group == "messages") {
+            for version in schema.versions.clone() {
+                let bytes = encode(schema, version, &json!({})).unwrap();
+                let mut reader = Reader::new(Bytes::from(bytes));
+                (schema.decode)(&mut reader, version)
+                    .unwrap_or_else(|e| panic!("{} v{version}: {e}", schema.name));
+                assert_eq!(reader.remaining(), 0, "{} v{version}", schema.name);
+            }
+        }
+    }
+
+    #[test]
+    fn fields_of_other_versions_are_left_out_and_unknown_ones_refused() {
+        let schema = of_api(3, Direction::Request).unwrap();
+        let topics = json!({"Topics": [], "AllowAutoTopicCreation": false});
+        assert_eq!(encode(schema, 1, &topics).unwrap(), [0, 0, 0, 0]);
+        assert_eq!(encode(schema, 4, &topics).unwrap(), [0, 0, 0, 0, 0]);
+        assert_eq!(
+            encode(schema, 4, &json!({"Topics": null})).unwrap(),
+            [0xff, 0xff, 0xff, 0xff, 1]
+        );
+        assert!(encode(schema, 4, &json!({"Topic": []})).is_err());
+    }
+
+    #[test]
+    fn hexadecimal_digits_are_bytes() {
+        assert_eq!(hex(&[0, 0xab]), json!("00ab"));
+        assert_eq!(unhex("00ab").unwrap(), [0, 0xab]);
+        assert!(unhex("0").is_err());
+        assert!(unhex("zz").is_err());
+    }
+}

@@ -123,3 +123,45 @@ fn inline(name: &str, value: &Value) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(name: &'static str, value: Value) -> Field {
+        Field {
+            name,
+            nullable: false,
+            value,
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_is_left_out() {
+        let partition = |error: i64| {
+            Value::Struct(vec![
+                field("Index", Value::Int(0)),
+                field("ErrorCode", Value::Int(error)),
+                field("ErrorMessage", Value::Null),
+                field("OfflineReplicas", Value::Array(vec![])),
+            ])
+        };
+        let topic = Value::Struct(vec![
+            field("Name", Value::String("a".to_owned())),
+            field("Partitions", Value::Array(vec![partition(0), partition(3)])),
+        ]);
+        let message = Value::Struct(vec![
+            field("ThrottleTimeMs", Value::Int(0)),
+            field("Topics", Value::Array(vec![topic])),
+        ]);
+        let expected = [
+            "Topics:",
+            "  - Name: \"a\"",
+            "    Partitions:",
+            "      - {Index: 0}",
+            "      - {Index: 0, ErrorCode: UNKNOWN_TOPIC_OR_PARTITION}",
+        ];
+        assert_eq!(lines(&message), expected);
+        assert_eq!(lines(&Value::Struct(vec![])), ["(nothing but defaults)"]);
+    }
+}

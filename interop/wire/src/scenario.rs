@@ -193,6 +193,11 @@ impl Scenario {
         }
     }
 
+    /// Waits for what a broker does a little after it answered, where no answer tells that it is done.
+    pub(crate) fn settle(&self) {
+        std::thread::sleep(Duration::from_millis(150));
+    }
+
     /// Goes on with a new connection.
     pub(crate) fn reconnect(&mut self) {
         self.connection = None;

@@ -6,6 +6,7 @@
 mod alter_configs;
 mod api_versions;
 mod batches;
+mod changes;
 mod cluster;
 mod configs;
 mod create_topics;

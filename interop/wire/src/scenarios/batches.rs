@@ -15,7 +15,7 @@ use crate::scenario::{Scenario, produce};
 const BODY: [u8; 8] = [14, 0, 0, 0, 1, 2, b'a', 0];
 
 pub(super) fn run(s: &mut Scenario) -> Result<()> {
-    let mut cases = [fields(), lengths(), bodies(), packed()].concat();
+    let mut cases = [fields(), attributes(), lengths(), bodies(), packed()].concat();
     cases.push(("value-empty", batch(&[""])));
     let partitions = i32::try_from(cases.len())?;
     let topic = s.topic("batches-a", partitions + 1, &[("retention.ms", "-1")])?;
@@ -77,6 +77,12 @@ fn fields() -> Vec<Case> {
                 h.last_offset_delta = i32::MAX - 1;
             }),
         ),
+    ]
+}
+
+fn attributes() -> Vec<Case> {
+    let good = batch(&["a", "b"]);
+    vec![
         ("codec-5", changed(&good, |h| h.attributes = 5)),
         ("codec-7", changed(&good, |h| h.attributes = 7)),
         (

@@ -141,6 +141,36 @@ pub(super) fn consoles(s: &mut Scenario) -> Result<()> {
     let unknown =
         json!({"ResourceTypeFilter": 0, "PatternTypeFilter": 0, "Operation": 0, "PermissionType": 0});
     s.each(DescribeAcls, "acls-of-unknown-types", [1, 3], &unknown)?;
+    quotas(s)?;
+    s.topic("consoles-a", 2, &[])?;
+    let cases = [
+        ("reassignments", json!(null)),
+        ("reassignments-of-nothing", json!([])),
+        (
+            "reassignments-of-a-topic",
+            json!([{"Name": "consoles-a", "PartitionIndexes": [0, 1]}]),
+        ),
+        (
+            "reassignments-of-an-unknown-topic",
+            json!([{"Name": "consoles-nobody", "PartitionIndexes": [0]}]),
+        ),
+        (
+            "reassignments-of-an-unknown-partition",
+            json!([{"Name": "consoles-a", "PartitionIndexes": [7]}]),
+        ),
+    ];
+    for (step, topics) in cases {
+        s.ask(
+            ListPartitionReassignments,
+            step,
+            0,
+            &json!({"TimeoutMs": 5000, "Topics": topics}),
+        )?;
+    }
+    Ok(())
+}
+
+fn quotas(s: &mut Scenario) -> Result<()> {
     s.each(DescribeClientQuotas, "quotas", 0..=1, &json!({"Components": []}))?;
     let user = json!({"Components": [{"EntityType": "user", "MatchType": 2, "Match": null}], "Strict": true});
     s.each(DescribeClientQuotas, "quotas-of-users", 0..=1, &user)?;
@@ -178,31 +208,6 @@ pub(super) fn consoles(s: &mut Scenario) -> Result<()> {
     ];
     for (step, components) in wrong {
         s.ask(DescribeClientQuotas, step, 1, &json!({"Components": components}))?;
-    }
-    s.topic("consoles-a", 2, &[])?;
-    let cases = [
-        ("reassignments", json!(null)),
-        ("reassignments-of-nothing", json!([])),
-        (
-            "reassignments-of-a-topic",
-            json!([{"Name": "consoles-a", "PartitionIndexes": [0, 1]}]),
-        ),
-        (
-            "reassignments-of-an-unknown-topic",
-            json!([{"Name": "consoles-nobody", "PartitionIndexes": [0]}]),
-        ),
-        (
-            "reassignments-of-an-unknown-partition",
-            json!([{"Name": "consoles-a", "PartitionIndexes": [7]}]),
-        ),
-    ];
-    for (step, topics) in cases {
-        s.ask(
-            ListPartitionReassignments,
-            step,
-            0,
-            &json!({"TimeoutMs": 5000, "Topics": topics}),
-        )?;
     }
     Ok(())
 }

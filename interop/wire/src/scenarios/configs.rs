@@ -51,6 +51,62 @@ pub(super) fn empty(s: &mut Scenario) -> Result<()> {
     Ok(())
 }
 
+/// The steps of DescribeConfigs: a resource, and the keys that are asked for.
+const DESCRIBED: &[(&str, i8, &str, Option<&str>)] = &[
+    ("one-key", TOPIC, "configs-a", Some("retention.ms")),
+    ("unknown-key", TOPIC, "configs-a", Some("no.such.key")),
+    ("two-keys", TOPIC, "configs-a", Some("retention.ms segment.bytes")),
+    (
+        "same-key-twice",
+        TOPIC,
+        "configs-a",
+        Some("retention.ms retention.ms"),
+    ),
+    (
+        "key-with-synonyms",
+        TOPIC,
+        "configs-a",
+        Some("segment.ms max.message.bytes"),
+    ),
+    ("unknown-topic", TOPIC, "configs-nobody", None),
+    ("bad-topic-name", TOPIC, "configs a", None),
+    ("empty-topic-name", TOPIC, "", None),
+    ("broker-key", BROKER, "1", Some("num.io.threads")),
+    (
+        "broker-retention",
+        BROKER,
+        "1",
+        Some("log.retention.ms log.retention.minutes log.retention.hours"),
+    ),
+    (
+        "broker-read-only-key",
+        BROKER,
+        "1",
+        Some("num.partitions auto.create.topics.enable"),
+    ),
+    ("broker-password-key", BROKER, "1", Some("ssl.keystore.password")),
+    ("broker-unknown-key", BROKER, "1", Some("no.such.key")),
+    ("broker-other", BROKER, "2", Some("num.io.threads")),
+    ("broker-negative", BROKER, "-1", Some("num.io.threads")),
+    ("broker-not-a-number", BROKER, "one", Some("num.io.threads")),
+    ("broker-default", BROKER, "", None),
+    ("logger-other", LOGGER, "2", Some("root")),
+    ("logger-empty", LOGGER, "", Some("root")),
+    ("logger-unknown-key", LOGGER, "1", Some("no.such.logger")),
+    ("client-metrics-unknown", CLIENT_METRICS, "configs-metrics", None),
+    ("client-metrics-empty", CLIENT_METRICS, "", None),
+    (
+        "group-unknown",
+        GROUP,
+        "configs-group",
+        Some("consumer.session.timeout.ms"),
+    ),
+    ("group-empty", GROUP, "", None),
+    ("type-unknown", UNKNOWN, "configs-a", None),
+    ("type-99", 99, "configs-a", None),
+    ("type-minus-1", -1, "configs-a", None),
+];
+
 pub(super) fn described(s: &mut Scenario) -> Result<()> {
     s.topic(
         "configs-a",
@@ -62,84 +118,10 @@ pub(super) fn described(s: &mut Scenario) -> Result<()> {
     s.each(DescribeConfigs, "all-of-a-topic", 1..=4, &all)?;
     let plain = json!({"Resources": [resource(TOPIC, "configs-a", &null)]});
     s.ask(DescribeConfigs, "all-of-a-topic-without-synonyms", 4, &plain)?;
-    let cases = [
-        ("one-key", resource(TOPIC, "configs-a", &json!(["retention.ms"]))),
-        (
-            "unknown-key",
-            resource(TOPIC, "configs-a", &json!(["no.such.key"])),
-        ),
-        (
-            "two-keys",
-            resource(TOPIC, "configs-a", &json!(["retention.ms", "segment.bytes"])),
-        ),
-        (
-            "same-key-twice",
-            resource(TOPIC, "configs-a", &json!(["retention.ms", "retention.ms"])),
-        ),
-        (
-            "key-with-synonyms",
-            resource(TOPIC, "configs-a", &json!(["segment.ms", "max.message.bytes"])),
-        ),
-        ("unknown-topic", resource(TOPIC, "configs-nobody", &null)),
-        ("bad-topic-name", resource(TOPIC, "configs a", &null)),
-        ("empty-topic-name", resource(TOPIC, "", &null)),
-        ("broker-key", resource(BROKER, "1", &json!(["num.io.threads"]))),
-        (
-            "broker-retention",
-            resource(
-                BROKER,
-                "1",
-                &json!(["log.retention.ms", "log.retention.minutes", "log.retention.hours"]),
-            ),
-        ),
-        (
-            "broker-read-only-key",
-            resource(
-                BROKER,
-                "1",
-                &json!(["num.partitions", "auto.create.topics.enable"]),
-            ),
-        ),
-        (
-            "broker-password-key",
-            resource(BROKER, "1", &json!(["ssl.keystore.password"])),
-        ),
-        (
-            "broker-unknown-key",
-            resource(BROKER, "1", &json!(["no.such.key"])),
-        ),
-        ("broker-other", resource(BROKER, "2", &json!(["num.io.threads"]))),
-        (
-            "broker-negative",
-            resource(BROKER, "-1", &json!(["num.io.threads"])),
-        ),
-        (
-            "broker-not-a-number",
-            resource(BROKER, "one", &json!(["num.io.threads"])),
-        ),
-        ("broker-default", resource(BROKER, "", &null)),
-        ("logger-other", resource(LOGGER, "2", &json!(["root"]))),
-        ("logger-empty", resource(LOGGER, "", &json!(["root"]))),
-        (
-            "logger-unknown-key",
-            resource(LOGGER, "1", &json!(["no.such.logger"])),
-        ),
-        (
-            "client-metrics-unknown",
-            resource(CLIENT_METRICS, "configs-metrics", &null),
-        ),
-        ("client-metrics-empty", resource(CLIENT_METRICS, "", &null)),
-        (
-            "group-unknown",
-            resource(GROUP, "configs-group", &json!(["consumer.session.timeout.ms"])),
-        ),
-        ("group-empty", resource(GROUP, "", &null)),
-        ("type-unknown", resource(UNKNOWN, "configs-a", &null)),
-        ("type-99", resource(99, "configs-a", &null)),
-        ("type-minus-1", resource(-1, "configs-a", &null)),
-    ];
-    for (step, resource) in cases {
-        s.each(DescribeConfigs, step, [1, 4], &describe(&[resource]))?;
+    for (step, kind, name, keys) in DESCRIBED {
+        let keys = keys.map(|keys| keys.split(' ').collect::<Vec<_>>());
+        let request = describe(&[resource(*kind, name, &json!(keys))]);
+        s.each(DescribeConfigs, step, [1, 4], &request)?;
     }
     let many = [
         resource(TOPIC, "configs-a", &json!(["retention.ms"])),

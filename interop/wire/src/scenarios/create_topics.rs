@@ -4,6 +4,7 @@ use anyhow::Result;
 use klamm_protocol::ApiKey::{CreateTopics, Metadata};
 use serde_json::{Value as Json, json};
 
+use super::changes::changes;
 use crate::scenario::Scenario;
 
 fn topic(name: &str, partitions: i32, replication: i16) -> Json {
@@ -183,161 +184,70 @@ fn assignments(s: &mut Scenario) -> Result<()> {
     Ok(())
 }
 
+/// Configs of a topic that is made.
+const CONFIGS: &[(&str, &str)] = &[
+    ("config-unknown", "no.such.config = 1"),
+    ("config-empty-name", " = 1"),
+    ("config-null-value", "retention.ms = null"),
+    ("config-not-a-number", "retention.ms = soon"),
+    ("config-empty-number", "retention.ms = "),
+    ("config-number-with-spaces", "retention.ms =  1000 "),
+    ("config-below-range", "retention.ms = -2"),
+    ("config-too-large", "retention.ms = 9223372036854775808"),
+    ("config-int-too-large", "max.message.bytes = 2147483648"),
+    ("config-segment-too-small", "segment.bytes = 13"),
+    ("config-segment-internal", "internal.segment.bytes = 1024"),
+    ("config-policy", "cleanup.policy = compact,delete"),
+    ("config-policy-unknown", "cleanup.policy = shred"),
+    ("config-policy-empty", "cleanup.policy = "),
+    ("config-policy-twice", "cleanup.policy = delete,delete"),
+    ("config-bool", "preallocate = TRUE"),
+    ("config-bool-wrong", "preallocate = yes"),
+    ("config-double", "min.cleanable.dirty.ratio = 0.25"),
+    ("config-double-out-of-range", "min.cleanable.dirty.ratio = 1.5"),
+    ("config-double-nan", "min.cleanable.dirty.ratio = NaN"),
+    ("config-codec", "compression.type = zstd"),
+    ("config-codec-unknown", "compression.type = brotli"),
+    ("config-codec-case", "compression.type = GZIP"),
+    ("config-level", "compression.gzip.level = -1"),
+    ("config-level-0", "compression.gzip.level = 0"),
+    ("config-level-zstd", "compression.zstd.level = 23"),
+    ("config-min-isr-0", "min.insync.replicas = 0"),
+    ("config-min-isr-2", "min.insync.replicas = 2"),
+    ("config-twice", "retention.ms = 1; retention.ms = 2"),
+    ("config-timestamp-type", "message.timestamp.type = LogAppendTime"),
+    (
+        "config-timestamp-type-wrong",
+        "message.timestamp.type = logappendtime",
+    ),
+    (
+        "config-throttled",
+        "leader.replication.throttled.replicas = 0:1,1:1",
+    ),
+    (
+        "config-throttled-all",
+        "leader.replication.throttled.replicas = *",
+    ),
+    (
+        "config-throttled-wrong",
+        "leader.replication.throttled.replicas = a:b",
+    ),
+    (
+        "config-lag-above",
+        "min.compaction.lag.ms = 2000; max.compaction.lag.ms = 1000",
+    ),
+    ("config-format-version", "message.format.version = 3.0"),
+    ("config-remote", "remote.storage.enable = true"),
+    ("config-local-retention", "local.retention.ms = 1"),
+    ("config-broker-key", "log.retention.ms = 1"),
+];
+
 fn configs(s: &mut Scenario) -> Result<()> {
-    let cases = [
-        (
-            "config-unknown",
-            json!([{"Name": "no.such.config", "Value": "1"}]),
-        ),
-        ("config-empty-name", json!([{"Name": "", "Value": "1"}])),
-        (
-            "config-null-value",
-            json!([{"Name": "retention.ms", "Value": null}]),
-        ),
-        (
-            "config-not-a-number",
-            json!([{"Name": "retention.ms", "Value": "soon"}]),
-        ),
-        (
-            "config-empty-number",
-            json!([{"Name": "retention.ms", "Value": ""}]),
-        ),
-        (
-            "config-number-with-spaces",
-            json!([{"Name": "retention.ms", "Value": " 1000 "}]),
-        ),
-        (
-            "config-below-range",
-            json!([{"Name": "retention.ms", "Value": "-2"}]),
-        ),
-        (
-            "config-too-large",
-            json!([{"Name": "retention.ms", "Value": "9223372036854775808"}]),
-        ),
-        (
-            "config-int-too-large",
-            json!([{"Name": "max.message.bytes", "Value": "2147483648"}]),
-        ),
-        (
-            "config-segment-too-small",
-            json!([{"Name": "segment.bytes", "Value": "13"}]),
-        ),
-        (
-            "config-segment-internal",
-            json!([{"Name": "internal.segment.bytes", "Value": "1024"}]),
-        ),
-        (
-            "config-policy",
-            json!([{"Name": "cleanup.policy", "Value": "compact,delete"}]),
-        ),
-        (
-            "config-policy-unknown",
-            json!([{"Name": "cleanup.policy", "Value": "shred"}]),
-        ),
-        (
-            "config-policy-empty",
-            json!([{"Name": "cleanup.policy", "Value": ""}]),
-        ),
-        (
-            "config-policy-twice",
-            json!([{"Name": "cleanup.policy", "Value": "delete,delete"}]),
-        ),
-        ("config-bool", json!([{"Name": "preallocate", "Value": "TRUE"}])),
-        (
-            "config-bool-wrong",
-            json!([{"Name": "preallocate", "Value": "yes"}]),
-        ),
-        (
-            "config-double",
-            json!([{"Name": "min.cleanable.dirty.ratio", "Value": "0.25"}]),
-        ),
-        (
-            "config-double-out-of-range",
-            json!([{"Name": "min.cleanable.dirty.ratio", "Value": "1.5"}]),
-        ),
-        (
-            "config-double-nan",
-            json!([{"Name": "min.cleanable.dirty.ratio", "Value": "NaN"}]),
-        ),
-        (
-            "config-codec",
-            json!([{"Name": "compression.type", "Value": "zstd"}]),
-        ),
-        (
-            "config-codec-unknown",
-            json!([{"Name": "compression.type", "Value": "brotli"}]),
-        ),
-        (
-            "config-codec-case",
-            json!([{"Name": "compression.type", "Value": "GZIP"}]),
-        ),
-        (
-            "config-level",
-            json!([{"Name": "compression.gzip.level", "Value": "-1"}]),
-        ),
-        (
-            "config-level-0",
-            json!([{"Name": "compression.gzip.level", "Value": "0"}]),
-        ),
-        (
-            "config-level-zstd",
-            json!([{"Name": "compression.zstd.level", "Value": "23"}]),
-        ),
-        (
-            "config-min-isr-0",
-            json!([{"Name": "min.insync.replicas", "Value": "0"}]),
-        ),
-        (
-            "config-min-isr-2",
-            json!([{"Name": "min.insync.replicas", "Value": "2"}]),
-        ),
-        (
-            "config-twice",
-            json!([{"Name": "retention.ms", "Value": "1"}, {"Name": "retention.ms", "Value": "2"}]),
-        ),
-        (
-            "config-timestamp-type",
-            json!([{"Name": "message.timestamp.type", "Value": "LogAppendTime"}]),
-        ),
-        (
-            "config-timestamp-type-wrong",
-            json!([{"Name": "message.timestamp.type", "Value": "logappendtime"}]),
-        ),
-        (
-            "config-throttled",
-            json!([{"Name": "leader.replication.throttled.replicas", "Value": "0:1,1:1"}]),
-        ),
-        (
-            "config-throttled-all",
-            json!([{"Name": "leader.replication.throttled.replicas", "Value": "*"}]),
-        ),
-        (
-            "config-throttled-wrong",
-            json!([{"Name": "leader.replication.throttled.replicas", "Value": "a:b"}]),
-        ),
-        (
-            "config-lag-above",
-            json!([
-            {"Name": "min.compaction.lag.ms", "Value": "2000"}, {"Name": "max.compaction.lag.ms", "Value": "1000"}]),
-        ),
-        (
-            "config-format-version",
-            json!([{"Name": "message.format.version", "Value": "3.0"}]),
-        ),
-        (
-            "config-remote",
-            json!([{"Name": "remote.storage.enable", "Value": "true"}]),
-        ),
-        (
-            "config-local-retention",
-            json!([{"Name": "local.retention.ms", "Value": "1"}]),
-        ),
-        (
-            "config-broker-key",
-            json!([{"Name": "log.retention.ms", "Value": "1"}]),
-        ),
-    ];
-    for (step, configs) in cases {
+    for (step, line) in CONFIGS {
+        let configs: Vec<_> = changes(line)
+            .into_iter()
+            .map(|(name, _, value)| json!({"Name": name, "Value": value}))
+            .collect();
         let topic = json!({"Name": step, "NumPartitions": 1, "ReplicationFactor": 1, "Configs": configs});
         s.ask(CreateTopics, step, 7, &checked(&[topic]))?;
     }

@@ -154,15 +154,24 @@ pub(super) fn leader_epochs(s: &mut Scenario) -> Result<()> {
     Ok(())
 }
 
+/// A request of DeleteRecords.
+fn deletion(topic: &str, partitions: &[(i32, i64)], timeout: i32) -> Json {
+    let partitions: Vec<_> = partitions
+        .iter()
+        .map(|(partition, offset)| json!({"PartitionIndex": partition, "Offset": offset}))
+        .collect();
+    json!({"Topics": [{"Name": topic, "Partitions": partitions}], "TimeoutMs": timeout})
+}
+
+fn up_to(topic: &str, partition: i32, offset: i64) -> Json {
+    deletion(topic, &[(partition, offset)], 5000)
+}
+
 pub(super) fn delete_records(s: &mut Scenario) -> Result<()> {
     let topic = s.log("delete-records-a", &[])?;
     for _ in 0..3 {
         s.fill(&topic, 0, &batch(&["one", "two", "three"]))?;
     }
-    let up_to = |topic: &str, partition: i32, offset: i64| {
-        json!({"Topics": [{"Name": topic, "Partitions": [{"PartitionIndex": partition, "Offset": offset}]}],
-            "TimeoutMs": 5000})
-    };
     let name = topic.name.as_str();
     s.each(DeleteRecords, "up-to-0", 0..=2, &up_to(name, 0, 0))?;
     s.each(DeleteRecords, "beyond-the-end", 0..=2, &up_to(name, 0, 10))?;
@@ -177,30 +186,11 @@ pub(super) fn delete_records(s: &mut Scenario) -> Result<()> {
         ("bad-name", up_to("delete records", 0, 0)),
         ("metadata-log", up_to("__cluster_metadata", 0, 0)),
         ("no-topics", json!({"Topics": [], "TimeoutMs": 5000})),
-        (
-            "no-partitions",
-            json!({"Topics": [{"Name": name, "Partitions": []}], "TimeoutMs": 5000}),
-        ),
-        (
-            "same-partition-twice",
-            json!({"Topics": [{"Name": name, "Partitions": [
-            {"PartitionIndex": 0, "Offset": 4}, {"PartitionIndex": 0, "Offset": 5}]}], "TimeoutMs": 5000}),
-        ),
-        (
-            "one-good-one-unknown",
-            json!({"Topics": [{"Name": name, "Partitions": [
-            {"PartitionIndex": 0, "Offset": 6}, {"PartitionIndex": 5, "Offset": 0}]}], "TimeoutMs": 5000}),
-        ),
-        (
-            "timeout-0",
-            json!({"Topics": [{"Name": name, "Partitions": [
-            {"PartitionIndex": 0, "Offset": 7}]}], "TimeoutMs": 0}),
-        ),
-        (
-            "timeout-minus-1",
-            json!({"Topics": [{"Name": name, "Partitions": [
-            {"PartitionIndex": 0, "Offset": 8}]}], "TimeoutMs": -1}),
-        ),
+        ("no-partitions", deletion(name, &[], 5000)),
+        ("same-partition-twice", deletion(name, &[(0, 4), (0, 5)], 5000)),
+        ("one-good-one-unknown", deletion(name, &[(0, 6), (5, 0)], 5000)),
+        ("timeout-0", deletion(name, &[(0, 7)], 0)),
+        ("timeout-minus-1", deletion(name, &[(0, 8)], -1)),
     ];
     for (step, request) in cases {
         s.ask(DeleteRecords, step, 2, &request)?;
@@ -208,29 +198,24 @@ pub(super) fn delete_records(s: &mut Scenario) -> Result<()> {
     s.ask(Fetch, "fetch-below-the-start", 12, &fetch(&topic))?;
     s.ask(ListOffsets, "earliest", 11, &at(name, 0, -2))?;
     s.ask(ListOffsets, "time-of-deleted-records", 11, &at(name, 0, 0))?;
-    s.ask(DeleteRecords, "up-to-the-high-watermark", 2, &up_to(name, 0, -1))?;
-    s.ask(
-        DeleteRecords,
-        "up-to-the-high-watermark-again",
-        0,
-        &up_to(name, 0, -1),
-    )?;
+    let all = up_to(name, 0, -1);
+    s.ask(DeleteRecords, "up-to-the-high-watermark", 2, &all)?;
+    s.ask(DeleteRecords, "up-to-the-high-watermark-again", 0, &all)?;
     s.ask(ListOffsets, "earliest-of-what-is-left", 11, &at(name, 0, -2))?;
     s.ask(ListOffsets, "max-timestamp-of-what-is-left", 11, &at(name, 0, -3))?;
+    delete_compacted_records(s)
+}
+
+fn delete_compacted_records(s: &mut Scenario) -> Result<()> {
     let compacted = s.log("delete-records-compact", &[("cleanup.policy", "compact")])?;
     s.fill(&compacted, 0, &batch(&["one"]))?;
-    s.each(
-        DeleteRecords,
-        "compacted",
-        [0, 2],
-        &up_to("delete-records-compact", 0, 1),
-    )?;
-    s.log("delete-records-both", &[("cleanup.policy", "compact,delete")])?;
+    s.each(DeleteRecords, "compacted", [0, 2], &up_to(&compacted.name, 0, 1))?;
+    let both = s.log("delete-records-both", &[("cleanup.policy", "compact,delete")])?;
     s.ask(
         DeleteRecords,
         "compacted-and-deleted",
         2,
-        &up_to("delete-records-both", 0, 0),
+        &up_to(&both.name, 0, 0),
     )?;
     Ok(())
 }

@@ -137,62 +137,27 @@ pub(super) fn create_partitions(s: &mut Scenario) -> Result<()> {
     s.ask(Metadata, "all-of-them", 12, &known)?;
     let null = json!(null);
     let cases = [
-        ("valid", partitions("partitions-a", 7, &null)),
-        ("same-count", partitions("partitions-a", 6, &null)),
-        ("fewer", partitions("partitions-a", 1, &null)),
-        ("count-0", partitions("partitions-a", 0, &null)),
-        ("count-minus-1", partitions("partitions-a", -1, &null)),
-        ("count-max", partitions("partitions-a", i32::MAX, &null)),
-        ("count-20000", partitions("partitions-a", 20_000, &null)),
-        ("unknown-topic", partitions("partitions-nobody", 3, &null)),
-        ("bad-name", partitions("partitions a", 3, &null)),
-        ("empty-name", partitions("", 3, &null)),
-        ("metadata-log", partitions("__cluster_metadata", 3, &null)),
-        (
-            "assigned",
-            partitions("partitions-a", 7, &json!([{"BrokerIds": [1]}])),
-        ),
-        (
-            "assigned-two-for-one",
-            partitions(
-                "partitions-a",
-                7,
-                &json!([{"BrokerIds": [1]}, {"BrokerIds": [1]}]),
-            ),
-        ),
-        (
-            "assigned-one-for-two",
-            partitions("partitions-a", 8, &json!([{"BrokerIds": [1]}])),
-        ),
-        ("assigned-none", partitions("partitions-a", 7, &json!([]))),
-        (
-            "assigned-no-brokers",
-            partitions("partitions-a", 7, &json!([{"BrokerIds": []}])),
-        ),
-        (
-            "assigned-unknown-broker",
-            partitions("partitions-a", 7, &json!([{"BrokerIds": [9]}])),
-        ),
-        (
-            "assigned-same-broker-twice",
-            partitions("partitions-a", 7, &json!([{"BrokerIds": [1, 1]}])),
-        ),
-        (
-            "assigned-two-brokers",
-            partitions("partitions-a", 7, &json!([{"BrokerIds": [1, 9]}])),
-        ),
-        (
-            "assigned-negative-broker",
-            partitions("partitions-a", 7, &json!([{"BrokerIds": [-1]}])),
-        ),
-        (
-            "assigned-same-count",
-            partitions("partitions-a", 6, &json!([{"BrokerIds": [1]}])),
-        ),
+        ("valid", "partitions-a", 7),
+        ("same-count", "partitions-a", 6),
+        ("fewer", "partitions-a", 1),
+        ("count-0", "partitions-a", 0),
+        ("count-minus-1", "partitions-a", -1),
+        ("count-max", "partitions-a", i32::MAX),
+        ("count-20000", "partitions-a", 20_000),
+        ("unknown-topic", "partitions-nobody", 3),
+        ("bad-name", "partitions a", 3),
+        ("empty-name", "", 3),
+        ("metadata-log", "__cluster_metadata", 3),
     ];
-    for (step, topic) in cases {
-        s.each(CreatePartitions, step, [0, 3], &checked(&[topic]))?;
+    for (step, name, count) in cases {
+        s.each(
+            CreatePartitions,
+            step,
+            [0, 3],
+            &checked(&[partitions(name, count, &null)]),
+        )?;
     }
+    assigned_partitions(s)?;
     let twice = [
         partitions("partitions-a", 7, &null),
         partitions("partitions-a", 8, &null),
@@ -204,6 +169,31 @@ pub(super) fn create_partitions(s: &mut Scenario) -> Result<()> {
     ];
     s.each(CreatePartitions, "one-good-one-unknown", [0, 3], &checked(&mixed))?;
     s.each(CreatePartitions, "nothing", [0, 3], &checked(&[]))?;
+    Ok(())
+}
+
+/// New partitions with brokers of the client's choice; there are six partitions before.
+fn assigned_partitions(s: &mut Scenario) -> Result<()> {
+    let cases: [(&str, i32, &[&[i32]]); 10] = [
+        ("assigned", 7, &[&[1]]),
+        ("assigned-two-for-one", 7, &[&[1], &[1]]),
+        ("assigned-one-for-two", 8, &[&[1]]),
+        ("assigned-none", 7, &[]),
+        ("assigned-no-brokers", 7, &[&[]]),
+        ("assigned-unknown-broker", 7, &[&[9]]),
+        ("assigned-same-broker-twice", 7, &[&[1, 1]]),
+        ("assigned-two-brokers", 7, &[&[1, 9]]),
+        ("assigned-negative-broker", 7, &[&[-1]]),
+        ("assigned-same-count", 6, &[&[1]]),
+    ];
+    for (step, count, brokers) in cases {
+        let brokers: Vec<_> = brokers
+            .iter()
+            .map(|brokers| json!({"BrokerIds": brokers}))
+            .collect();
+        let topic = partitions("partitions-a", count, &json!(brokers));
+        s.each(CreatePartitions, step, [0, 3], &checked(&[topic]))?;
+    }
     Ok(())
 }
 
