@@ -1,7 +1,8 @@
 //! DeleteTopics, versions 1 to 6: deletes topics, by name or since version 6 by id (KIP-516).
 //!
 //! When it is answered the topic is gone for every client of this broker, a topic of the same name can be made, and the
-//! folders are renamed; their files are removed a little later, for reads that are under way.
+//! folders are renamed; their files are removed a little later, for reads that are under way. `delete.topic.enable` may
+//! forbid it; versions before 3 have no error code for that.
 //!
 //! *Memory*: the answer. *Authorization*: DELETE on each topic.
 
@@ -28,6 +29,13 @@ pub(crate) async fn handle(
                 .map(|name| (Some(name.clone()), Uuid::ZERO)),
         )
         .collect();
+    if !context.broker.config.topics.may_be_deleted {
+        let code = match context.version {
+            ..3 => ErrorCode::InvalidRequest,
+            _ => ErrorCode::TopicDeletionDisabled,
+        };
+        return refused(names, code);
+    }
     match context
         .broker
         .router
@@ -38,12 +46,12 @@ pub(crate) async fn handle(
             context.broker.metadata.caught_up().await;
             response
         }
-        Err(code) => unavailable(names, code),
+        Err(code) => refused(names, code),
     }
 }
 
-/// The controller could not be asked.
-fn unavailable(names: Vec<(Option<ByteString>, Uuid)>, code: ErrorCode) -> DeleteTopicsResponse {
+/// All of them are refused.
+fn refused(names: Vec<(Option<ByteString>, Uuid)>, code: ErrorCode) -> DeleteTopicsResponse {
     let refused = names.into_iter().map(|(name, topic_id)| DeletableTopicResult {
         name,
         topic_id,

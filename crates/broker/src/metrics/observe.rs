@@ -158,8 +158,9 @@ fn partitions(broker: &Broker, held: &[Arc<Partition>]) -> Partitions {
             Some(state) if own(state.leader) => {
                 counts.leaders += 1;
                 counts.under_replicated += usize::from(state.isr.len() < state.replicas.len());
-                counts.under_min_isr +=
-                    usize::from(state.isr.len() < partition.settings().min_insync_replicas);
+                // No more can be in sync than there are.
+                let needed = partition.settings().min_insync_replicas.min(state.replicas.len());
+                counts.under_min_isr += usize::from(state.isr.len() < needed);
             }
             _ => counts.followers += 1,
         }

@@ -62,7 +62,8 @@ impl Applier {
             let settings = settings
                 .entry(topic.id)
                 .or_insert_with(|| Arc::new(resolver.topic(&topic.name)));
-            changes.extend(self.hold(held, settings.clone()).await);
+            let change = self.hold(held, settings.clone(), &changes).await;
+            changes.extend(change);
         }
         if !changes.is_empty() {
             broker.replicas.change(changes);
@@ -76,8 +77,13 @@ impl Applier {
         broker.metadata.publish(image);
     }
 
-    /// Opens a partition if it is not open, and gives it its role.
-    async fn hold(&mut self, held: &LocalPartition, settings: Arc<Settings>) -> Option<Change> {
+    /// Opens a partition if it is not open, and gives it its role. `opened` are the others of this change.
+    async fn hold(
+        &mut self,
+        held: &LocalPartition,
+        settings: Arc<Settings>,
+        opened: &[Change],
+    ) -> Option<Change> {
         let broker = self.broker.clone();
         let present = broker
             .replicas
@@ -93,9 +99,9 @@ impl Applier {
             Some((place, other)) => {
                 warn!(partition = %name, ?other, "the folder belongs to another topic of this name: set aside");
                 self.set_aside(&name, place).await;
-                place_for(&broker)
+                place_for(&broker, opened)
             }
-            None => place_for(&broker),
+            None => place_for(&broker, opened),
         };
         let store = &broker.stores[place];
         match open(&broker, store, &held.topic, name.clone(), &settings).await {
@@ -167,20 +173,21 @@ impl Applier {
     }
 }
 
-/// The log dir with the fewest partitions among those in service.
-fn place_for(broker: &Broker) -> usize {
-    let count = |place: usize| {
-        let dir = &broker.stores[place].dir;
-        broker
-            .replicas
-            .partitions()
-            .iter()
-            .filter(|p| p.with(|log| Arc::ptr_eq(log.dir(), dir)))
-            .count()
-    };
+/// The log dir with the fewest partitions among those in service; `opened` are not in the table yet.
+fn place_for(broker: &Broker, opened: &[Change]) -> usize {
     if broker.stores.len() == 1 {
         return 0;
     }
+    let mut held = broker.replicas.partitions();
+    held.extend(opened.iter().filter_map(|change| match change {
+        Change::Put(partition) => Some(partition.clone()),
+        Change::Remove { .. } => None,
+    }));
+    let count = |place: usize| {
+        let dir = &broker.stores[place].dir;
+        let in_dir = |partition: &&Arc<Partition>| partition.with(|log| Arc::ptr_eq(log.dir(), dir));
+        held.iter().filter(in_dir).count()
+    };
     let alive = (0..broker.stores.len()).filter(|place| broker.stores[*place].dir.failure().is_none());
     alive.min_by_key(|place| count(*place)).unwrap_or(0)
 }

@@ -52,7 +52,9 @@ impl Client {
 
     /// Whether the broker still serves the connection.
     pub(crate) async fn is_served(&mut self) -> bool {
-        self.ask(0, &klamm_protocol::messages::ApiVersionsRequest::default()).await.is_some()
+        self.ask(0, &klamm_protocol::messages::ApiVersionsRequest::default())
+            .await
+            .is_some()
     }
 
     /// Makes a topic and returns the error code.
@@ -114,19 +116,14 @@ impl Client {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 
-    /// Produces a batch to a partition.
-    pub(crate) async fn produce_to(
-        &mut self,
-        topic: &str,
-        index: i32,
-        batch: Bytes,
-    ) -> PartitionProduceResponse {
+    /// Asks for a batch to be stored on all replicas.
+    pub(crate) fn produce_request(topic: &str, index: i32, batch: Bytes) -> ProduceRequest {
         let partition = PartitionProduceData {
             index,
             records: Records::Bytes(batch),
             ..Default::default()
         };
-        let request = ProduceRequest {
+        ProduceRequest {
             acks: -1,
             timeout_ms: 30_000,
             topic_data: vec![TopicProduceData {
@@ -135,7 +132,17 @@ impl Client {
                 ..Default::default()
             }],
             ..Default::default()
-        };
+        }
+    }
+
+    /// Produces a batch to a partition.
+    pub(crate) async fn produce_to(
+        &mut self,
+        topic: &str,
+        index: i32,
+        batch: Bytes,
+    ) -> PartitionProduceResponse {
+        let request = Self::produce_request(topic, index, batch);
         let mut response = self.ask(11, &request).await.unwrap();
         response.responses.remove(0).partition_responses.remove(0)
     }
@@ -202,13 +209,19 @@ impl Client {
 /// A batch of one record of so many bytes.
 pub(crate) fn batch(timestamp: i64, bytes: usize) -> Bytes {
     let mut builder = BatchBuilder::default();
-    builder.append(TimestampMs(timestamp), Some(b"key"), Some(&vec![b'v'; bytes]), &[]);
+    builder.append(
+        TimestampMs(timestamp),
+        Some(b"key"),
+        Some(&vec![b'v'; bytes]),
+        &[],
+    );
     builder.build(Offset(0)).unwrap()
 }
 
 /// A batch of an idempotent producer.
 pub(crate) fn batch_of_producer(timestamp: i64, id: i64, sequence: i32) -> Bytes {
-    let mut builder = BatchBuilder::new(Compression::None).producer(ProducerId(id), ProducerEpoch(0), Some(sequence));
+    let mut builder =
+        BatchBuilder::new(Compression::None).producer(ProducerId(id), ProducerEpoch(0), Some(sequence));
     builder.append(TimestampMs(timestamp), None, Some(b"value"), &[]);
     builder.build(Offset(0)).unwrap()
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use klamm_broker::{FixedLoggers, Node, StartError};
+use klamm_broker::{FixedLoggers, Node};
 use klamm_config::{BrokerConfig, Sources};
 use klamm_env::sim::World;
 use klamm_env::task::Blocking;
@@ -31,11 +31,15 @@ pub(crate) type Settings<'a> = &'a [(&'a str, &'a str)];
 /// What the start reads when these keys are set.
 pub(crate) fn config(set: Settings<'_>) -> BrokerConfig {
     let mut all = vec![("listeners", "PLAINTEXT://127.0.0.1:0"), ("log.dirs", DATA)];
-    if set.iter().any(|(key, _)| key.starts_with("log.dir")) {
-        all.retain(|(key, _)| *key != "log.dirs");
-    }
+    let takes_over = |(key, _): &(&str, &str)| {
+        set.iter()
+            .any(|(other, _)| key == other || *other == "log.dir" && *key == "log.dirs")
+    };
+    all.retain(|default| !takes_over(default));
     all.extend(set);
-    let set = all.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let set = all
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     let sources = Sources {
         set: set.collect(),
         data_folder: "/elsewhere".to_owned(),
@@ -67,25 +71,11 @@ impl Fixture {
     pub(crate) async fn start(set: Settings<'_>) -> Self {
         let world = World::new(7);
         world.trace().keep(200_000);
-        Self::start_in(world, set).await.unwrap()
-    }
-
-    async fn start_in(world: World, set: Settings<'_>) -> Result<Self, StartError> {
         let pipes = Pipes::default();
-        let node = Node::start(env(&world, &pipes), config(set), Arc::new(FixedLoggers)).await?;
-        Ok(Self { world, pipes, node })
-    }
-
-    /// Ends the node in order and starts one with these keys on the same disk.
-    pub(crate) async fn restart(self, set: Settings<'_>) -> Self {
-        self.node.stop().await;
-        let Self { world, node, .. } = self;
-        drop(node);
-        // What the stopped node still holds (its lock) goes with its last task.
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
-        Self::start_in(world, set).await.unwrap()
+        let node = Node::start(env(&world, &pipes), config(set), Arc::new(FixedLoggers))
+            .await
+            .unwrap();
+        Self { world, pipes, node }
     }
 
     /// A connection to the first listener.
@@ -104,6 +94,11 @@ impl Fixture {
         tokio::time::sleep(Duration::from_millis(ms)).await;
     }
 
+    /// Sets the wall clock forward. No timer runs.
+    pub(crate) fn jump(&self, ms: u64) {
+        self.world.clock(HOST).jump(i64::try_from(ms).unwrap());
+    }
+
     /// What the wall clock shows.
     pub(crate) fn now(&self) -> i64 {
         klamm_env::Clock::now(&self.world.clock(HOST)).0
@@ -116,32 +111,50 @@ impl Fixture {
 
     /// The names in a folder.
     pub(crate) fn names_in(&self, folder: &str) -> Vec<String> {
-        let entries = self.world.disk(HOST).read_dir(Path::new(folder)).unwrap_or_default();
+        let entries = self
+            .world
+            .disk(HOST)
+            .read_dir(Path::new(folder))
+            .unwrap_or_default();
         entries.into_iter().map(|entry| entry.name).collect()
     }
 
     /// How many files of the partition have this ending.
     pub(crate) fn count(&self, partition: &str, ending: &str) -> usize {
-        self.names(partition).iter().filter(|name| name.ends_with(ending)).count()
+        self.names(partition)
+            .iter()
+            .filter(|name| name.ends_with(ending))
+            .count()
     }
 
     /// The length of a file below the data.
     pub(crate) fn len(&self, path: &str) -> u64 {
         let path = format!("{DATA}/{path}");
-        self.world.disk(HOST).entry(Path::new(&path)).unwrap().map_or(0, |entry| entry.len)
+        self.world
+            .disk(HOST)
+            .entry(Path::new(&path))
+            .unwrap()
+            .map_or(0, |entry| entry.len)
     }
 
     /// The text of a file below the data.
     pub(crate) fn text(&self, path: &str) -> String {
         let path = format!("{DATA}/{path}");
-        let bytes = self.world.disk(HOST).read(Path::new(&path), 1 << 20).unwrap_or_default();
+        let bytes = self
+            .world
+            .disk(HOST)
+            .read(Path::new(&path), 1 << 20)
+            .unwrap_or_default();
         String::from_utf8(bytes).unwrap()
     }
 
     /// How often the disk was told to do this, with this in the path.
     pub(crate) fn calls(&self, operation: &str, path: &str) -> usize {
         let lines = self.world.trace().lines();
-        lines.iter().filter(|line| line.contains(&format!(" {operation} ")) && line.contains(path)).count()
+        lines
+            .iter()
+            .filter(|line| line.contains(&format!(" {operation} ")) && line.contains(path))
+            .count()
     }
 }
 
@@ -171,14 +184,20 @@ pub(crate) struct Both<'a> {
     pub(crate) broker: &'a str,
     pub(crate) topic: &'a str,
     pub(crate) value: &'a str,
+    pub(crate) partitions: i32,
 }
 
 impl<'a> Both<'a> {
     pub(crate) fn new(broker: &'a str, topic: &'a str, value: &'a str) -> Self {
-        Self { broker, topic, value }
+        Self {
+            broker,
+            topic,
+            value,
+            partitions: 1,
+        }
     }
 
-    /// A node with a topic `t` of one partition that got the value in this way, besides `also` at the start and `beside`
+    /// A node with a topic `t` that got the value in this way, besides `also` at the start and `beside`
     /// of the topic.
     pub(crate) async fn start(&self, way: Way, also: Settings<'_>, beside: Settings<'_>) -> Fixture {
         let mut set = also.to_vec();
@@ -190,7 +209,7 @@ impl<'a> Both<'a> {
         }
         let fixture = Fixture::start(&set).await;
         let mut client = fixture.connect();
-        client.create("t", 1, &of_topic).await;
+        client.create("t", self.partitions, &of_topic).await;
         match way {
             Way::BrokerDefault => client.set(4, "", self.broker, self.value).await,
             Way::TopicAltered => client.set(2, "t", self.topic, self.value).await,
