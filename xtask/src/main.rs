@@ -14,6 +14,7 @@
 
 mod ci;
 mod docs;
+mod fuzz;
 mod process;
 mod protocol;
 mod test;
@@ -48,6 +49,8 @@ enum Command {
         /// The release, for instance 4.4.0
         version: String,
     },
+    /// Run hostile bytes through every decoder
+    Fuzz(fuzz::Args),
     /// Run the tests, with what they need set up first
     Test(test::Args),
 }
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Docs(args) => docs::run(&args),
         Command::Protocol { version } => protocol::run(&[version]).map(|()| true),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Test(args) => test::run(&args),
     };
     match outcome {

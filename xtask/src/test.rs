@@ -21,9 +21,11 @@ mod million;
 mod node;
 mod program;
 mod python;
+mod readme;
 mod tally;
 mod tools;
 mod unit;
+mod wire;
 
 use std::process::Command;
 
@@ -42,7 +44,7 @@ pub(crate) struct Args {
     /// A skipped test or group is a failure
     #[arg(long)]
     all: bool,
-    /// Run only this group (repeatable): unit, kafka, kcat, python, java, tools, go, node
+    /// Run only this group (repeatable): unit, kafka, wire, readme, kcat, python, java, tools, go, node
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
     /// Let the client groups talk to Apache Kafka instead of Klamm

@@ -24,6 +24,9 @@ use crate::{process, workspace};
 /// Kafka takes two and a half seconds to start, and thirteen after it was killed.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
+/// Where the controller listens, above the broker's port.
+const CONTROLLER_ABOVE: u16 = 1_000;
+
 /// Which broker the clients talk to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -49,13 +52,15 @@ pub(super) struct Broker {
 }
 
 impl Broker {
-    /// Starts a broker on empty data and waits until it listens.
-    pub(super) fn start(kind: Kind) -> Result<Self> {
+    /// Starts a broker on empty data and waits until it listens. `partitions` is what topics get that are made without a
+    /// number; the controller listens 1,000 ports above the broker.
+    pub(super) fn start(kind: Kind, partitions: u16) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("klamm-interop-").tempdir()?;
-        let (port, controller) = (free_port()?, free_port()?);
+        let port = free_port()?;
+        let controller = port + CONTROLLER_ABOVE;
         fs::write(
             folder.path().join("server.properties"),
-            properties(folder.path(), port, controller),
+            properties(folder.path(), port, controller, partitions),
         )?;
         let java = match kind {
             Kind::Klamm => None,
@@ -146,6 +151,13 @@ impl Broker {
         bail!("{} does not stop\n{}", self.kind.name(), self.tail());
     }
 
+    /// Where the broker serves its metrics, as it printed.
+    pub(super) fn metrics_address(&self) -> Option<String> {
+        let text = fs::read_to_string(self.log()).ok()?;
+        let rest = text.rsplit_once("http://")?.1;
+        Some(rest.split_once('/')?.0.to_owned())
+    }
+
     /// The end of what the broker logged.
     pub(super) fn tail(&self) -> String {
         let text = fs::read(self.log()).unwrap_or_default();
@@ -202,7 +214,7 @@ fn drain(output: impl BufRead, mut log: fs::File, ready: &str, sender: &mpsc::Se
 }
 
 /// The configuration that starts either broker.
-fn properties(folder: &Path, port: u16, controller: u16) -> String {
+fn properties(folder: &Path, port: u16, controller: u16, partitions: u16) -> String {
     format!(
         "process.roles=broker,controller\n\
          node.id=1\n\
@@ -212,7 +224,7 @@ fn properties(folder: &Path, port: u16, controller: u16) -> String {
          controller.listener.names=CONTROLLER\n\
          listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
          log.dirs={}\n\
-         num.partitions=12\n\
+         num.partitions={partitions}\n\
          offsets.topic.replication.factor=1\n\
          transaction.state.log.replication.factor=1\n\
          transaction.state.log.min.isr=1\n\
@@ -226,8 +238,8 @@ fn properties(folder: &Path, port: u16, controller: u16) -> String {
 /// trying to reach a broker that is down must not be given the broker's own port.
 fn free_port() -> Result<u16> {
     let start = 20_000 + (std::process::id() as u16 % 5_000) * 2;
-    (start..32_000)
-        .find(|port| !taken(*port))
+    (start..31_000)
+        .find(|port| !taken(*port) && !taken(*port + CONTROLLER_ABOVE))
         .context("no port between 20000 and 32000 is free")
 }
 
@@ -243,7 +255,8 @@ fn taken(port: u16) -> bool {
     false
 }
 
-fn target_folder() -> Result<PathBuf> {
+/// Where cargo puts what it builds.
+pub(super) fn target_folder() -> Result<PathBuf> {
     #[derive(serde::Deserialize)]
     struct Metadata {
         target_directory: PathBuf,

@@ -5,14 +5,18 @@ use anyhow::{Context, Result};
 use super::{
     broker::{Broker, Kind},
     check::Checks,
-    go, java, kcat, node, python,
+    go, java, kcat, node, python, readme,
     tally::Tally,
-    tools,
+    tools, wire,
 };
 
 /// A client that Klamm must serve as it is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Group {
+    /// The recorded table of Kafka's answers.
+    Wire,
+    /// The commands of the README.
+    Readme,
     Kcat,
     Python,
     Java,
@@ -37,6 +41,8 @@ pub(super) struct Scenario {
     /// A scenario that kills the broker has one of its own, and is left out of the comparison with Kafka, which takes
     /// thirteen seconds to come back each time.
     pub(super) kills: bool,
+    /// Partitions of topics that are made without a number; another number than the scenario before has is another broker.
+    pub(super) partitions: u16,
     pub(super) run: Box<Run>,
 }
 
@@ -48,6 +54,7 @@ impl Scenario {
         Scenario {
             name,
             kills: false,
+            partitions: PARTITIONS,
             run: Box::new(run),
         }
     }
@@ -59,13 +66,19 @@ impl Scenario {
         Scenario {
             name,
             kills: true,
+            partitions: PARTITIONS,
             run: Box::new(run),
         }
     }
 }
 
+/// What most scenarios want: three topics of so many partitions hold the million.
+const PARTITIONS: u16 = 12;
+
 impl Group {
-    pub(super) const ALL: [Group; 6] = [
+    pub(super) const ALL: [Group; 8] = [
+        Group::Wire,
+        Group::Readme,
         Group::Kcat,
         Group::Python,
         Group::Java,
@@ -76,6 +89,8 @@ impl Group {
 
     pub(super) fn name(self) -> &'static str {
         match self {
+            Group::Wire => "wire",
+            Group::Readme => "readme",
             Group::Kcat => "kcat",
             Group::Python => "python",
             Group::Java => "java",
@@ -85,8 +100,10 @@ impl Group {
         }
     }
 
-    fn prepare(self) -> Result<Ready> {
+    fn prepare(self, kind: Kind) -> Result<Ready> {
         match self {
+            Group::Wire => wire::prepare(kind),
+            Group::Readme => readme::prepare(kind),
             Group::Kcat => kcat::prepare(),
             Group::Python => python::prepare(),
             Group::Java => java::prepare(),
@@ -128,7 +145,7 @@ impl<'a> Groups<'a> {
         if let (Kind::Kafka, Some(reason)) = (kind, self.kafka_missing) {
             return tally.skipped(name, reason);
         }
-        let mut scenarios = match group.prepare() {
+        let mut scenarios = match group.prepare(kind) {
             Ok(Ready::Scenarios(scenarios)) => scenarios,
             Ok(Ready::Missing(reason)) => return tally.skipped(name, reason),
             Err(error) => return tally.failed(name, format!("cannot be set up: {error:#}")),
@@ -164,7 +181,7 @@ fn run_scenario(
     let (total, failures) = (checks.total(), checks.failures());
     let broker = match broker {
         Some(broker) => Ok(broker),
-        None => Broker::start(kind).context("the broker does not start"),
+        None => Broker::start(kind, scenario.partitions).context("the broker does not start"),
     };
     let mut broker = match broker {
         Ok(broker) => broker,

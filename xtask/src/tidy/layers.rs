@@ -104,6 +104,21 @@ const ROWS: &[Row] = &[
         Layer::Project,
         &["klamm-model", "klamm-protocol", "klamm-records"],
     ),
+    row(
+        "klamm-fuzz",
+        Layer::Project,
+        &[
+            "klamm-config",
+            "klamm-env",
+            "klamm-log",
+            "klamm-metadata",
+            "klamm-model",
+            "klamm-net",
+            "klamm-protocol",
+            "klamm-quorum",
+            "klamm-records",
+        ],
+    ),
     row("xtask", Layer::Project, &["klamm-config", "klamm-protocol"]),
 ];
 

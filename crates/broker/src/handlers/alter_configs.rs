@@ -1,63 +1,22 @@
 //! AlterConfigs, versions 0 to 2: replaces all that was set for resources.
 //!
-//! Whatever the request does not name falls back to its default: IncrementalAlterConfigs is what most callers want. Topics, brokers (one, or with the empty name all), groups and client metrics are the
-//! controller's to decide and are stored; a change is answered when it is in force on this broker. The levels of this
-//! broker's loggers are its own and change at once.
+//! Whatever the request does not name falls back to its default: IncrementalAlterConfigs is what most
+//! callers want. Topics, brokers (one, or with the empty name all), groups and client metrics are the controller's to decide and are stored; a change is answered when it is in force on this broker. The levels of loggers are
+//! refused: only the incremental form knows them.
 //!
 //! *Memory*: the answer. *Authorization*: ALTER_CONFIGS on the cluster or on each topic.
 
-use klamm_config::alter::Operation;
-use klamm_metadata::ResourceKind;
 use klamm_model::ErrorCode;
 use klamm_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
 use klamm_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
 use crate::context::RequestContext;
-use crate::loggers;
 
 /// Answers one request.
 pub(crate) async fn handle(
     context: &RequestContext<'_>,
-    mut request: AlterConfigsRequest,
+    request: AlterConfigsRequest,
 ) -> AlterConfigsResponse {
-    let is_logger = |kind: i8| kind == ResourceKind::BrokerLogger.code();
-    let (own, others): (Vec<_>, Vec<_>) = request
-        .resources
-        .into_iter()
-        .partition(|resource| is_logger(resource.resource_type));
-    request.resources = others;
-    let validate_only = request.validate_only;
-    let mut response = decided(context, request).await;
-    for resource in own {
-        let operations: Vec<_> = resource
-            .configs
-            .iter()
-            .map(|config| Operation {
-                name: &config.name,
-                operation: 0,
-                value: config.value.as_deref(),
-            })
-            .collect();
-        let outcome = loggers::alter(context, &resource.resource_name, &operations, validate_only);
-        let (error_code, error_message) = match outcome {
-            Ok(()) => (0, None),
-            Err((code, message)) => (code.code(), Some(message.into())),
-        };
-        response.responses.push(AlterConfigsResourceResponse {
-            error_code,
-            error_message,
-            resource_type: resource.resource_type,
-            resource_name: resource.resource_name,
-            ..Default::default()
-        });
-    }
-    response
-}
-
-async fn decided(context: &RequestContext<'_>, request: AlterConfigsRequest) -> AlterConfigsResponse {
-    if request.resources.is_empty() {
-        return AlterConfigsResponse::default();
-    }
     let names: Vec<_> = request
         .resources
         .iter()

@@ -1,7 +1,7 @@
 //! IncrementalAlterConfigs, versions 0 and 1: sets, unsets, appends to and takes from single configs (KIP-339).
 //!
-//! Each resource is changed as a whole or not at all. Topics, brokers (one, or with the empty name all), groups and client metrics are the
-//! controller's to decide and are stored; a change is answered when it is in force on this broker. The levels of this
+//! Each resource is changed as a whole or not at all. Topics, brokers (one, or with the empty name all), groups and client
+//! metrics are the controller's to decide and are stored; a change is answered when it is in force on this broker. The levels of this
 //! broker's loggers are its own and change at once.
 //!
 //! *Memory*: the answer. *Authorization*: ALTER_CONFIGS on the cluster or on each topic.
@@ -9,6 +9,7 @@
 use klamm_config::alter::Operation;
 use klamm_metadata::ResourceKind;
 use klamm_model::ErrorCode;
+use klamm_protocol::ByteString;
 use klamm_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use klamm_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
@@ -26,6 +27,13 @@ pub(crate) async fn handle(
         .into_iter()
         .partition(|resource| is_logger(resource.resource_type));
     request.resources = others;
+    let named = |name: &ByteString| {
+        own.iter()
+            .filter(|resource| resource.resource_name == *name)
+            .count()
+    };
+    let names = own.iter().map(|resource| resource.resource_name.clone());
+    let repeated: Vec<ByteString> = names.filter(|name| named(name) > 1).collect();
     let validate_only = request.validate_only;
     let mut response = decided(context, request).await;
     for resource in own {
@@ -38,7 +46,13 @@ pub(crate) async fn handle(
                 value: config.value.as_deref(),
             })
             .collect();
-        let outcome = loggers::alter(context, &resource.resource_name, &operations, validate_only);
+        let outcome = match repeated.contains(&resource.resource_name) {
+            true => Err((
+                ErrorCode::InvalidRequest,
+                "Each resource must appear at most once.".to_owned(),
+            )),
+            false => loggers::alter(context, &resource.resource_name, &operations, validate_only),
+        };
         let (error_code, error_message) = match outcome {
             Ok(()) => (0, None),
             Err((code, message)) => (code.code(), Some(message.into())),
@@ -81,10 +95,7 @@ async fn decided(
 }
 
 /// The controller could not be asked.
-fn unavailable(
-    names: Vec<(i8, klamm_protocol::ByteString)>,
-    code: ErrorCode,
-) -> IncrementalAlterConfigsResponse {
+fn unavailable(names: Vec<(i8, ByteString)>, code: ErrorCode) -> IncrementalAlterConfigsResponse {
     let refused = names
         .into_iter()
         .map(|(resource_type, resource_name)| AlterConfigsResourceResponse {
