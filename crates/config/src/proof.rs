@@ -21,26 +21,191 @@ pub enum Proof {
     StoredOnly,
 }
 
-/// The tests of served keys, by key; a broker key and a topic key of one name share their test.
-static TESTS: &[(&str, &str)] = &[
-    ("advertised.listeners", "klamm-config: listeners_that_start"),
-    ("broker.id", "klamm-config: node_ids"),
-    ("controller.listener.names", "klamm-config: listeners_that_start"),
-    ("controller.quorum.bootstrap.servers", "klamm-config: quorums"),
-    ("controller.quorum.voters", "klamm-config: quorums"),
+/// The tests, by crate and name, and the served keys that each sets; a broker key and a topic key of one name share theirs.
+static TESTS: &[(&str, &[&str])] = &[
     (
-        "inter.broker.listener.name",
-        "klamm-config: listeners_that_do_not",
+        "klamm-broker: housekeeping::offsets_are_written_down_from_time_to_time",
+        &[
+            "log.flush.offset.checkpoint.interval.ms",
+            "log.flush.start.offset.checkpoint.interval.ms",
+            "replica.high.watermark.checkpoint.interval.ms",
+        ],
     ),
     (
-        "listener.security.protocol.map",
+        "klamm-broker: housekeeping::records_unsynced_for_some_time_are_synced",
+        &[
+            "flush.ms",
+            "log.flush.interval.ms",
+            "log.flush.scheduler.interval.ms",
+        ],
+    ),
+    (
+        "klamm-broker: housekeeping::silent_producers_are_forgotten",
+        &[
+            "producer.id.expiration.check.interval.ms",
+            "producer.id.expiration.ms",
+        ],
+    ),
+    (
+        "klamm-broker: housekeeping::so_many_unsynced_records_are_synced",
+        &["flush.messages", "log.flush.interval.messages"],
+    ),
+    (
+        "klamm-broker: network::a_description_has_so_many_partitions",
+        &["max.request.partition.size.limit"],
+    ),
+    (
+        "klamm-broker: network::an_answer_to_a_fetch_has_so_many_bytes",
+        &["fetch.max.bytes"],
+    ),
+    (
+        "klamm-broker: network::every_listener_serves_and_tells_its_own_address",
+        &["listeners"],
+    ),
+    (
+        "klamm-broker: network::idle_connections_are_closed",
+        &["connections.max.idle.ms"],
+    ),
+    (
+        "klamm-broker: network::reading_waits_when_the_memory_for_requests_is_used_up",
+        &["klamm.memory.request.bytes", "queued.max.request.bytes"],
+    ),
+    (
+        "klamm-broker: network::requests_above_a_size_close_the_connection",
+        &["socket.request.max.bytes"],
+    ),
+    (
+        "klamm-broker: network::so_many_connections_are_served_at_once",
+        &[
+            "max.connections",
+            "max.connections.per.ip",
+            "max.connections.per.ip.overrides",
+        ],
+    ),
+    (
+        "klamm-broker: network::so_many_fetch_sessions_are_kept",
+        &["max.incremental.fetch.session.cache.slots"],
+    ),
+    (
+        "klamm-broker: node::clients_are_told_who_the_node_is",
+        &["broker.rack", "node.id"],
+    ),
+    (
+        "klamm-broker: node::data_lies_where_it_should",
+        &["log.dir", "log.dirs", "metadata.log.dir"],
+    ),
+    (
+        "klamm-broker: node::so_many_files_stay_open",
+        &["klamm.open.files.max"],
+    ),
+    (
+        "klamm-broker: records::a_compacted_topic_needs_keys",
+        &["cleanup.policy", "log.cleanup.policy"],
+    ),
+    (
+        "klamm-broker: records::a_record_counts_as_stored_on_the_device_or_before",
+        &["klamm.durability"],
+    ),
+    (
+        "klamm-broker: records::batches_above_a_size_are_refused",
+        &["max.message.bytes", "message.max.bytes"],
+    ),
+    (
+        "klamm-broker: records::batches_are_stored_in_the_codec_of_the_topic",
+        &["compression.type"],
+    ),
+    (
+        "klamm-broker: records::records_that_unpack_above_a_size_are_refused",
+        &["max.decompressed.message.bytes"],
+    ),
+    (
+        "klamm-broker: records::the_broker_gives_records_their_time",
+        &["log.message.timestamp.type", "message.timestamp.type"],
+    ),
+    (
+        "klamm-broker: records::the_level_of_a_codec_decides_how_small_a_batch_gets",
+        &["compression.gzip.level", "compression.zstd.level"],
+    ),
+    (
+        "klamm-broker: records::timestamps_too_far_from_now_are_refused",
+        &[
+            "log.message.timestamp.after.max.ms",
+            "log.message.timestamp.before.max.ms",
+            "message.timestamp.after.max.ms",
+            "message.timestamp.before.max.ms",
+        ],
+    ),
+    (
+        "klamm-broker: retention::records_go_by_age",
+        &[
+            "log.retention.hours",
+            "log.retention.minutes",
+            "log.retention.ms",
+            "retention.ms",
+        ],
+    ),
+    (
+        "klamm-broker: retention::records_go_by_size",
+        &["log.retention.bytes", "retention.bytes"],
+    ),
+    (
+        "klamm-broker: retention::retention_is_applied_from_time_to_time",
+        &["log.retention.check.interval.ms"],
+    ),
+    (
+        "klamm-broker: segments::a_full_index_closes_the_segment",
+        &["log.index.size.max.bytes", "segment.index.bytes"],
+    ),
+    (
+        "klamm-broker: segments::a_full_segment_is_closed",
+        &["internal.segment.bytes", "log.segment.bytes", "segment.bytes"],
+    ),
+    (
+        "klamm-broker: segments::an_index_has_an_entry_for_so_many_bytes",
+        &["index.interval.bytes", "log.index.interval.bytes"],
+    ),
+    (
+        "klamm-broker: segments::an_old_segment_is_closed",
+        &["log.roll.hours", "log.roll.ms", "segment.ms"],
+    ),
+    (
+        "klamm-broker: segments::jitter_closes_some_segments_early",
+        &["log.roll.jitter.hours", "log.roll.jitter.ms", "segment.jitter.ms"],
+    ),
+    (
+        "klamm-broker: segments::removed_files_stay_for_a_while",
+        &["file.delete.delay.ms", "log.segment.delete.delay.ms"],
+    ),
+    (
+        "klamm-broker: topics::a_topic_whose_maker_names_no_counts",
+        &["default.replication.factor", "num.partitions"],
+    ),
+    (
+        "klamm-broker: topics::asking_for_a_topic_makes_it",
+        &["auto.create.topics.enable"],
+    ),
+    (
+        "klamm-broker: topics::topics_may_be_deleted_or_not",
+        &["delete.topic.enable"],
+    ),
+    (
+        "klamm-config: listeners_that_do_not",
+        &["inter.broker.listener.name", "security.inter.broker.protocol"],
+    ),
+    (
         "klamm-config: listeners_that_start",
+        &[
+            "advertised.listeners",
+            "controller.listener.names",
+            "listener.security.protocol.map",
+        ],
     ),
-    ("process.roles", "klamm-config: roles_apart_are_refused"),
+    ("klamm-config: node_ids", &["broker.id"]),
     (
-        "security.inter.broker.protocol",
-        "klamm-config: listeners_that_do_not",
+        "klamm-config: quorums",
+        &["controller.quorum.bootstrap.servers", "controller.quorum.voters"],
     ),
+    ("klamm-config: roles_apart_are_refused", &["process.roles"]),
 ];
 
 impl Key {
@@ -49,8 +214,8 @@ impl Key {
         match (self.serving, self.scope) {
             (Serving::Served, _) => TESTS
                 .iter()
-                .find(|(name, _)| *name == self.name)
-                .map(|(_, test)| Proof::Test(test)),
+                .find(|(_, keys)| keys.contains(&self.name))
+                .map(|(test, _)| Proof::Test(test)),
             (Serving::NotServed(_), Scope::Broker(_)) => Some(Proof::WarnedAtStart),
             (Serving::NotServed(_), _) => Some(Proof::StoredOnly),
             (Serving::Refused(_), _) => Some(Proof::Refused),
@@ -67,20 +232,71 @@ pub fn without_proof() -> Vec<(Resource, &'static str)> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // looks into the other crates
 mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
     use super::*;
 
     #[test]
     fn proofs_name_served_keys_once() {
-        assert!(TESTS.is_sorted_by(|a, b| a.0 < b.0));
-        for (name, _) in TESTS {
-            let keys = THEMES
-                .iter()
-                .flat_map(|(_, keys)| keys.iter())
-                .filter(|key| key.name == *name);
+        assert!(TESTS.is_sorted_by(|a, b| a.0 < b.0), "tests by name, each once");
+        let mut seen = std::collections::BTreeSet::new();
+        for (test, names) in TESTS {
+            assert!(names.is_sorted_by(|a, b| a < b), "{test}: keys by name");
+            for name in *names {
+                assert!(seen.insert(name), "{name} has two tests");
+                let keys = THEMES.iter().flat_map(|(_, keys)| keys.iter());
+                let mut keys = keys.filter(|key| key.name == *name);
+                assert!(
+                    keys.any(|key| key.serving == Serving::Served),
+                    "{name} is not served"
+                );
+            }
+        }
+    }
+
+    /// The Rust files of a folder and those below it.
+    fn sources(folder: &Path, texts: &mut Vec<String>) {
+        let Ok(entries) = std::fs::read_dir(folder) else {
+            return;
+        };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                sources(&path, texts);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                texts.push(std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn the_tests_exist() {
+        let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let mut found: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for (test, _) in TESTS {
+            let (package, path) = test.split_once(": ").unwrap();
+            let texts = found.entry(package).or_insert_with(|| {
+                let folder = crates.join(package.strip_prefix("klamm-").unwrap_or(package));
+                let mut texts = Vec::new();
+                sources(&folder.join("src"), &mut texts);
+                sources(&folder.join("tests"), &mut texts);
+                texts
+            });
+            let name = path.rsplit("::").next().unwrap_or(path);
+            let is_test = |text: &String| {
+                let at = text.find(&format!("fn {name}()"))?;
+                let before = text[..at].trim_end().trim_end_matches("async").trim_end();
+                before
+                    .lines()
+                    .next_back()
+                    .filter(|line| line.contains("test"))
+                    .map(drop)
+            };
             assert!(
-                keys.into_iter().any(|key| key.serving == Serving::Served),
-                "{name} is not served"
+                texts.iter().any(|text| is_test(text).is_some()),
+                "{test} is no test"
             );
         }
     }

@@ -4,7 +4,7 @@
 //! Next: `topic.rs` resolves both.
 
 use super::keys;
-use super::reasons::{NO_COMPACTION, NO_FOLDER_FAILURE, ONE_POOL};
+use super::reasons::{NO_COMPACTION, NO_FOLDER_FAILURE, NO_PREALLOCATION, ONE_LZ4_LEVEL, ONE_POOL};
 use crate::key::{Key, Scope, Update};
 
 /// The keys, in the order of the reference.
@@ -58,7 +58,7 @@ pub(super) static KEYS: &[Key] = keys! {
         "Interval at which recovery points are written down."
     Int "log.flush.start.offset.checkpoint.interval.ms" = "60000", at_least(0), ms, high, served;
         "Interval at which log start offsets are written down."
-    Boolean "log.preallocate" = "false", cluster_wide, served;
+    Boolean "log.preallocate" = "false", cluster_wide, not_served(NO_PREALLOCATION);
         "Segment files get their full size at once."
     String "log.message.timestamp.type" = "CreateTime", one_of(&["CreateTime", "LogAppendTime"]),
         cluster_wide, served;
@@ -80,7 +80,7 @@ pub(super) static KEYS: &[Key] = keys! {
         "Codec in which batches are stored; producer keeps what was sent."
     Int "compression.gzip.level" = "-1", between_or(1, 9, -1), cluster_wide, served;
         "Level used when compression.type is gzip; -1 is the codec's own."
-    Int "compression.lz4.level" = "9", between(1, 17), cluster_wide, served;
+    Int "compression.lz4.level" = "9", between(1, 17), cluster_wide, not_served(ONE_LZ4_LEVEL);
         "Level used when compression.type is lz4."
     Int "compression.zstd.level" = "3", between(-131072, 22), cluster_wide, served;
         "Level used when compression.type is zstd."

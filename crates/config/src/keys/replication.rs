@@ -18,7 +18,7 @@ pub(super) static KEYS: &[Key] = keys! {
         "Asking for an unknown topic creates it, when the client agrees."
     Boolean "delete.topic.enable" = "true", high, served;
         "Topics may be deleted."
-    Int "min.insync.replicas" = "1", at_least(1), high, cluster_wide, served;
+    Int "min.insync.replicas" = "1", at_least(1), high, cluster_wide, not_served(ONE_REPLICA);
         "In-sync replicas that acks=all needs; the default of topics."
     Boolean "unclean.leader.election.enable" = "false", high, cluster_wide, not_served(ONE_REPLICA);
         "A replica out of sync may lead when no other is left, at the price of lost records."

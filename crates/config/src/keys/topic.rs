@@ -4,7 +4,9 @@
 //! Next: `topic.rs`.
 
 use super::keys;
-use super::reasons::{NO_COMPACTION, NO_SHARE_GROUPS, NO_TIERING, ONE_REPLICA};
+use super::reasons::{
+    NO_COMPACTION, NO_PREALLOCATION, NO_SHARE_GROUPS, NO_TIERING, ONE_LZ4_LEVEL, ONE_REPLICA,
+};
 use crate::key::{Key, Scope};
 
 /// The keys, in the order of the reference.
@@ -18,7 +20,8 @@ pub(super) static KEYS: &[Key] = keys! {
         "Codec in which batches are stored; producer keeps what was sent."
     Int "compression.gzip.level" = "-1", between_or(1, 9, -1), inherits("compression.gzip.level"), served;
         "Level used when compression.type is gzip; -1 is the codec's own."
-    Int "compression.lz4.level" = "9", between(1, 17), inherits("compression.lz4.level"), served;
+    Int "compression.lz4.level" = "9", between(1, 17), inherits("compression.lz4.level"),
+        not_served(ONE_LZ4_LEVEL);
         "Level used when compression.type is lz4."
     Int "compression.zstd.level" = "3", between(-131072, 22), inherits("compression.zstd.level"), served;
         "Level used when compression.type is zstd."
@@ -71,9 +74,9 @@ pub(super) static KEYS: &[Key] = keys! {
     Long "message.timestamp.after.max.ms" = "3600000", at_least(0), ms,
         inherits("log.message.timestamp.after.max.ms"), served;
         "How far a producer's timestamp may lie in the future."
-    Int "min.insync.replicas" = "1", at_least(1), inherits("min.insync.replicas"), served;
+    Int "min.insync.replicas" = "1", at_least(1), inherits("min.insync.replicas"), not_served(ONE_REPLICA);
         "In-sync replicas that acks=all needs."
-    Boolean "preallocate" = "false", inherits("log.preallocate"), served;
+    Boolean "preallocate" = "false", inherits("log.preallocate"), not_served(NO_PREALLOCATION);
         "Segment files get their full size at once."
     Long "remote.copy.lag.bytes" = "-1", at_least(-1), bytes, inherits("log.remote.copy.lag.bytes"),
         not_served(NO_TIERING);
