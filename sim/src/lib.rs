@@ -1,0 +1,21 @@
+//! Proofs of durability: clients that keep books, a broker that is ended at random moments, checkers that compare.
+//!
+//! Always holds: the clients speak the protocol with code of their own (`wire`), and the checkers know nothing but the
+//! [`History`] that the clients wrote; so what they find does not rest on what they check. The clients run in any
+//! [`klamm_env::Env`]: in the simulator ([`scenario`]) and against a process on this machine (`interop/kill`).
+//!
+//! Start with [`scenario`] for what happens to the broker, [`producer`] and [`observer`] for what the clients do, and
+//! [`checkers`] for what must hold.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod checkers;
+pub mod history;
+pub mod observer;
+pub mod payload;
+pub mod producer;
+pub mod scenario;
+pub mod topics;
+pub mod wire;
+
+pub use checkers::{Violation, check};
+pub use history::{Books, History};

@@ -1,0 +1,93 @@
+//! `cargo run -p klamm-sim -- --seeds 1000`: runs worlds by their seeds and says which failed.
+//!
+//! Always holds: the last line is `N passed, N failed, N skipped`, and the exit code is 1 when a seed failed. A seed that
+//! failed fails again, with the same trace, under the same build.
+#![allow(clippy::print_stdout)] // a program at the edge
+
+use std::io;
+use std::panic;
+use std::process::ExitCode;
+
+use clap::Parser;
+use klamm_sim::scenario::{self, Outcome};
+use tracing_subscriber::EnvFilter;
+
+/// Runs a whole node in the simulator, crashes it, and checks that nothing acknowledged is lost.
+#[derive(Debug, Parser)]
+struct Args {
+    /// How many seeds to run.
+    #[arg(long, default_value_t = 100)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Runs each seed twice and compares the traces.
+    #[arg(long)]
+    twice: bool,
+    /// Prints so many of the last lines of each trace.
+    #[arg(long, default_value_t = 0)]
+    trace: usize,
+    /// Prints what the node logs, filtered as RUST_LOG says.
+    #[arg(long)]
+    log: bool,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if args.log {
+        tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::from_default_env())
+            .with_writer(io::stderr)
+            .without_time()
+            .init();
+    }
+    let (mut passed, mut failed, mut acknowledged, mut ends) = (0_u64, 0_u64, 0, 0);
+    for seed in args.from..args.from + args.seeds {
+        match run(seed, &args) {
+            Ok(outcome) => {
+                passed += 1;
+                acknowledged += outcome.acknowledged;
+                ends += u64::from(outcome.ends);
+            }
+            Err(reason) => {
+                failed += 1;
+                println!("seed {seed} failed: {reason}");
+            }
+        }
+    }
+    println!("{acknowledged} records acknowledged, {ends} ends of the node");
+    println!("{passed} passed, {failed} failed, 0 skipped");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run(seed: u64, args: &Args) -> Result<Outcome, String> {
+    let outcome = world(seed, args)?;
+    for line in &outcome.lines {
+        println!("{line}");
+    }
+    if !outcome.is_good() {
+        return Err(describe(&outcome));
+    }
+    if args.twice {
+        let again = world(seed, args)?;
+        if again != outcome {
+            return Err(format!(
+                "two runs differ: {} events and {}, digests {:016x} and {:016x}",
+                outcome.events, again.events, outcome.digest, again.digest
+            ));
+        }
+    }
+    Ok(outcome)
+}
+
+/// A panic outside of the simulated hosts fails the seed, not the whole run.
+fn world(seed: u64, args: &Args) -> Result<Outcome, String> {
+    panic::catch_unwind(|| scenario::run(seed, args.trace)).map_err(|_| "a panic".to_owned())
+}
+
+/// The violations, as many as one can look at.
+fn describe(outcome: &Outcome) -> String {
+    let count = outcome.violations.len();
+    let lines = outcome.violations.iter().take(8).map(|one| format!("\n  {one}"));
+    format!("{count} violations{}", lines.collect::<String>())
+}
