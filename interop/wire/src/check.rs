@@ -167,12 +167,16 @@ fn arrive(target: &Target) -> Result<Place> {
     let mut place = Place {
         host: host.to_owned(),
         port: port.parse().context("the port")?,
+        controller_port: 0,
         cluster_id: String::new(),
     };
     let mut scenario = Scenario::new(&target.bootstrap, &place);
     let all = json!({"Topics": null});
     let metadata = scenario.quiet(ApiKey::Metadata, 9, &all)?;
     place.cluster_id = metadata.text("ClusterId")?;
+    let log = json!({"Topics": [{"TopicName": "__cluster_metadata", "Partitions": [{"PartitionIndex": 0}]}]});
+    let quorum = scenario.quiet(ApiKey::DescribeQuorum, 2, &log)?;
+    place.controller_port = u16::try_from(quorum.int("Nodes.0.Listeners.0.Port")?)?;
     let topics: Result<Vec<_>> = metadata
         .list("Topics")?
         .iter()

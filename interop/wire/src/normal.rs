@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | cluster id | `<cluster>` | each cluster has its own |
 //! | host and port of the broker, in fields and texts | `<host>`, `<port>`, `<broker>` | each run has its own |
-//! | address of the controller listener, on the broker's port + 1000 | `<controller>`, `<controller port>` | likewise |
+//! | address of the controller listener | `<controller>`, `<controller port>` | likewise |
 //! | topic ids | `<id TOPIC>`, `<id TOPIC 2>` for the next topic of that name | random; ids of 16 equal bytes are a scenario's own |
 //! | producer ids | `<producer N>` for the Nth that a scenario got for itself, otherwise `<new producer>`, `<known producer>` | each broker counts in blocks of its own |
 //! | fetch session ids | `<session N>`, likewise | random |
@@ -50,6 +50,7 @@ pub(crate) fn is_near_now(value: i64) -> bool {
 pub(crate) struct Place {
     pub(crate) host: String,
     pub(crate) port: u16,
+    pub(crate) controller_port: u16,
     pub(crate) cluster_id: String,
 }
 
@@ -72,9 +73,8 @@ impl Normalizer {
         Self {
             texts: vec![
                 (format!("{}:{}", place.host, place.port), "<broker>".to_owned()),
-                // By the convention of the configuration that the table was recorded with.
                 (
-                    format!("{}:{}", place.host, place.port.saturating_add(1000)),
+                    format!("{}:{}", place.host, place.controller_port),
                     "<controller>".to_owned(),
                 ),
                 (place.cluster_id.clone(), "<cluster>".to_owned()),
@@ -219,7 +219,7 @@ impl Normalizer {
         match name {
             _ if of_metadata_log => Some("<n>".to_owned()),
             "Port" if number == i64::from(self.place.port) => Some("<port>".to_owned()),
-            "Port" if number == i64::from(self.place.port) + 1000 => Some("<controller port>".to_owned()),
+            "Port" if number == i64::from(self.place.controller_port) => Some("<controller port>".to_owned()),
             "TotalBytes" | "UsableBytes" if number > 0 => Some("<bytes>".to_owned()),
             "ProducerId" if number >= 0 => Some(self.producer(number)),
             "SessionId" if number > 0 => Some(format!("<session {}>", place_of(&mut self.sessions, number))),

@@ -1,5 +1,7 @@
 //! AlterConfigs and IncrementalAlterConfigs: what both refuse, what each does, and what is seen of it afterwards.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use klamm_protocol::ApiKey::{
     self, AlterConfigs, DescribeConfigs, IncrementalAlterConfigs, ListConfigResources,
@@ -9,6 +11,7 @@ use serde_json::{Value as Json, json};
 use super::changes::changes;
 use super::configs::{BROKER, CLIENT_METRICS, GROUP, LOGGER, TOPIC, UNKNOWN, describe, resource};
 use crate::scenario::Scenario;
+use crate::value::Value;
 
 /// The steps and changes of one resource; the name `{topic}` stands for the scenario's own topic.
 type Group = (i8, &'static str, &'static [(&'static str, &'static str)]);
@@ -234,12 +237,40 @@ pub(super) fn whole(s: &mut Scenario) -> Result<()> {
     Ok(())
 }
 
+/// The values that were set, by resource and key.
+type Before = BTreeMap<(i8, String, String), String>;
+
+/// Waits until a change shows in its resource: a value that was set is there, and one that was deleted is not; `before`
+/// has the values that were set. What follows from it elsewhere shows a little later.
+fn seen(s: &mut Scenario, kind: i8, name: &str, line: &str, before: &mut Before) -> Result<()> {
+    for (key, _, value) in changes(line) {
+        let request = describe(&[resource(kind, name, &json!([key]))]);
+        let shows = |answer: &Value, text: &str| {
+            let configs = answer.list("Results.0.Configs").unwrap_or_default();
+            configs
+                .iter()
+                .any(|c| c.text("Value").is_ok_and(|value| value.contains(text)))
+        };
+        let id = (kind, name.to_owned(), key.to_owned());
+        if let Some(value) = value.as_str() {
+            s.until(DescribeConfigs, 4, &request, |answer| shows(answer, value))?;
+            before.insert(id, value.to_owned());
+        } else if let Some(last) = before.remove(&id) {
+            s.until(DescribeConfigs, 4, &request, |answer| !shows(answer, &last))?;
+        }
+    }
+    s.settle();
+    Ok(())
+}
+
 fn made(s: &mut Scenario, topic: &str) -> Result<()> {
     let api = IncrementalAlterConfigs;
+    let mut before = Before::new();
     for (step, kind, name, line) in MADE {
-        let change = altered(*kind, &name.replace("{topic}", topic), line, api);
+        let name = &name.replace("{topic}", topic);
+        let change = altered(*kind, name, line, api);
         s.ask(api, &format!("make-{step}"), 1, &json!({"Resources": [change]}))?;
-        s.settle();
+        seen(s, *kind, name, line, &mut before)?;
         let seen = resource(TOPIC, topic, &json!(["retention.ms", "cleanup.policy"]));
         s.ask(
             DescribeConfigs,

@@ -41,8 +41,9 @@ pub(super) fn run(s: &mut Scenario) -> Result<()> {
     }
     unknown(s, &topic)?;
     several(s)?;
-    for (step, timeout) in [("timeout-0", 0), ("timeout-minus-1", -1)] {
-        let mut request = produce(&topic, 0, &one);
+    // With acks all it would be a race whether the batch is committed in no time.
+    for (step, timeout) in [("timeout-0-acks-1", 0), ("timeout-minus-1-acks-1", -1)] {
+        let mut request = produce_acks(&topic, 0, &one, 1);
         request["TimeoutMs"] = timeout.into();
         s.ask(Produce, step, 9, &request)?;
     }
