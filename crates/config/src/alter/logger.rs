@@ -73,7 +73,9 @@ pub fn levels(
         return Err(LoggerError::Duplicate);
     }
     // Only a deletion needs no value, whatever else the operation is.
-    let set_to_nothing = operations.iter().filter(|each| each.operation != 1 && each.value.is_none());
+    let set_to_nothing = operations
+        .iter()
+        .filter(|each| each.operation != 1 && each.value.is_none());
     let set_to_nothing: Vec<_> = set_to_nothing.map(|each| each.name.to_owned()).collect();
     if !set_to_nothing.is_empty() {
         return Err(LoggerError::NullValue(set_to_nothing));
@@ -153,7 +155,12 @@ mod tests {
                 None,
                 Err((42, "Null value not supported for : klamm::log")),
             ),
-            ("nosuch", 2, None, Err((42, "Null value not supported for : nosuch"))),
+            (
+                "nosuch",
+                2,
+                None,
+                Err((42, "Null value not supported for : nosuch")),
+            ),
             (
                 "nosuch",
                 9,
