@@ -70,12 +70,21 @@ pub(crate) struct Surroundings {
     pub(crate) activity: Arc<Activity>,
 }
 
+/// A request whose answer does not go out yet.
+enum Parked<P> {
+    /// It is not decided.
+    Waiting(P),
+    /// It is decided, and stays behind one that is not: answers leave in the order of the requests.
+    Decided(Output),
+}
+
 /// The sending side: apart from what handles requests, so that both can be driven at once.
 struct Sender<'m, P> {
     stream: Box<dyn Stream>,
     output: Output,
     scratch: Output,
-    parked: VecDeque<P>,
+    /// The requests that are not answered yet, oldest first.
+    parked: VecDeque<Parked<P>>,
     metrics: &'m dyn NetMetrics,
     env: Env,
     /// Since when the socket takes no more, while it does not.
@@ -87,10 +96,16 @@ impl<P: Pending> Sender<'_, P> {
     /// everything is sent; never ready when there is nothing to do.
     fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut collected = false;
-        while let Some(first) = self.parked.front_mut()
-            && first.poll_answer(cx, &mut self.scratch).is_ready()
-        {
-            self.output.append(&mut self.scratch);
+        while let Some(first) = self.parked.front_mut() {
+            match first {
+                Parked::Waiting(pending) => {
+                    if pending.poll_answer(cx, &mut self.scratch).is_pending() {
+                        break;
+                    }
+                    self.output.append(&mut self.scratch);
+                }
+                Parked::Decided(answer) => self.output.append(answer),
+            }
             self.parked.pop_front();
             collected = true;
         }
@@ -194,9 +209,13 @@ pub(crate) async fn run<C: Connection>(
         match handled {
             Err(error) => return End::Io(error),
             Ok(None) => return End::Client,
-            Ok(Some(Outcome::Answered)) => sender.output.append(&mut answer),
+            Ok(Some(Outcome::Answered)) if sender.parked.is_empty() => sender.output.append(&mut answer),
+            Ok(Some(Outcome::Answered)) => {
+                let decided = Parked::Decided(std::mem::take(&mut answer));
+                sender.parked.push_back(decided);
+            }
             Ok(Some(Outcome::Silent)) => {}
-            Ok(Some(Outcome::Parked(pending))) => sender.parked.push_back(pending),
+            Ok(Some(Outcome::Parked(pending))) => sender.parked.push_back(Parked::Waiting(pending)),
             Ok(Some(Outcome::Close(why))) => return finish(sender, End::Misbehaved(why)).await,
         }
     }

@@ -1,7 +1,7 @@
 //! The rules of a connection, over real sockets: order of answers, what overlaps, what is refused, how it stops.
 //!
 //! The test service answers a frame with `=` and the frame. The first byte says how: `s` at once; `p` parked until the
-//! test releases it; `w` waits for ever (and may be given up); `n` is silent; `c` ends the connection.
+//! test releases it; `i` could be parked too and is answered at once; `w` waits for ever (and may be given up); `n` is silent; `c` ends the connection.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -81,7 +81,7 @@ impl Connection for Echo {
 
     fn overlap(frame: &[u8]) -> Overlap {
         match frame.first() {
-            Some(b'p') => Overlap::Pipelined,
+            Some(b'p' | b'i') => Overlap::Pipelined,
             Some(b'w') => Overlap::SerialWait,
             _ => Overlap::Serial,
         }
@@ -226,6 +226,24 @@ async fn pipelined_requests_overlap_and_others_wait_behind_them() {
     );
     f.release.add_permits(2);
     for expected in ["=p3", "=s4", "=p5"] {
+        assert_eq!(receive(&mut client).await.unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_there_at_once_does_not_overtake_a_parked_one() {
+    let f = fixture(10).await;
+    let mut client = TcpStream::connect(f.address).await.unwrap();
+    client
+        .write_all(&frames(&["i0", "p1", "i2", "p3", "i4", "s5"]))
+        .await
+        .unwrap();
+    f.seen
+        .until(|seen| seen.started.load(Ordering::SeqCst) == 5)
+        .await;
+    assert_eq!(receive(&mut client).await.unwrap(), "=i0");
+    f.release.add_permits(2);
+    for expected in ["=p1", "=i2", "=p3", "=i4", "=s5"] {
         assert_eq!(receive(&mut client).await.unwrap(), expected);
     }
 }
