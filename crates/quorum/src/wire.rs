@@ -119,7 +119,21 @@ impl Request {
             _ => return Err(DecodeError("a message of an unknown kind")),
         };
         reader.end()?;
+        // A node never writes to itself, and Raft asserts that what comes from a leader comes from another node.
+        if request.sender() == to {
+            return Err(DecodeError("a message of the node that it is for"));
+        }
         Ok(request)
+    }
+
+    /// The node that leads, or wants to.
+    fn sender(&self) -> u64 {
+        match self {
+            Request::Append(request) => request.vote.leader_id.voted_for,
+            Request::Vote(request) | Request::PreVote(request) => request.vote.leader_id.voted_for,
+            Request::Snapshot(vote, _) => vote.leader_id.voted_for,
+            Request::Transfer(request) => request.from_leader().leader_id.voted_for,
+        }
     }
 }
 
@@ -319,7 +333,7 @@ mod tests {
             payload,
         };
         let leader = Vote::new_committed(4, 1);
-        let mut transfer = VoteRequest::new(Vote::new(5, 2), Some(log_id(4, 9)));
+        let mut transfer = VoteRequest::new(Vote::new(5, 3), Some(log_id(4, 9)));
         transfer.leadership_transfer = true;
         vec![
             Request::Append(AppendEntriesRequest {
@@ -342,7 +356,7 @@ mod tests {
                 entries: vec![entry(0, 0, EntryPayload::Membership(membership.clone()))],
                 leader_commit: None,
             }),
-            Request::Vote(VoteRequest::new(Vote::new(5, 2), None)),
+            Request::Vote(VoteRequest::new(Vote::new(5, 3), None)),
             Request::Vote(transfer.clone()),
             Request::PreVote(transfer),
             Request::Snapshot(
@@ -456,6 +470,10 @@ mod tests {
         assert!(
             append(Vote::new(4, 1), &[4]).is_err(),
             "a leader that is not elected"
+        );
+        assert!(
+            append(Vote::new_committed(4, 2), &[4]).is_err(),
+            "the node itself as the leader that writes to it"
         );
     }
 

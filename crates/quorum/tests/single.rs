@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use klamm_env::OpenMode;
+
 use klamm_env::sim::World;
+use klamm_env::{Files, OpenMode};
 use klamm_quorum::{
     FileError, NoPeers, Position, ProposeError, Quorum, RestoreError, StartError, StateMachine,
 };
@@ -69,6 +70,22 @@ async fn a_restart_brings_everything_back_in_a_later_term() {
         }
         node.quorum.shutdown().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_folder_that_lost_its_vote_is_refused() {
+    let world = World::new(12);
+    let node = Node::start(&world, config(1, &[1])).await.unwrap();
+    node.quorum.propose(entry(1)).await.unwrap();
+    node.quorum.shutdown().await;
+    drop(node);
+    let vote = std::path::Path::new("/data/metadata/vote");
+    world.disk("node-1").remove_file(vote).unwrap();
+    let refused = Node::start(&world, config(1, &[1])).await.err();
+    assert!(
+        matches!(&refused, Some(StartError::File(FileError::Corrupt { path, .. })) if path == vote),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -267,7 +267,9 @@ impl LogStore {
         let opening = folder.clone();
         let open = move || {
             let vote = vote::read(&opening)?;
-            let (log, recovered) = DiskLog::open(opening, segment_bytes, snapshot)?;
+            let (log, recovered) = DiskLog::open(opening.clone(), segment_bytes, snapshot)?;
+            let last = recovered.entries.last().map(|(entry, _)| entry.log_id);
+            vote::check(&opening, vote.as_ref(), last.max(recovered.purged).max(snapshot))?;
             Ok::<_, FileError>((vote, log, recovered))
         };
         let (vote, log, recovered) = env.blocking(open).await?;

@@ -9,7 +9,7 @@ use crate::codec::{Reader, crc32c, put_vote};
 use crate::error::FileError;
 use crate::storage::Folder;
 use crate::storage::frame::{FileKind, HEAD_BYTES, check_head, put_head};
-use crate::types::Vote;
+use crate::types::{LogId, Vote, term_of};
 
 const NAME: &str = "vote";
 const VOTE_BYTES: usize = HEAD_BYTES + 8 + 17 + 4;
@@ -39,6 +39,18 @@ pub(crate) fn read(folder: &Folder) -> Result<Option<Vote>, FileError> {
         });
     }
     reader.vote().map(Some).map_err(invalid)
+}
+
+/// Refuses a vote that is older than `last`, the last entry: the entry came from a leader that this node had voted for or
+/// heard of, so a promise was lost.
+pub(crate) fn check(folder: &Folder, vote: Option<&Vote>, last: Option<LogId>) -> Result<(), FileError> {
+    let voted = vote.map_or(0, |vote| vote.leader_id.term);
+    let term = last.as_ref().map_or(0, term_of);
+    if term <= voted {
+        return Ok(());
+    }
+    let what = format!("the last vote is of term {voted}, but the log has an entry of term {term}");
+    Err(Folder::corrupt(&folder.path.join(NAME), 0, what))
 }
 
 /// Replaces the vote on disk; it is durable when this returns.
