@@ -136,12 +136,22 @@ impl Replay {
             MetadataRecord::ClearElr(record) => return self.clear_elr(record),
             MetadataRecord::Config(record) => return self.config(record),
             MetadataRecord::FeatureLevel(record) => self.feature_level(record),
-            MetadataRecord::ProducerIds(record) => {
-                self.image.next_producer_id = ProducerId(record.next_producer_id);
-            }
+            MetadataRecord::ProducerIds(record) => return self.producer_ids(record),
             MetadataRecord::ClientQuota(record) => self.client_quota(record),
             MetadataRecord::NoOp(_) => {}
         }
+        Ok(())
+    }
+
+    fn producer_ids(&mut self, record: &records::ProducerIdsRecord) -> Result<(), Unfit> {
+        // Nobody is ever given a negative one, and a snapshot would not keep it.
+        if record.next_producer_id < 0 {
+            return Err(Unfit::Value {
+                field: "NextProducerId",
+                value: record.next_producer_id,
+            });
+        }
+        self.image.next_producer_id = ProducerId(record.next_producer_id);
         Ok(())
     }
 

@@ -377,6 +377,10 @@ fn impossible_records_are_named() {
         topic_id: Uuid([9; 16]),
         ..Default::default()
     };
+    let negative_producer_id = records::ProducerIdsRecord {
+        next_producer_id: -1,
+        ..Default::default()
+    };
     let cases: Vec<(MetadataRecord, &str)> = vec![
         (
             topic("a", 2),
@@ -412,6 +416,10 @@ fn impossible_records_are_named() {
         ),
         (fence.into(), "FenceBrokerRecord: broker 3 is not registered"),
         (config.into(), "ConfigRecord: field ResourceType has value 3"),
+        (
+            negative_producer_id.into(),
+            "ProducerIdsRecord: field NextProducerId has value -1",
+        ),
     ];
     for (record, message) in cases {
         let no_op = records::NoOpRecord::default().into();
