@@ -216,12 +216,20 @@ impl Key {
 
     /// The known name of `resource` that is spelled most like `name`, when one is near enough to be meant.
     pub fn nearest(resource: Resource, name: &str) -> Option<&'static str> {
+        const NEAR: f64 = 0.6;
+        let length = name.chars().count();
+        // Two names are never more alike than their lengths are; comparing them takes as long as both multiplied.
+        let alike = |key: &&Key| {
+            let other = key.name.len();
+            length.min(other) as f64 >= NEAR * length.max(other) as f64
+        };
         let near = |key: &'static Key| (strsim::normalized_damerau_levenshtein(name, key.name), key.name);
         let best = Self::all(resource)
             .filter(|key| !key.internal)
+            .filter(alike)
             .map(near)
             .max_by(|a, b| a.0.total_cmp(&b.0))?;
-        (best.0 >= 0.6).then_some(best.1)
+        (best.0 >= NEAR).then_some(best.1)
     }
 
     /// The resource the key belongs to.
@@ -426,6 +434,11 @@ mod tests {
         );
         assert_eq!(nearest("klamm.durabilty"), Some("klamm.durability"));
         assert_eq!(nearest("zz"), None);
+        assert_eq!(
+            nearest(&"a".repeat(1 << 22)),
+            None,
+            "a name of any length is compared in time"
+        );
         assert_eq!(Key::nearest(Resource::Topic, "retention"), Some("retention.ms"));
     }
 
