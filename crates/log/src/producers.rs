@@ -77,6 +77,12 @@ impl ProducerEntry {
         self.batches[usize::from(self.newest)].as_ref()
     }
 
+    /// The batches of the current epoch before the newest, oldest first.
+    pub(crate) fn earlier(&self) -> impl Iterator<Item = &WrittenBatch> {
+        let (newer, older) = self.batches.split_at(usize::from(self.newest));
+        older[1..].iter().chain(newer).flatten()
+    }
+
     /// Begins another incarnation if `epoch` is one: sequence numbers start over.
     fn enter_epoch(&mut self, epoch: i16) {
         if epoch != self.epoch {

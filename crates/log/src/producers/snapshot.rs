@@ -1,7 +1,9 @@
 //! The `.snapshot` file: the producers' state at an offset, so that a start need not read the whole log.
 //!
-//! Always holds: a file is written as a whole; one whose checksum does not fit is no snapshot. Of each producer only the
-//! newest batch is kept, as in Kafka.
+//! Always holds: a file is written as a whole; one whose checksum does not fit is no snapshot. Kafka keeps the newest
+//! batch of each producer, so that after a clean restart it takes the repetition of any but the last request in flight
+//! for a gap. Here a producer has an entry for each batch that is remembered, the newest last: who reads one entry a
+//! producer, as Kafka does, ends up with that one.
 //!
 //! ```text
 //!  0 version i16 (1)
@@ -45,27 +47,39 @@ fn crc_of(bytes: &[u8]) -> u32 {
 
 /// The bytes of a snapshot of `state`.
 pub(crate) fn encode(state: &ProducerState) -> Vec<u8> {
-    let entries = state.entries();
-    let mut bytes = Vec::with_capacity(COUNT_AT + 4 + entries.len() * ENTRY_BYTES);
+    let mut bytes = Vec::with_capacity(COUNT_AT + 4 + state.entries().len() * ENTRY_BYTES);
     bytes.extend_from_slice(&VERSION.to_be_bytes());
-    bytes.extend_from_slice(&[0; 4]);
-    let count = i32::try_from(entries.len()).expect("producers fit memory");
-    bytes.extend_from_slice(&count.to_be_bytes());
-    for (id, entry) in entries {
-        let last = entry.last();
-        bytes.extend_from_slice(&id.0.to_be_bytes());
-        bytes.extend_from_slice(&entry.epoch.to_be_bytes());
-        bytes.extend_from_slice(&last.map_or(-1, |batch| batch.last_sequence).to_be_bytes());
-        bytes.extend_from_slice(&last.map_or(-1, |batch| batch.last_offset.0).to_be_bytes());
-        bytes.extend_from_slice(&last.map_or(0, |batch| batch.offset_delta).to_be_bytes());
-        bytes.extend_from_slice(&entry.last_timestamp.0.to_be_bytes());
-        bytes.extend_from_slice(&entry.coordinator_epoch.to_be_bytes());
-        let first = entry.current_txn_first_offset.map_or(-1, |offset| offset.0);
-        bytes.extend_from_slice(&first.to_be_bytes());
+    bytes.extend_from_slice(&[0; COUNT_AT + 4 - 2]);
+    for (id, entry) in state.entries() {
+        for batch in entry.earlier() {
+            put(&mut bytes, id, entry, Some(batch), batch.timestamp);
+        }
+        put(&mut bytes, id, entry, entry.last(), entry.last_timestamp);
     }
+    let count = (bytes.len() - COUNT_AT - 4) / ENTRY_BYTES;
+    let count = i32::try_from(count).expect("producers fit memory");
+    bytes[COUNT_AT..COUNT_AT + 4].copy_from_slice(&count.to_be_bytes());
     let crc = crc_of(&bytes[COUNT_AT..]);
     bytes[2..COUNT_AT].copy_from_slice(&crc.to_be_bytes());
     bytes
+}
+
+fn put(
+    bytes: &mut Vec<u8>,
+    id: ProducerId,
+    entry: &ProducerEntry,
+    batch: Option<&WrittenBatch>,
+    timestamp: TimestampMs,
+) {
+    bytes.extend_from_slice(&id.0.to_be_bytes());
+    bytes.extend_from_slice(&entry.epoch.to_be_bytes());
+    bytes.extend_from_slice(&batch.map_or(-1, |batch| batch.last_sequence).to_be_bytes());
+    bytes.extend_from_slice(&batch.map_or(-1, |batch| batch.last_offset.0).to_be_bytes());
+    bytes.extend_from_slice(&batch.map_or(0, |batch| batch.offset_delta).to_be_bytes());
+    bytes.extend_from_slice(&timestamp.0.to_be_bytes());
+    bytes.extend_from_slice(&entry.coordinator_epoch.to_be_bytes());
+    let first = entry.current_txn_first_offset.map_or(-1, |offset| offset.0);
+    bytes.extend_from_slice(&first.to_be_bytes());
 }
 
 fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
@@ -91,8 +105,17 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<ProducerState, SnapshotError> {
         return Err(SnapshotError::Length(bytes.len()));
     }
     let mut state = ProducerState::default();
+    let mut producer: Option<(ProducerId, ProducerEntry)> = None;
     for bytes in entries.chunks_exact(ENTRY_BYTES) {
-        let mut entry = ProducerEntry::new(i16::from_be_bytes(field(bytes, 8)));
+        let id = ProducerId(i64::from_be_bytes(field(bytes, 0)));
+        let epoch = i16::from_be_bytes(field(bytes, 8));
+        let mut entry = match producer.take() {
+            Some((before, entry)) if before == id && entry.epoch == epoch => entry,
+            other => {
+                other.into_iter().for_each(|(id, entry)| state.restore(id, entry));
+                ProducerEntry::new(epoch)
+            }
+        };
         let batch = WrittenBatch {
             last_sequence: i32::from_be_bytes(field(bytes, 10)),
             last_offset: Offset(i64::from_be_bytes(field(bytes, 14))),
@@ -106,7 +129,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<ProducerState, SnapshotError> {
         entry.coordinator_epoch = i32::from_be_bytes(field(bytes, 34));
         let first = i64::from_be_bytes(field(bytes, 38));
         entry.current_txn_first_offset = (first >= 0).then_some(Offset(first));
-        state.restore(ProducerId(i64::from_be_bytes(field(bytes, 0))), entry);
+        producer = Some((id, entry));
     }
+    producer
+        .into_iter()
+        .for_each(|(id, entry)| state.restore(id, entry));
     Ok(state)
 }

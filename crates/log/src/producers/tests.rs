@@ -147,6 +147,30 @@ fn a_snapshot_is_kafka_s_and_reads_back() {
 }
 
 #[test]
+fn after_a_clean_restart_none_of_five_requests_in_flight_is_taken_for_a_gap() {
+    for batches in 1..=7 {
+        let mut state = ProducerState::default();
+        state.take_in(&header(1, 0, 0, 1, 50), &[]);
+        for at in 0..batches {
+            state.take_in(&header(2, 4, 2 * at, 2, 100 + 2 * i64::from(at)), &[]);
+        }
+        let bytes = snapshot::encode(&state);
+        let mut read = snapshot::decode(&bytes).unwrap();
+        assert_eq!(snapshot::encode(&read), bytes);
+        // As Kafka reads it: the last entry of a producer counts.
+        let last_offset = i64::from_be_bytes(bytes[bytes.len() - 32..bytes.len() - 24].try_into().unwrap());
+        assert_eq!(last_offset, 99 + 2 * i64::from(batches));
+        for at in (batches - 5).max(0)..batches {
+            let offset = 100 + 2 * i64::from(at);
+            let verdict = offer(&mut read, &header(2, 4, 2 * at, 2, 1000));
+            assert_eq!(verdict, format!("duplicate of {offset}"));
+        }
+        assert_eq!(offer(&mut read, &header(2, 4, 2 * batches, 1, 1000)), "ok");
+        assert_eq!(offer(&mut read, &header(1, 0, 0, 1, 1000)), "duplicate of 50");
+    }
+}
+
+#[test]
 fn silent_producers_are_forgotten_unless_in_a_transaction() {
     let mut state = ProducerState::default();
     state.take_in(&header(1, 0, 0, 1, 100), &[]);
