@@ -45,8 +45,8 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 /// Runs a node until it is told to stop.
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let loggers = logging::init(args.log_format);
-    let config = load(&args)?;
-    raise_limits();
+    let mut config = load(&args)?;
+    raise_limits(&mut config);
     let workers = config.net.workers.map_or_else(cores, |workers| workers as usize);
     let runtime = real::runtime(workers).context("cannot start the runtime")?;
     let env = Env::real_with(SocketOptions {
@@ -138,8 +138,13 @@ fn data_folder() -> PathBuf {
 /// Below this many files a broker of some size runs out.
 const FEW_FILES: u64 = 8_192;
 
-fn raise_limits() {
-    match real::raise_open_files_limit() {
+/// Lets the process open as many files as it may; half of them are for logs unless the configuration says otherwise.
+fn raise_limits(config: &mut BrokerConfig) {
+    let raised = real::raise_open_files_limit();
+    if let (Ok((limit, _)), None) = (&raised, config.housekeeping.open_files_max) {
+        config.housekeeping.open_files_max = u32::try_from(limit / 2).ok();
+    }
+    match raised {
         Ok((limit, _)) if limit < FEW_FILES => {
             warn!(limit, "few files may be open: raise the limit (ulimit -n) for many partitions or connections");
         }
