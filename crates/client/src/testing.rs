@@ -42,14 +42,17 @@ pub(crate) enum Fault {
     Nothing,
 }
 
+/// First sequence, next sequence, base offset.
+type Taken = (i32, i32, i64);
+
 /// A partition.
 #[derive(Default)]
 pub(crate) struct Log {
     pub(crate) batches: Vec<Batch>,
     pub(crate) start: i64,
     end: i64,
-    /// By producer: the last batches as (first sequence, next sequence, base offset).
-    sequences: BTreeMap<(i64, i16), VecDeque<(i32, i32, i64)>>,
+    /// By producer, the last batches.
+    sequences: BTreeMap<(i64, i16), VecDeque<Taken>>,
 }
 
 /// The broker.

@@ -99,7 +99,7 @@ impl Sender {
                 self.dispatch(identity, now).await;
             }
             self.refresh();
-            let Some(pause) = self.pause() else { return };
+            let Some(pause) = self.pause(now) else { return };
             tokio::select! {
                 biased;
                 event = self.events.recv() => match event {
@@ -112,20 +112,20 @@ impl Sender {
         }
     }
 
-    /// How long nothing is due; `None` when the producer is gone and everything is done.
-    fn pause(&self) -> Option<Duration> {
+    /// How long nothing is due that was not due `then`, when batches were sent; `None` when the producer is gone and
+    /// everything is done. What has become due since must not be passed over: nothing else would wake the task.
+    fn pause(&self, then: Duration) -> Option<Duration> {
         let accumulator = self.shared.accumulator.lock();
         if accumulator.is_closed && accumulator.queues.values().all(|queue| queue.is_idle()) {
             return None;
         }
-        let now = self.env.monotonic();
         let queues = accumulator
             .queues
             .values()
-            .filter_map(|queue| queue.next_due(now));
-        let rests = self.resting.values().copied().filter(|until| *until > now);
+            .filter_map(|queue| queue.next_due(then));
+        let rests = self.resting.values().copied().filter(|until| *until > then);
         let due = queues.chain(rests).min();
-        Some(due.map_or(IDLE, |due| due - now))
+        Some(due.map_or(IDLE, |due| due.saturating_sub(self.env.monotonic())))
     }
 
     fn expire(&mut self, now: Duration) {
@@ -310,20 +310,33 @@ impl Sender {
             }
             Event::Connected(broker, result) => {
                 self.connecting.remove(&broker);
-                self.resting.remove(&broker);
-                if let Err(error) = result {
-                    tracing::warn!(%error, %broker, "no connection to the leader");
-                    let until = self.env.monotonic() + backoff::FIRST_PAUSE;
-                    self.resting.insert(broker, until);
-                    self.must_refresh = true;
-                    self.note_failure(&error);
-                }
+                self.connected(broker, result.err());
             }
             Event::Refreshed => self.is_refreshing = false,
             Event::Named(Ok(identity)) => self.naming = Naming::Named(identity),
             Event::Named(Err(error)) => {
                 self.naming = Naming::Unnamed;
                 self.fail_all(&ProduceError::Client(error));
+            }
+        }
+    }
+
+    /// Said once, however often it is tried again.
+    fn connected(&mut self, broker: BrokerId, error: Option<ClientError>) {
+        let was_resting = self.resting.remove(&broker).is_some();
+        match error {
+            None if was_resting => tracing::warn!(%broker, "the leader is reached again"),
+            None => {}
+            Some(error) => {
+                if !was_resting {
+                    tracing::warn!(%error, %broker, "the leader is not reached; trying again");
+                }
+                let until = self.env.monotonic() + backoff::FIRST_PAUSE;
+                self.resting.insert(broker, until);
+                self.must_refresh = true;
+                if !error.is_transient() {
+                    self.fail_all(&ProduceError::Client(error));
+                }
             }
         }
     }
@@ -367,12 +380,6 @@ impl Sender {
             self.naming = Naming::Renewing;
         }
         self.count(effect);
-    }
-
-    fn note_failure(&self, error: &ClientError) {
-        if !error.is_transient() {
-            self.fail_all(&ProduceError::Client(error.clone()));
-        }
     }
 
     fn fail_all(&self, error: &ProduceError) {

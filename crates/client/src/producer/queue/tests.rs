@@ -13,6 +13,9 @@ use crate::testing::{Log, only_batch};
 
 const STEP: Duration = Duration::from_millis(10);
 
+/// What became of each record: its offset, where the leader said it.
+type Results = BTreeMap<u32, Result<Option<Offset>, ProduceError>>;
+
 /// One queue, one leader, and the batches on their way between them.
 struct World {
     queue: Queue,
@@ -133,7 +136,7 @@ impl World {
         panic!("the queue does not come to an end");
     }
 
-    fn results(self) -> (Vec<u32>, BTreeMap<u32, Result<Option<Offset>, ProduceError>>) {
+    fn results(self) -> (Vec<u32>, Results) {
         let values = self.leader.records().into_iter();
         let stored = values.map(|record| {
             let value = String::from_utf8(record.value.unwrap().to_vec()).unwrap();

@@ -1,0 +1,160 @@
+//! `klamm consume TOPIC`: prints the records of a topic.
+//!
+//! Always holds: records of a partition are printed in the order of their offsets; what was printed is on its way before
+//! the next records are waited for. Without `--from` only records that come from now on are printed.
+//!
+//! Next: `consume/place.rs` for where to begin and end, `consume/format.rs` for `-f`, `consume/json.rs` for `-o json`.
+
+pub(super) mod escape;
+mod format;
+mod json;
+mod place;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::Args;
+use klamm_client::consumer::{Isolation, Reset};
+use klamm_client::{Client, Consumer, ConsumerConfig, Topic};
+use klamm_model::{Offset, TopicPartition};
+use klamm_records::Record;
+
+use crate::connect::{Session, known_topic};
+use crate::output::{Format, Output};
+
+use format::Template;
+use place::Place;
+
+/// How long one wait for records is; then it is looked whether anybody still reads what is printed.
+const WAIT: Duration = Duration::from_secs(1);
+
+#[derive(Args, Debug)]
+pub(crate) struct ConsumeArgs {
+    /// The topic
+    topic: String,
+    /// Where to begin: beginning, end, OFFSET, -N (the last N of each partition), @TIME (milliseconds or RFC 3339)
+    #[arg(long, value_name = "PLACE", default_value = "end", allow_hyphen_values = true, value_parser = place::parse)]
+    from: Place,
+    /// Where to end: end (as it is now), OFFSET, @TIME; default: never
+    #[arg(long, value_name = "PLACE", value_parser = place::parse_end)]
+    until: Option<Place>,
+    /// End after this many records
+    #[arg(short = 'n', long = "count", value_name = "COUNT")]
+    count: Option<u64>,
+    /// How a record is printed: %s value, %k key, %h headers, %t topic, %p partition, %o offset, %T time in ms,
+    /// %S and %K lengths of value and key, %% percent; \n \t \r \\ \xNN
+    #[arg(short, long, value_name = "FORMAT", default_value = "%s\\n", value_parser = format::parse)]
+    format: Template,
+    /// Only these partitions
+    #[arg(short, long = "partition", value_name = "NUMBER", value_delimiter = ',')]
+    partitions: Vec<i32>,
+    /// Print records of transactions that are open or aborted too
+    #[arg(long)]
+    read_uncommitted: bool,
+}
+
+pub(crate) fn run(session: &Session, args: ConsumeArgs, out: &mut Output) -> anyhow::Result<()> {
+    if args.count == Some(0) {
+        return Ok(());
+    }
+    session.run(|client| consume(client, args, out))
+}
+
+async fn consume(client: Client, args: ConsumeArgs, out: &mut Output) -> anyhow::Result<()> {
+    let topic = known_topic(&client, &args.topic).await?;
+    let partitions = partitions(&topic, &args.partitions)?;
+    let isolation = match args.read_uncommitted {
+        true => Isolation::ReadUncommitted,
+        false => Isolation::ReadCommitted,
+    };
+    let begins = place::resolve(&client, &partitions, args.from, isolation).await?;
+    let mut ends = match args.until {
+        Some(until) => Some(place::resolve(&client, &partitions, until, isolation).await?),
+        None => None,
+    };
+    let config = ConsumerConfig {
+        isolation,
+        // What retention deleted meanwhile cannot be printed; the rest can.
+        reset: Reset::Earliest,
+        ..ConsumerConfig::default()
+    };
+    let mut consumer = Consumer::new(client, config);
+    consumer.assign(begins);
+    let mut left = args.count.unwrap_or(u64::MAX);
+    loop {
+        if let Some(ends) = &mut ends {
+            finish(&mut consumer, ends);
+            if ends.is_empty() {
+                return Ok(());
+            }
+        }
+        let Some(fetched) = consumer.poll(WAIT).await? else {
+            if out.is_abandoned() {
+                return Ok(());
+            }
+            continue;
+        };
+        let end = ends
+            .as_ref()
+            .and_then(|ends| ends.get(&fetched.partition))
+            .copied();
+        for record in &fetched.records {
+            if end.is_some_and(|end| record.offset >= end) {
+                break;
+            }
+            print(&args.format, &fetched.partition, record, out)?;
+            left -= 1;
+            if left == 0 {
+                return Ok(());
+            }
+        }
+        out.flush()?;
+    }
+}
+
+/// Stops reading the partitions that have reached their end.
+fn finish(consumer: &mut Consumer, ends: &mut BTreeMap<TopicPartition, Offset>) {
+    ends.retain(|partition, end| {
+        let is_open = consumer
+            .position(partition)
+            .is_some_and(|position| position < *end);
+        if !is_open {
+            consumer.unassign(partition);
+        }
+        is_open
+    });
+}
+
+fn partitions(topic: &Topic, wanted: &[i32]) -> anyhow::Result<Vec<TopicPartition>> {
+    let partition = |index: i32| TopicPartition::new(topic.name.clone(), index);
+    if wanted.is_empty() {
+        return Ok(topic
+            .partitions
+            .iter()
+            .map(|found| partition(found.index))
+            .collect());
+    }
+    for index in wanted {
+        if topic.partition(*index).is_none() {
+            let count = topic.partitions.len();
+            bail!(
+                "topic '{}' has no partition {index}: it has {count}, numbered from 0",
+                topic.name
+            );
+        }
+    }
+    Ok(wanted.iter().map(|index| partition(*index)).collect())
+}
+
+fn print(
+    template: &Template,
+    partition: &TopicPartition,
+    record: &Record,
+    out: &mut Output,
+) -> anyhow::Result<()> {
+    match out.format() {
+        Format::Table => Ok(template.write(partition, record, out.raw())?),
+        Format::Json | Format::Yaml => out.show_one(&json::Shown::new(partition, record)),
+    }
+}

@@ -1,0 +1,63 @@
+//! `klamm topic alter`.
+
+use anyhow::{Context, bail};
+use clap::Args;
+use klamm_client::Admin;
+use klamm_client::admin::configs::{ConfigChange, Resource};
+
+use crate::commands::key_value;
+use crate::commands::outcome::{Outcome, Outcomes};
+use crate::connect::known_topic;
+use crate::output::Output;
+
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
+pub(crate) struct AlterArgs {
+    /// The topic
+    #[arg(value_name = "TOPIC")]
+    name: String,
+    /// How many partitions it shall have; they can only become more
+    #[arg(short, long, value_name = "COUNT", group = "change", value_parser = clap::value_parser!(i32).range(1..))]
+    partitions: Option<i32>,
+    /// Set a configuration
+    #[arg(long, value_name = "KEY=VALUE", group = "change", value_parser = key_value::parse)]
+    set: Vec<(String, String)>,
+    /// Let a configuration go back to what it inherits
+    #[arg(long, value_name = "KEY", group = "change")]
+    unset: Vec<String>,
+    /// Only say whether it could be done
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn run(admin: &Admin, args: AlterArgs, out: &mut Output) -> anyhow::Result<()> {
+    known_topic(admin.client(), &args.name).await?;
+    let set = args
+        .set
+        .into_iter()
+        .map(|(key, value)| ConfigChange::Set(key, value));
+    let unset = args.unset.into_iter().map(ConfigChange::Unset);
+    let changes: Vec<ConfigChange> = set.chain(unset).collect();
+    if !changes.is_empty() {
+        let resource = Resource::Topic(args.name.clone());
+        let altered = admin.alter_configs(&resource, &changes, args.dry_run).await;
+        altered.with_context(|| format!("the configurations of topic '{}' were not altered", args.name))?;
+    }
+    if let Some(count) = args.partitions {
+        let results = admin
+            .create_partitions(&[(&args.name, count)], args.dry_run)
+            .await?;
+        for (name, result) in results {
+            if let Err(refusal) = result {
+                bail!("topic '{name}' did not get {count} partitions: {refusal}");
+            }
+        }
+    }
+    let status = if args.dry_run {
+        "could be altered"
+    } else {
+        "altered"
+    };
+    let outcomes = vec![Outcome::new(args.name, status, Ok(()))];
+    Outcomes { outcomes }.show("altered", out)
+}
