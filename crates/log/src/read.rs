@@ -145,8 +145,27 @@ struct Reach<'a> {
     bound: Option<u32>,
 }
 
-/// Plans a read within one segment; `None` if it has no batch at or after the offset.
+/// Plans a read within one segment; `None` if it has no batch at or after the offset. A plan with bytes goes on after
+/// the offset that was asked for: the checksums do not cover base offsets, and who reads on must not stand still.
 fn plan(
+    view: &SegmentView<'_>,
+    request: &ReadRequest,
+    reach: &Reach<'_>,
+) -> Result<Option<Planned>, WalkError> {
+    let planned = find_range(view, request, reach)?;
+    match &planned {
+        Some(range) if range.end > range.position && range.next_offset <= request.offset => {
+            let what = format!(
+                "the batch behind position {} does not go on after offset {}",
+                range.position, request.offset
+            );
+            Err(Stop::Io(io::Error::new(io::ErrorKind::InvalidData, what)).into())
+        }
+        _ => Ok(planned),
+    }
+}
+
+fn find_range(
     view: &SegmentView<'_>,
     request: &ReadRequest,
     reach: &Reach<'_>,

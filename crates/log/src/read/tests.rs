@@ -2,6 +2,7 @@ use klamm_env::OpenMode;
 use klamm_env::sim::disk::Disk;
 
 use super::*;
+use crate::error::LogError;
 use crate::flush::close;
 use crate::testing::{Held, NOW, batch, expected, records_of, small};
 
@@ -101,6 +102,26 @@ fn what_is_not_in_memory_is_read_elsewhere_and_verified() {
     let error = range.verify().unwrap_err();
     assert!(
         matches!(error, VerifyError::Corrupt { position, source: BatchError::Crc { .. } } if position == range.position)
+    );
+}
+
+/// No checksum covers a base offset.
+#[test]
+fn a_read_does_not_stand_still_at_a_damaged_base_offset() {
+    let (disk, held) = Held::new(small());
+    let one = batch(NOW.0, &["value"]);
+    for _ in 0..3 {
+        held.append(&one).unwrap();
+    }
+    let log = "/data/orders-3/00000000000000000000.log";
+    let file = klamm_env::Files::open(&disk, log.as_ref(), OpenMode::Write).unwrap();
+    file.write_at(&[io::IoSlice::new(&[0; 8])], 2 * one.len() as u64)
+        .unwrap();
+    // The first two batches fit; what is behind them says where to go on.
+    let error = read_blocking(&held.log, &request(0, 2 * one.len(), 3), NOW).unwrap_err();
+    assert!(
+        matches!(&error, ReadError::Storage(LogError::Io { .. })),
+        "{error:?}"
     );
 }
 
