@@ -83,6 +83,12 @@ pub enum Unfit {
         /// Its value.
         value: i64,
     },
+    /// A field that holds a number has none.
+    #[error("field {field} is not a number")]
+    NotANumber {
+        /// Kafka's name of the field.
+        field: &'static str,
+    },
 }
 
 impl Image {
@@ -137,7 +143,7 @@ impl Replay {
             MetadataRecord::Config(record) => return self.config(record),
             MetadataRecord::FeatureLevel(record) => self.feature_level(record),
             MetadataRecord::ProducerIds(record) => return self.producer_ids(record),
-            MetadataRecord::ClientQuota(record) => self.client_quota(record),
+            MetadataRecord::ClientQuota(record) => return self.client_quota(record),
             MetadataRecord::NoOp(_) => {}
         }
         Ok(())
@@ -176,7 +182,11 @@ impl Replay {
         Ok(())
     }
 
-    fn client_quota(&mut self, record: &records::ClientQuotaRecord) {
+    fn client_quota(&mut self, record: &records::ClientQuotaRecord) -> Result<(), Unfit> {
+        // It would differ from itself, and so in every delta.
+        if record.value.is_nan() {
+            return Err(Unfit::NotANumber { field: "Value" });
+        }
         let part = |part: &records::client_quota_record::EntityData| {
             (
                 (&*part.entity_type).into(),
@@ -196,5 +206,6 @@ impl Replay {
                 by_entity.remove(&entity);
             }
         }
+        Ok(())
     }
 }

@@ -377,6 +377,10 @@ fn impossible_records_are_named() {
         topic_id: Uuid([9; 16]),
         ..Default::default()
     };
+    let not_a_number = records::ClientQuotaRecord {
+        value: f64::NAN,
+        ..Default::default()
+    };
     let negative_producer_id = records::ProducerIdsRecord {
         next_producer_id: -1,
         ..Default::default()
@@ -416,6 +420,10 @@ fn impossible_records_are_named() {
         ),
         (fence.into(), "FenceBrokerRecord: broker 3 is not registered"),
         (config.into(), "ConfigRecord: field ResourceType has value 3"),
+        (
+            not_a_number.into(),
+            "ClientQuotaRecord: field Value is not a number",
+        ),
         (
             negative_producer_id.into(),
             "ProducerIdsRecord: field NextProducerId has value -1",
