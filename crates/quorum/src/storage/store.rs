@@ -21,7 +21,7 @@ use crate::error::FileError;
 use crate::storage::log::{DiskLog, Place, Recovered};
 use crate::storage::writer::{self, Done, Failure, Write};
 use crate::storage::{Folder, vote};
-use crate::types::{Entry, LogId, Types, Vote};
+use crate::types::{Entry, LogId, Types, Vote, term_of};
 
 /// Bytes of entries that are kept in memory after they are written.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
@@ -270,6 +270,7 @@ impl LogStore {
             let (log, recovered) = DiskLog::open(opening.clone(), segment_bytes, snapshot)?;
             let last = recovered.entries.last().map(|(entry, _)| entry.log_id);
             vote::check(&opening, vote.as_ref(), last.max(recovered.purged).max(snapshot))?;
+            check_snapshot(&opening, &recovered, snapshot)?;
             Ok::<_, FileError>((vote, log, recovered))
         };
         let (vote, log, recovered) = env.blocking(open).await?;
@@ -297,6 +298,24 @@ impl LogStore {
     async fn send(&self, write: Write) -> io::Result<()> {
         self.writes.send(write).await.map_err(|_| stopped())
     }
+}
+
+/// Refuses a log that is not the one that `snapshot`, its last entry, was taken of: terms never fall from entry to entry.
+fn check_snapshot(folder: &Folder, recovered: &Recovered, snapshot: Option<LogId>) -> Result<(), FileError> {
+    let Some(snapshot) = snapshot else {
+        return Ok(());
+    };
+    let entries = recovered.entries.iter().map(|(entry, _)| entry.log_id);
+    let unfit = recovered.purged.into_iter().chain(entries).find(|id| {
+        let (order, terms) = (
+            id.index.cmp(&snapshot.index),
+            term_of(id).cmp(&term_of(&snapshot)),
+        );
+        terms.is_ne() && terms != order
+    });
+    let Some(unfit) = unfit else { return Ok(()) };
+    let what = format!("the log has {unfit} and the snapshot ends with {snapshot}");
+    Err(Folder::corrupt(&folder.path, 0, what))
 }
 
 fn stopped() -> io::Error {
