@@ -206,6 +206,19 @@ static TESTS: &[(&str, &[&str])] = &[
         &["controller.quorum.bootstrap.servers", "controller.quorum.voters"],
     ),
     ("klamm-config: roles_apart_are_refused", &["process.roles"]),
+    (
+        "klamm: metrics_are_served_where_configured",
+        &["klamm.http.listener"],
+    ),
+    ("klamm: so_many_threads_work", &["klamm.workers"]),
+    (
+        "klamm: the_sockets_are_as_configured",
+        &[
+            "socket.listen.backlog.size",
+            "socket.receive.buffer.bytes",
+            "socket.send.buffer.bytes",
+        ],
+    ),
 ];
 
 impl Key {
