@@ -1,7 +1,7 @@
 //! Runs the scenarios and compares.
 //!
 //! Always holds: every step of the table is told of in one line, `ok` or `not ok`, also when a scenario ended early;
-//! a step that Klamm answers differently on purpose must still answer as it was accepted (`differences/`).
+//! a step that is answered differently on purpose must be answered as it was accepted, once something was (`differences/`).
 
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
@@ -80,30 +80,16 @@ struct Report {
 
 impl Report {
     fn scenario(&mut self, name: &str, expected: &[Taken], taken: &[Taken]) -> Result<()> {
+        // Before anything was accepted, a reason is enough.
         let accepted = match &self.accepted_folder {
-            Some(folder) => answers::read(folder, name)?,
-            None => Vec::new(),
+            Some(folder) if folder.exists() && !self.accept => Some(answers::read(folder, name)?),
+            _ => None,
         };
         let mut deliberate = Vec::new();
         for step in expected {
-            let title = title(name, step);
-            match same_step(taken, step) {
-                None => match self.differences.reason(&title).map(str::to_owned) {
-                    Some(reason) => self.pass(&format!("{title} # not asked: {reason}"))?,
-                    None => self.fail(&title, &["not reached".to_owned()])?,
-                },
-                Some(found) if found.text == step.text => self.pass(&title)?,
-                Some(found) => {
-                    let reason = self.differences.reason(&title).map(str::to_owned);
-                    let held = same_step(&accepted, step).is_none_or(|accepted| accepted.text == found.text);
-                    match reason {
-                        Some(reason) if held || self.accept => {
-                            deliberate.push(found.clone());
-                            self.pass(&format!("{title} # differs: {reason}"))?;
-                        }
-                        _ => self.fail(&title, &diff(&step.text, &found.text))?,
-                    }
-                }
+            let found = same_step(taken, step);
+            if self.step(&title(name, step), step, found, accepted.as_deref())? {
+                deliberate.extend(found.cloned());
             }
         }
         for step in taken.iter().filter(|step| same_step(expected, step).is_none()) {
@@ -113,6 +99,46 @@ impl Report {
             Some(folder) if self.accept => answers::write(folder, name, ACCEPTED_HEAD, &deliberate),
             _ => Ok(()),
         }
+    }
+
+    /// Judges one step; true for a deliberate difference.
+    fn step(
+        &mut self,
+        title: &str,
+        step: &Taken,
+        found: Option<&Taken>,
+        accepted: Option<&[Taken]>,
+    ) -> Result<bool> {
+        if found.is_some_and(|found| found.text == step.text) {
+            self.pass(title)?;
+            return Ok(false);
+        }
+        let Some(reason) = self.differences.reason(title).map(str::to_owned) else {
+            let details = found.map_or_else(
+                || vec!["not reached".to_owned()],
+                |found| diff(&step.text, &found.text),
+            );
+            self.fail(title, &details)?;
+            return Ok(false);
+        };
+        let Some(found) = found else {
+            self.pass(&format!("{title} # not asked: {reason}"))?;
+            return Ok(false);
+        };
+        let held = accepted.map(|accepted| same_step(accepted, step));
+        match held {
+            Some(None) => self.fail(
+                title,
+                &["listed as a difference, but not accepted yet".to_owned()],
+            )?,
+            Some(Some(held)) if held.text != found.text => {
+                let mut details = vec!["other than what was accepted:".to_owned()];
+                details.extend(diff(&held.text, &found.text));
+                self.fail(title, &details)?;
+            }
+            _ => self.pass(&format!("{title} # differs: {reason}"))?,
+        }
+        Ok(true)
     }
 
     fn unneeded(&mut self) -> Result<()> {

@@ -47,7 +47,7 @@ pub(super) fn run(s: &mut Scenario) -> Result<()> {
         request["TimeoutMs"] = timeout.into();
         s.ask(Produce, step, 9, &request)?;
     }
-    s.ask(Fetch, "all-of-it", 12, &fetch(&topic))?;
+    ask_all(s, "all-of-it", &topic, 16)?;
     acks_0(s)?;
     min_isr(s)
 }
@@ -180,17 +180,22 @@ fn acks_0(s: &mut Scenario) -> Result<()> {
     Ok(())
 }
 
+/// Reads a partition as soon as `end` is committed, which with acks 1 is a little after the answer.
+fn ask_all(s: &mut Scenario, step: &str, topic: &Topic, end: i64) -> Result<()> {
+    s.ask_until(Fetch, step, 12, &fetch(topic), |answer| {
+        let mark = answer.int("Responses.0.Partitions.0.HighWatermark");
+        mark.is_ok_and(|mark| mark == end)
+    })?;
+    Ok(())
+}
+
 fn min_isr(s: &mut Scenario) -> Result<()> {
     let topic = s.log("produce-min-isr", &[("min.insync.replicas", "2")])?;
     let one = batch(&["one"]);
     for (step, acks) in [("min-isr-2-acks-all", -1), ("min-isr-2-acks-1", 1)] {
         s.each(Produce, step, [3, 9, 13], &produce_acks(&topic, 0, &one, acks))?;
     }
-    s.ask_until(Fetch, "min-isr-2-all-of-it", 12, &fetch(&topic), |answer| {
-        answer
-            .int("Responses.0.Partitions.0.HighWatermark")
-            .is_ok_and(|mark| mark == 6)
-    })?;
+    ask_all(s, "min-isr-2-all-of-it", &topic, 6)?;
     Ok(())
 }
 
