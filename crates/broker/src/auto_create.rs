@@ -6,6 +6,7 @@ use klamm_protocol::messages::CreateTopicsRequest;
 use klamm_protocol::messages::create_topics_request::CreatableTopic;
 
 use crate::context::RequestContext;
+use crate::router;
 
 /// How long the controller may take.
 const TIMEOUT_MS: i32 = 30_000;
@@ -44,7 +45,7 @@ pub(crate) async fn create(
     match context
         .broker
         .router
-        .to_controller_as_broker(request.clone())
+        .to_controller(context, router::newest::<CreateTopicsRequest>(), request.clone())
         .await
     {
         Ok(response) => {

@@ -2,9 +2,12 @@
 //!
 //! Always holds: a decision sees the state that all earlier decisions have made; it is answered when its records are
 //! committed and applied; what to decide is in `klamm_metadata::controller`, nothing of that is here. [`decide`] has the
-//! requests that it answers.
+//! requests that it answers, [`service`] its own listener.
 
 mod decide;
+mod describe_cluster;
+mod served;
+pub(crate) mod service;
 
 use std::sync::Arc;
 use std::time::Duration;

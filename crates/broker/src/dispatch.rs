@@ -12,7 +12,7 @@ use klamm_protocol::{
     encode_response,
 };
 
-use crate::api_table;
+use crate::api_table::{self, Row};
 use crate::broker::Broker;
 use crate::context::RequestContext;
 use crate::handlers::{api_versions, fetch, produce};
@@ -86,7 +86,11 @@ pub(crate) struct Serial<'a> {
     writer: &'a mut Writer,
 }
 
-impl Serial<'_> {
+impl<'a> Serial<'a> {
+    pub(crate) fn new(reader: Reader, writer: &'a mut Writer) -> Self {
+        Self { reader, writer }
+    }
+
     pub(crate) fn decode<M: Message>(&mut self, version: i16) -> Result<M, Fault> {
         M::decode(&mut self.reader, version).map_err(|error| Fault::Malformed { api: M::NAME, error })
     }
@@ -132,8 +136,9 @@ pub(crate) fn emit(writer: &mut Writer, out: &mut Output, mut external: impl FnM
     writer.clear();
 }
 
-fn check_version(prefix: RequestPrefix) -> Result<(), Fault> {
-    let row = api_table::row(prefix.api_key).ok_or(Fault::NotServed(prefix.api_key))?;
+/// Whether the request is one of `row`, the row of its API if there is one.
+pub(crate) fn check_version(prefix: RequestPrefix, row: Option<&Row>) -> Result<(), Fault> {
+    let row = row.ok_or(Fault::NotServed(prefix.api_key))?;
     let version = prefix.api_version;
     if row.versions.contains(&version) && api_table::has_schema(row.api, version) {
         return Ok(());
@@ -157,12 +162,13 @@ impl Client {
         let broker = &self.broker;
         let mut reader = Reader::with_pool(bytes, broker.decode_pool.clone());
         let prefix = RequestPrefix::decode(&mut reader).map_err(Fault::Header)?;
-        if prefix.api_key == ApiKey::ApiVersions.to_i16() && check_version(prefix).is_err() {
+        let row = api_table::row(prefix.api_key);
+        if prefix.api_key == ApiKey::ApiVersions.to_i16() && check_version(prefix, row).is_err() {
             api_versions::answer_unsupported(&mut self.writer, prefix.correlation_id)?;
             emit(&mut self.writer, out, |_| None);
             return Ok(Outcome::Answered);
         }
-        check_version(prefix)?;
+        check_version(prefix, row)?;
         let header = RequestHeader::decode_rest(prefix, &mut reader).map_err(Fault::Header)?;
         let mut phases = Phases::begin(&broker.env, received);
         let context = RequestContext {
@@ -194,10 +200,7 @@ impl Client {
                 Outcome::Answered
             }
             _ => {
-                let mut serial = Serial {
-                    reader,
-                    writer: &mut self.writer,
-                };
+                let mut serial = Serial::new(reader, &mut self.writer);
                 api_table::serve_serial(&context, &header, &mut serial).await?;
                 emit(&mut self.writer, out, |_| None);
                 broker

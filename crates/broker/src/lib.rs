@@ -32,4 +32,4 @@ mod waiters;
 
 pub use loggers::{FixedLoggers, Loggers};
 pub use metrics::{Health, Observer, metrics_reference};
-pub use node::{Node, StartError};
+pub use node::{Node, NodeOptions, RouterMode, StartError};

@@ -3,6 +3,7 @@
 //! Always holds: clients are let in when everything that was there before can be used again; a start that fails says why
 //! and leaves nothing running; an orderly end answers what was read, makes everything durable and says so on disk.
 
+mod controllers;
 mod dirs;
 mod listen;
 mod register;
@@ -14,12 +15,13 @@ use std::time::Duration;
 
 use klamm_config::BrokerConfig;
 use klamm_env::{Env, Task};
-use klamm_net::{RequestMemory, Server};
+use klamm_net::Server;
 use klamm_quorum::{NoPeers, Quorum, QuorumConfig};
 use tracing::info;
 
+use self::controllers::{Controllers, Memory};
 use self::dirs::Dirs;
-use self::listen::Bound;
+use self::listen::{Advertised, Bound};
 use crate::broker::Broker;
 use crate::controller::Controller;
 use crate::dispatch::ClientService;
@@ -30,7 +32,8 @@ use crate::metrics::{Metrics, Observer};
 use crate::pool::DecodePool;
 use crate::producer_ids::ProducerIds;
 use crate::replicas::{Applier, Replicas, Upkeep};
-use crate::router::{Route, Router};
+use crate::router::Router;
+pub use crate::router::RouterMode;
 
 /// The folder of the metadata log within its log dir.
 const QUORUM_FOLDER: &str = "klamm-metadata";
@@ -64,11 +67,19 @@ pub enum StartError {
     Join(String),
 }
 
+/// How a node runs, beside its configuration.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NodeOptions {
+    /// How its broker reaches the controller.
+    pub router: RouterMode,
+}
+
 /// A node that runs.
 pub struct Node {
     broker: Arc<Broker>,
     server: Server<ClientService>,
     addresses: Vec<(Arc<str>, SocketAddr)>,
+    controllers: Option<Controllers>,
     tasks: Vec<Task<()>>,
 }
 
@@ -79,61 +90,61 @@ impl Node {
         config: BrokerConfig,
         loggers: Arc<dyn Loggers>,
     ) -> Result<Node, StartError> {
+        Self::start_with(env, config, loggers, NodeOptions::default()).await
+    }
+
+    /// Starts a node that runs as `options` say.
+    pub async fn start_with(
+        env: Env,
+        config: BrokerConfig,
+        loggers: Arc<dyn Loggers>,
+        options: NodeOptions,
+    ) -> Result<Node, StartError> {
         let dirs = Dirs::open(&env, &config).await?;
-        let bound = Bound::listen(&env, &config).await?;
-        let cluster_id: Arc<str> = dirs.cluster_id.to_string().into();
+        let mut bound = Bound::listen(&env, &config, options.router).await?;
         let metadata = Arc::new(MetadataStore::new());
         let quorum = start_quorum(&env, &config, &dirs, metadata.clone()).await?;
-        let controller = Arc::new(Controller::new(
-            env.clone(),
-            cluster_id.clone(),
-            config.clone(),
-            quorum.clone(),
-            metadata.clone(),
-        ));
-        controller
-            .bootstrap()
-            .await
-            .map_err(|code| StartError::Join(code.to_string()))?;
-        let memory =
-            RequestMemory::new(usize::try_from(config.net.request_memory_bytes).unwrap_or(usize::MAX));
+        let controller = start_controller(&env, &config, &dirs, &quorum, &metadata).await?;
+        let memory = Memory::new(&config, &bound);
+        let route = controllers::route(options.router, &env, &config, &bound, &memory, &controller);
         let broker = Arc::new(Broker {
             env: env.clone(),
             id: config.node.id,
-            cluster_id,
+            cluster_id: dirs.cluster_id.to_string().into(),
             metadata,
             quorum,
-            router: Router::new(config.node.id, Route::Local(controller)),
+            router: Router::new(config.node.id, route),
             stores: dirs.stores(&env),
             replicas: Replicas::default(),
             upkeep: Upkeep::default(),
             fetch_sessions: FetchSessions::new(config.net.fetch_sessions as usize),
             producer_ids: ProducerIds::default(),
             metrics: Metrics::default(),
-            decode_pool: Arc::new(DecodePool::new(memory.clone())),
-            request_memory: memory.clone(),
+            decode_pool: Arc::new(DecodePool::new(memory.clients.clone())),
+            request_memory: memory.clients.clone(),
             loggers,
             on_dynamic: Default::default(),
             config,
         });
-        let mut tasks = Vec::new();
-        register::register(&broker, dirs.ids(), &bound)
-            .await
-            .map_err(StartError::Join)?;
-        tasks.push(follow_metadata(&broker, dirs).await);
-        register::unfence(&broker).await.map_err(StartError::Join)?;
-        broker.metadata.caught_up().await;
+        let told = bound.told_of_controller(&env, &broker.config);
+        let controllers = Controllers::serve(&mut bound, &broker, controller, &memory);
+        let joined = join(&broker, dirs, &bound, told).await;
+        if let (Err(_), Some(controllers)) = (&joined, &controllers) {
+            controllers.stop().await;
+        }
+        let tasks = vec![joined.map_err(StartError::Join)?];
         broker.upkeep.start(&broker);
         let service = ClientService {
             broker: broker.clone(),
         };
-        let server = Server::new(env, listen::server_config(&broker), memory, service);
+        let server = Server::new(env, listen::server_config(&broker), memory.clients, service);
         listen::follow_limits(&broker, &server);
         let addresses = bound.serve(&server);
         Ok(Node {
             broker,
             server,
             addresses,
+            controllers,
             tasks,
         })
     }
@@ -141,6 +152,14 @@ impl Node {
     /// The names and addresses that are listened at, with the ports that were found for 0.
     pub fn addresses(&self) -> &[(Arc<str>, SocketAddr)] {
         &self.addresses
+    }
+
+    /// The same of the controller's listeners.
+    pub fn controller_addresses(&self) -> &[(Arc<str>, SocketAddr)] {
+        match &self.controllers {
+            Some(controllers) => &controllers.addresses,
+            None => &[],
+        }
     }
 
     /// The cluster's id.
@@ -167,6 +186,9 @@ impl Node {
     pub async fn stop(&self) {
         info!("stopping");
         self.server.stop(DRAIN).await;
+        if let Some(controllers) = &self.controllers {
+            controllers.stop().await;
+        }
         for task in &self.tasks {
             task.abort();
         }
@@ -198,6 +220,41 @@ async fn start_quorum(
         .await
         .map_err(|error| StartError::Join(error.to_string()))?;
     Ok(quorum)
+}
+
+/// The controller of the node, with a state to decide on.
+async fn start_controller(
+    env: &Env,
+    config: &BrokerConfig,
+    dirs: &Dirs,
+    quorum: &Quorum,
+    metadata: &Arc<MetadataStore>,
+) -> Result<Arc<Controller>, StartError> {
+    let controller = Controller::new(
+        env.clone(),
+        dirs.cluster_id.to_string().into(),
+        config.clone(),
+        quorum.clone(),
+        metadata.clone(),
+    );
+    let bootstrapped = controller.bootstrap().await;
+    bootstrapped.map_err(|code| StartError::Join(code.to_string()))?;
+    Ok(Arc::new(controller))
+}
+
+/// Makes the node part of the cluster; when it returns the broker may lead, and has carried out all that was decided.
+async fn join(
+    broker: &Arc<Broker>,
+    dirs: Dirs,
+    bound: &Bound,
+    told: Vec<Advertised>,
+) -> Result<Task<()>, String> {
+    register::register_controller(broker, told).await?;
+    register::register(broker, dirs.ids(), bound).await?;
+    let followed = follow_metadata(broker, dirs).await;
+    register::unfence(broker).await?;
+    broker.metadata.caught_up().await;
+    Ok(followed)
 }
 
 /// Carries out what the metadata log decides, from now on; returns when all that is there already is carried out.

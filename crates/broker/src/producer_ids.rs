@@ -27,7 +27,14 @@ impl ProducerIds {
                 broker_epoch: router.broker_epoch(),
                 ..Default::default()
             };
-            let response = router.to_controller_as_broker(request).await?;
+            let unavailable = |code| {
+                tracing::warn!(%code, "the controller could not be asked for producer ids");
+                ErrorCode::CoordinatorLoadInProgress
+            };
+            let response = router
+                .to_controller_as_broker(request)
+                .await
+                .map_err(unavailable)?;
             match ErrorCode::from_code(response.error_code) {
                 Some(ErrorCode::None) => {
                     let start = response.producer_id_start;

@@ -29,16 +29,17 @@ pub enum FrameError {
 
 /// The unread part of a connection's stream.
 #[derive(Debug)]
-pub(crate) struct Frames {
+pub struct Frames {
     buffer: BytesMut,
     charge: Charge,
     max: usize,
     /// When bytes were last read, on the monotonic clock.
-    pub(crate) read_at: Duration,
+    pub read_at: Duration,
 }
 
 impl Frames {
-    pub(crate) fn new(charge: Charge, max: usize) -> Self {
+    /// A stream of which nothing is read yet; frames may have up to `max` bytes.
+    pub fn new(charge: Charge, max: usize) -> Self {
         Self {
             buffer: BytesMut::new(),
             charge,
@@ -48,7 +49,7 @@ impl Frames {
     }
 
     /// Takes the next whole frame out of the buffer.
-    pub(crate) fn next(&mut self) -> Result<Option<(Bytes, Charge)>, FrameError> {
+    pub fn next(&mut self) -> Result<Option<(Bytes, Charge)>, FrameError> {
         let Some(len) = self.announced()? else {
             return Ok(None);
         };
@@ -61,18 +62,18 @@ impl Frames {
     }
 
     /// A look at the next whole frame without taking it.
-    pub(crate) fn peek(&self) -> Option<&[u8]> {
+    pub fn peek(&self) -> Option<&[u8]> {
         let len = self.announced().ok()??;
         self.buffer.get(4..4 + len)
     }
 
     /// Whether bytes of an unfinished frame are here.
-    pub(crate) fn is_within_frame(&self) -> bool {
+    pub fn is_within_frame(&self) -> bool {
         !self.buffer.is_empty()
     }
 
     /// Bytes that must be added to the charge before the next read.
-    pub(crate) fn uncharged(&self) -> usize {
+    pub fn uncharged(&self) -> usize {
         let received = self.buffer.len();
         let missing = match self.announced() {
             Ok(Some(len)) => (4 + len).saturating_sub(received),
@@ -87,12 +88,12 @@ impl Frames {
     }
 
     /// What the buffer is charged with.
-    pub(crate) fn charge(&mut self) -> &mut Charge {
+    pub fn charge(&mut self) -> &mut Charge {
         &mut self.charge
     }
 
     /// The buffer, with room for the next read.
-    pub(crate) fn make_room(&mut self) -> &mut BytesMut {
+    pub fn make_room(&mut self) -> &mut BytesMut {
         let charged = self.charge.bytes().saturating_sub(self.buffer.len());
         let room = charged.max(READ_BYTES);
         if self.buffer.capacity() - self.buffer.len() < room {

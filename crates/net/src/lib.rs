@@ -23,7 +23,7 @@ mod server;
 mod service;
 
 pub use admission::{AdmissionLimits, Refused};
-pub use frames::FrameError;
+pub use frames::{FrameError, Frames};
 pub use memory::{Charge, RequestMemory};
 pub use output::{Output, Piece};
 pub use server::{Server, ServerConfig};

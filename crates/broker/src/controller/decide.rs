@@ -4,27 +4,30 @@ use std::future::Future;
 
 use klamm_metadata::controller::{
     Decision, allocate_producer_ids, alter_configs, create_partitions, create_topics, delete_topics,
-    heartbeat, register_broker, update_features,
+    heartbeat, register_broker, register_controller, update_features,
 };
 use klamm_model::{BrokerId, ErrorCode};
 use klamm_protocol::Request;
 use klamm_protocol::messages::{
     AllocateProducerIdsRequest, AlterConfigsRequest, BrokerHeartbeatRequest, BrokerRegistrationRequest,
-    BrokerRegistrationResponse, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
-    IncrementalAlterConfigsRequest, UpdateFeaturesRequest,
+    BrokerRegistrationResponse, ControllerRegistrationRequest, CreatePartitionsRequest, CreateTopicsRequest,
+    DeleteTopicsRequest, IncrementalAlterConfigsRequest, UpdateFeaturesRequest,
 };
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::Controller;
 use crate::features;
+use crate::router::principal::Caller;
 
-/// Who passes a request on, and in which version it came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who asks through whom, and in which version.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Asked {
     /// The broker that the client asked.
     pub(crate) broker: BrokerId,
     /// The version of the request.
     pub(crate) version: i16,
+    /// In whose name.
+    pub(crate) caller: Caller,
 }
 
 /// A request that the controller answers.
@@ -50,6 +53,7 @@ macro_rules! plain {
 
 plain! {
     AllocateProducerIdsRequest allocate_producer_ids::decide;
+    ControllerRegistrationRequest register_controller::decide;
     CreatePartitionsRequest create_partitions::decide;
     CreateTopicsRequest create_topics::decide;
     DeleteTopicsRequest delete_topics::decide;
@@ -126,6 +130,17 @@ impl Decide for BrokerHeartbeatRequest {
 }
 
 impl Controller {
+    /// Decides on a request, wherever it came from.
+    pub(crate) async fn ask<R: Decide>(&self, request: R, asked: Asked) -> Result<R::Response, ErrorCode> {
+        let Asked {
+            broker,
+            version,
+            caller,
+        } = &asked;
+        debug!(api = %R::KEY, version, %broker, %caller, "asked");
+        request.decide(self, asked).await
+    }
+
     async fn heard(&self, broker: i32, epoch: i64, metadata_offset: i64) {
         self.turn
             .lock()

@@ -6,6 +6,7 @@
 //!
 //! *Memory*: the answer. *Authorization*: none.
 
+use klamm_metadata::Image;
 use klamm_model::ErrorCode;
 use klamm_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
 use klamm_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
@@ -18,16 +19,30 @@ use crate::features;
 
 /// Answers one request.
 pub(crate) async fn handle(context: &RequestContext<'_>, request: ApiVersionsRequest) -> ApiVersionsResponse {
-    if let Err(code) = check(context, &request) {
+    answer(
+        context,
+        &request,
+        &context.broker.metadata.published(),
+        api_table::ROWS,
+    )
+}
+
+/// The answer of a listener that serves `rows`, with the features of `image`.
+pub(crate) fn answer(
+    context: &RequestContext<'_>,
+    request: &ApiVersionsRequest,
+    image: &Image,
+    rows: &[Row],
+) -> ApiVersionsResponse {
+    if let Err(code) = check(context, request) {
         return ApiVersionsResponse {
             error_code: code.code(),
             ..Default::default()
         };
     }
-    let image = context.broker.metadata.published();
     let finalized = image.features().iter().filter(|(_, level)| **level > 0);
     ApiVersionsResponse {
-        api_keys: api_table::ROWS.iter().map(version).collect(),
+        api_keys: rows.iter().map(version).collect(),
         supported_features: features::SUPPORTED
             .iter()
             // Before version 4 a client cannot read a range that begins at 0.

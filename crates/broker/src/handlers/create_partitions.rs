@@ -19,7 +19,7 @@ pub(crate) async fn handle(
     match context
         .broker
         .router
-        .to_controller(context.version, request)
+        .to_controller(context, context.version, request)
         .await
     {
         Ok(response) => {

@@ -83,7 +83,7 @@ async fn decided(
     match context
         .broker
         .router
-        .to_controller(context.version, request)
+        .to_controller(context, context.version, request)
         .await
     {
         Ok(response) => {

@@ -1,7 +1,7 @@
 //! Binds the listeners before the broker registers (a port 0 is known only then) and serves them after.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,13 +14,19 @@ use super::StartError;
 use crate::broker::Broker;
 use crate::dispatch::ClientService;
 use crate::replicas::Resolver;
+use crate::router::RouterMode;
 
 /// Idle connections are closed after this when the configuration never does.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
+/// The name of the controller's listener that is not configured.
+const LOOPBACK: &str = "LOOPBACK";
+
 /// Listeners that are bound and not yet served.
 pub(super) struct Bound {
     listeners: Vec<(ListenerConfig, Box<dyn Listener>)>,
+    /// The controller's, by name.
+    pub(super) controllers: Vec<(String, Box<dyn Listener>)>,
 }
 
 /// What clients of a listener are told.
@@ -31,23 +37,32 @@ pub(super) struct Advertised {
 }
 
 impl Bound {
-    /// Binds all client listeners.
-    pub(super) async fn listen(env: &Env, config: &BrokerConfig) -> Result<Self, StartError> {
+    /// Binds all listeners, and one for the controller where `mode` needs it and none is configured.
+    pub(super) async fn listen(
+        env: &Env,
+        config: &BrokerConfig,
+        mode: RouterMode,
+    ) -> Result<Self, StartError> {
         let mut listeners = Vec::new();
         for listener in &config.listeners.client {
             let host = listener.host.as_deref().unwrap_or("");
-            let bound =
-                env.network()
-                    .listen(host, listener.port)
-                    .await
-                    .map_err(|error| StartError::Listen {
-                        name: listener.name.clone(),
-                        address: format!("{host}:{}", listener.port),
-                        error,
-                    })?;
+            let bound = bind(env, &listener.name, host, listener.port).await?;
             listeners.push((listener.clone(), bound));
         }
-        Ok(Self { listeners })
+        let mut controllers = Vec::new();
+        for listener in &config.listeners.controller {
+            let host = listener.host.as_deref().unwrap_or("");
+            let bound = bind(env, &listener.name, host, listener.port).await?;
+            controllers.push((listener.name.clone(), bound));
+        }
+        if controllers.is_empty() && mode == RouterMode::ForcedOverLoopback {
+            let bound = bind(env, LOOPBACK, "127.0.0.1", 0).await?;
+            controllers.push((LOOPBACK.to_owned(), bound));
+        }
+        Ok(Self {
+            listeners,
+            controllers,
+        })
     }
 
     /// What the broker registers with.
@@ -63,6 +78,22 @@ impl Bound {
         told.collect()
     }
 
+    /// What the controller registers with: its configured listeners as they are bound, by this machine's name where they
+    /// are bound to every interface.
+    pub(super) fn told_of_controller(&self, env: &Env, config: &BrokerConfig) -> Vec<Advertised> {
+        let configured = config.listeners.controller.iter().zip(&self.controllers);
+        let told = configured.map(|(listener, (_, bound))| {
+            let is_wildcard = |host: &str| host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+            let host = listener.host.clone().filter(|host| !is_wildcard(host));
+            Advertised {
+                listener: listener.name.clone(),
+                host: host.unwrap_or_else(|| env.host_name()),
+                port: bound.local_addr().port(),
+            }
+        });
+        told.collect()
+    }
+
     /// Accepts connections from now on.
     pub(super) fn serve(self, server: &Server<ClientService>) -> Vec<(Arc<str>, SocketAddr)> {
         let serve = |(config, bound): (ListenerConfig, Box<dyn Listener>)| {
@@ -72,6 +103,15 @@ impl Bound {
         };
         self.listeners.into_iter().map(serve).collect()
     }
+}
+
+async fn bind(env: &Env, name: &str, host: &str, port: u16) -> Result<Box<dyn Listener>, StartError> {
+    let bound = env.network().listen(host, port).await;
+    bound.map_err(|error| StartError::Listen {
+        name: name.to_owned(),
+        address: format!("{host}:{port}"),
+        error,
+    })
 }
 
 /// How connections are treated.

@@ -1,4 +1,4 @@
-//! The broker joins the cluster: registers with the addresses that clients are told, and is unfenced once it has caught up.
+//! The node joins the cluster: the controller registers, then the broker, with the addresses that clients are told, and is unfenced once it has caught up.
 
 use std::sync::Arc;
 
@@ -6,14 +6,46 @@ use klamm_env::Env;
 use klamm_model::{ErrorCode, Uuid};
 use klamm_protocol::ByteString;
 use klamm_protocol::messages::broker_registration_request::{Feature, Listener};
-use klamm_protocol::messages::{BrokerHeartbeatRequest, BrokerRegistrationRequest};
+use klamm_protocol::messages::{
+    BrokerHeartbeatRequest, BrokerRegistrationRequest, ControllerRegistrationRequest,
+    controller_registration_request as controller,
+};
 
-use super::listen::Bound;
+use super::listen::{Advertised, Bound};
 use crate::broker::Broker;
 use crate::features;
 
 /// Kafka's number of the protocol without encryption and authentication.
 const PLAINTEXT: i16 = 0;
+
+/// Registers a new incarnation of the controller with the addresses that tools are told.
+pub(super) async fn register_controller(broker: &Arc<Broker>, told: Vec<Advertised>) -> Result<(), String> {
+    if told.is_empty() {
+        return Ok(());
+    }
+    let listeners = told.into_iter().map(|advertised| controller::Listener {
+        name: advertised.listener.into(),
+        host: advertised.host.into(),
+        port: advertised.port,
+        security_protocol: PLAINTEXT,
+        ..Default::default()
+    });
+    let features = features::SUPPORTED.iter().map(|feature| controller::Feature {
+        name: feature.name.into(),
+        min_supported_version: *feature.levels.start(),
+        max_supported_version: *feature.levels.end(),
+        ..Default::default()
+    });
+    let request = ControllerRegistrationRequest {
+        controller_id: broker.id.0,
+        incarnation_id: broker.env.random_uuid(),
+        listeners: listeners.collect(),
+        features: features.collect(),
+        ..Default::default()
+    };
+    let response = broker.router.to_controller_as_broker(request).await;
+    accepted(response.map_err(|code| code.to_string())?.error_code)
+}
 
 /// Registers a new incarnation of the broker.
 pub(super) async fn register(

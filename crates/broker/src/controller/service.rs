@@ -1,0 +1,125 @@
+//! The connections of the controller's listener: brokers, and tools that were given a controller's address.
+//!
+//! Always holds: requests of a connection are answered one after the other; what is not a request of [`served`] ends the
+//! connection with one logged reason, except that ApiVersions is always answered (KIP-511); what is read and decoded is
+//! charged to a memory apart from the clients', because a client's request holds its own while the controller decides.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use klamm_net::{Connection, ConnectionInfo, Frame, NetMetrics, Outcome, Output, Overlap, Pending, Service};
+use klamm_protocol::{ApiKey, MemoryPool, Reader, RequestHeader, RequestPrefix, Writer};
+
+use super::Controller;
+use super::served::{self, Serving};
+use crate::broker::Broker;
+use crate::context::RequestContext;
+use crate::dispatch::{Fault, Serial, check_version, emit};
+use crate::handlers::api_versions;
+use crate::metrics::Phases;
+
+/// The connections of the controller's listener.
+#[derive(Clone)]
+pub(crate) struct ControllerService {
+    pub(crate) controller: Arc<Controller>,
+    /// The broker of the same node: its quorum, metadata and metrics are the controller's too.
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) pool: Arc<dyn MemoryPool>,
+}
+
+impl Service for ControllerService {
+    type Connection = Peer;
+
+    fn connect(&self, info: ConnectionInfo) -> Peer {
+        Peer {
+            service: self.clone(),
+            info,
+            writer: Writer::new(),
+        }
+    }
+
+    fn metrics(&self) -> &dyn NetMetrics {
+        &self.broker.metrics.net
+    }
+}
+
+/// One connection.
+pub(crate) struct Peer {
+    service: ControllerService,
+    info: ConnectionInfo,
+    /// Memory for encoding, used again by each answer.
+    writer: Writer,
+}
+
+/// Nothing is answered later.
+pub(crate) enum Never {}
+
+impl Pending for Never {
+    fn poll_answer(&mut self, _cx: &mut Context<'_>, _out: &mut Output) -> Poll<()> {
+        match *self {}
+    }
+}
+
+impl Peer {
+    async fn serve(&mut self, frame: Frame, out: &mut Output) -> Result<(), Fault> {
+        let ControllerService {
+            controller,
+            broker,
+            pool,
+        } = &self.service;
+        let mut reader = Reader::with_pool(frame.bytes, pool.clone());
+        let prefix = RequestPrefix::decode(&mut reader).map_err(Fault::Header)?;
+        let row = served::row(prefix.api_key);
+        let checked = check_version(prefix, row);
+        if checked.is_err() && prefix.api_key == ApiKey::ApiVersions.to_i16() {
+            api_versions::answer_unsupported(&mut self.writer, prefix.correlation_id)?;
+            emit(&mut self.writer, out, |_| None);
+            return Ok(());
+        }
+        checked?;
+        let header = RequestHeader::decode_rest(prefix, &mut reader).map_err(Fault::Header)?;
+        let phases = Phases::begin(&broker.env, frame.received);
+        let context = RequestContext {
+            broker,
+            connection: &self.info,
+            version: header.api_version,
+        };
+        let serving = Serving {
+            context: &context,
+            controller,
+            pool,
+        };
+        let mut serial = Serial::new(reader, &mut self.writer);
+        Box::pin(served::serve(&serving, &header, &mut serial)).await?;
+        emit(&mut self.writer, out, |_| None);
+        broker
+            .metrics
+            .requests
+            .served(header.api_key, &broker.env, phases);
+        Ok(())
+    }
+}
+
+impl Connection for Peer {
+    type Pending = Never;
+
+    fn overlap(_frame: &[u8]) -> Overlap {
+        Overlap::Serial
+    }
+
+    async fn handle(&mut self, frame: Frame, out: &mut Output) -> Outcome<Never> {
+        let api_key = frame
+            .bytes
+            .first_chunk::<2>()
+            .map_or(-1, |key| i16::from_be_bytes(*key));
+        match self.serve(frame, out).await {
+            Ok(()) => Outcome::Answered,
+            Err(fault) => {
+                self.service.broker.metrics.requests.faulted(api_key);
+                self.writer.clear();
+                out.clear();
+                Outcome::Close(fault.to_string())
+            }
+        }
+    }
+}
