@@ -125,6 +125,44 @@ fn one_seed_gives_one_trace_and_nothing_answered_is_lost() {
     }
 }
 
+/// Says that it was dropped.
+struct Farewell(usize, Arc<Mutex<Vec<usize>>>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        self.1.lock().push(self.0);
+    }
+}
+
+#[test]
+fn a_crash_ends_tasks_in_one_order_however_many_the_process_started_before() {
+    let order = |started_before: usize| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        (0..started_before).for_each(|_| drop(runtime.spawn(async {})));
+        let gone: Arc<Mutex<Vec<usize>>> = Arc::default();
+        let seen = gone.clone();
+        run(1, move |simulation| {
+            simulation.host("server", move |env| {
+                let farewells = (0..20).map(|task| Farewell(task, seen.clone()));
+                for farewell in farewells {
+                    drop(env.spawn(async move {
+                        let _farewell = farewell;
+                        std::future::pending::<()>().await;
+                    }));
+                }
+                std::future::pending()
+            });
+            simulation.run_for(Duration::from_millis(5)).unwrap();
+            simulation.crash("server", CrashMode::KeepPageCache);
+        });
+        let gone = gone.lock().clone();
+        assert_eq!(gone.len(), 20);
+        gone
+    };
+    let first = order(0);
+    (1..4).for_each(|started_before| assert_eq!(order(started_before), first));
+}
+
 #[test]
 fn a_host_that_fails_has_stopped_and_can_be_started_again() {
     run(1, |simulation| {
