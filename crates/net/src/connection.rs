@@ -14,12 +14,12 @@ use std::{fmt, io};
 
 use klamm_env::{Env, Stream, task};
 use klamm_model::limits::MAX_REQUESTS_IN_FLIGHT;
-use tokio::sync::watch;
 
 use crate::frames::{FrameError, Frames};
 use crate::memory::RequestMemory;
 use crate::output::Output;
 use crate::service::{Connection, Frame, NetMetrics, Outcome, Overlap, Pending};
+use crate::stop::Stop;
 
 /// Answers are sent before more requests are taken when this much waits.
 const FLUSH_BYTES: usize = 256 * 1024;
@@ -66,7 +66,7 @@ pub(crate) struct Surroundings {
     pub(crate) env: Env,
     pub(crate) memory: RequestMemory,
     pub(crate) max_request_bytes: usize,
-    pub(crate) shutdown: watch::Receiver<bool>,
+    pub(crate) shutdown: Arc<Stop>,
     pub(crate) activity: Arc<Activity>,
 }
 
@@ -294,7 +294,7 @@ async fn read<P: Pending>(
 ) -> io::Result<Read> {
     let mut waited = false;
     let result = {
-        let mut stopping = pin!(context.shutdown.wait_for(|stop| *stop));
+        let mut stopping = pin!(context.shutdown.told());
         poll_fn(|cx| {
             let progress = sender.poll_progress(cx);
             if let Poll::Ready(Err(error)) = progress {

@@ -21,6 +21,7 @@ mod memory;
 mod output;
 mod server;
 mod service;
+mod stop;
 
 pub use admission::{AdmissionLimits, Refused};
 pub use frames::{FrameError, Frames};

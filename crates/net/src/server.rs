@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use klamm_env::{Env, Listener, Stream, Task};
 use parking_lot::Mutex;
-use tokio::sync::watch;
 use tracing::{Instrument, debug, debug_span, info, warn};
 
 use crate::admission::{Admission, AdmissionLimits};
 use crate::connection::{self, Activity, End, Surroundings};
 use crate::memory::RequestMemory;
 use crate::service::{ConnectionInfo, Service};
+use crate::stop::Stop;
 
 /// How a [`Server`] treats its connections.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ struct Shared<S> {
     next_id: AtomicU64,
     connections: Mutex<BTreeMap<u64, Running>>,
     tasks: Mutex<Vec<Task<()>>>,
-    stop: watch::Sender<bool>,
+    stop: Arc<Stop>,
     ended: tokio::sync::Notify,
 }
 
@@ -71,7 +71,7 @@ impl<S: Service> Server<S> {
             next_id: AtomicU64::new(1),
             connections: Mutex::default(),
             tasks: Mutex::default(),
-            stop: watch::Sender::new(false),
+            stop: Arc::default(),
             ended: tokio::sync::Notify::new(),
         });
         let server = Self { shared };
@@ -103,7 +103,7 @@ impl<S: Service> Server<S> {
 
     /// Accepts no more, lets every connection finish the requests it has read, and ends after `limit` in any case.
     pub async fn stop(&self, limit: Duration) {
-        self.shared.stop.send_replace(true);
+        self.shared.stop.tell();
         for task in self.shared.tasks.lock().drain(..) {
             task.abort();
         }
@@ -184,7 +184,7 @@ impl<S: Service> Server<S> {
                 env: shared.env.clone(),
                 memory: shared.memory.clone(),
                 max_request_bytes: shared.config.max_request_bytes,
-                shutdown: shared.stop.subscribe(),
+                shutdown: shared.stop.clone(),
                 activity,
             };
             let _guard = Leaving {
