@@ -19,7 +19,7 @@ use openraft::raft::{VoteRequest, VoteResponse};
 use crate::codec::{DecodeError, MAX_DECISION_BYTES, Reader, kind_of, payload, payload_bytes};
 use crate::codec::{put_optional_log_id, put_vote};
 use crate::storage::snapshot::{put_meta, read_meta};
-use crate::types::{Entry, Snapshot, Types, Vote, log_id, term_of};
+use crate::types::{Entry, LogId, Snapshot, Types, Vote, log_id, term_of};
 
 /// The version of all messages.
 const VERSION: u8 = 1;
@@ -120,19 +120,32 @@ impl Request {
         };
         reader.end()?;
         // A node never writes to itself, and Raft asserts that what comes from a leader comes from another node.
-        if request.sender() == to {
+        let (sender, latest) = request.sender_and_latest();
+        if sender.leader_id.voted_for == to {
             return Err(DecodeError("a message of the node that it is for"));
+        }
+        // Nor has it an entry of a later term than its own.
+        if latest.is_some_and(|latest| term_of(latest) > sender.leader_id.term) {
+            return Err(DecodeError("an entry of a term above the sender's"));
         }
         Ok(request)
     }
 
-    /// The node that leads, or wants to.
-    fn sender(&self) -> u64 {
+    /// The vote of the node that leads, or wants to; and the latest entry that it speaks of, those that it brings aside.
+    fn sender_and_latest(&self) -> (&Vote, Option<&LogId>) {
         match self {
-            Request::Append(request) => request.vote.leader_id.voted_for,
-            Request::Vote(request) | Request::PreVote(request) => request.vote.leader_id.voted_for,
-            Request::Snapshot(vote, _) => vote.leader_id.voted_for,
-            Request::Transfer(request) => request.from_leader().leader_id.voted_for,
+            Request::Append(request) => (
+                &request.vote,
+                request.prev_log_id.as_ref().max(request.leader_commit.as_ref()),
+            ),
+            Request::Vote(request) | Request::PreVote(request) => {
+                (&request.vote, request.last_log_id.as_ref())
+            }
+            Request::Snapshot(vote, Snapshot { meta, .. }) => {
+                let membership = meta.last_membership.log_id().as_ref();
+                (vote, meta.last_log_id.as_ref().max(membership))
+            }
+            Request::Transfer(request) => (request.from_leader(), request.last_log_id()),
         }
     }
 }
@@ -475,6 +488,18 @@ mod tests {
             append(Vote::new_committed(4, 2), &[4]).is_err(),
             "the node itself as the leader that writes to it"
         );
+
+        let snapshot = |term| {
+            let meta = SnapshotMeta {
+                last_log_id: Some(log_id(term, 4)),
+                ..Default::default()
+            };
+            let snapshot = Bytes::new();
+            let request = Request::Snapshot(Vote::new_committed(4, 1), Snapshot { meta, snapshot });
+            Request::decode(request.encode(CLUSTER, 2), CLUSTER, 2)
+        };
+        assert!(snapshot(4).is_ok());
+        assert!(snapshot(5).is_err(), "a snapshot of a term above the leader's");
     }
 
     proptest! {
