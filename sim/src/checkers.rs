@@ -91,8 +91,12 @@ pub struct Counts {
 pub fn count(history: &History) -> Counts {
     Counts {
         lost: acknowledged::lost(history).len() as u64,
-        doubled: order::faults(history).filter(|fault| fault.is_repetition()).count() as u64,
-        gaps: order::faults(history).filter(|fault| !fault.is_repetition()).count() as u64,
+        doubled: order::faults(history)
+            .filter(|fault| fault.is_repetition())
+            .count() as u64,
+        gaps: order::faults(history)
+            .filter(|fault| !fault.is_repetition())
+            .count() as u64,
     }
 }
 

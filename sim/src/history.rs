@@ -158,7 +158,9 @@ impl Books {
 
     /// Clients begin nothing new from now on and finish what they have begun.
     pub fn finish(&self) {
-        self.inner.is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.inner
+            .is_over
+            .store(true, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// Whether clients should come to their end.

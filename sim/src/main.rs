@@ -24,7 +24,7 @@ struct Args {
     /// Runs each seed twice and compares the traces.
     #[arg(long)]
     twice: bool,
-    /// Prints so many of the last lines of each trace.
+    /// Prints so many of the last lines of each trace; with --twice, those around the first that differs.
     #[arg(long, default_value_t = 0)]
     trace: usize,
     /// Prints what the node logs, filtered as RUST_LOG says.
@@ -62,8 +62,8 @@ fn main() -> ExitCode {
 
 fn run(seed: u64, args: &Args) -> Result<Outcome, String> {
     let outcome = world(seed, args)?;
-    for line in &outcome.lines {
-        println!("{line}");
+    if !args.twice {
+        outcome.lines.iter().for_each(|line| println!("{line}"));
     }
     if !outcome.is_good() {
         return Err(describe(&outcome));
@@ -71,10 +71,7 @@ fn run(seed: u64, args: &Args) -> Result<Outcome, String> {
     if args.twice {
         let again = world(seed, args)?;
         if again != outcome {
-            return Err(format!(
-                "two runs differ: {} events and {}, digests {:016x} and {:016x}",
-                outcome.events, again.events, outcome.digest, again.digest
-            ));
+            return Err(difference(&outcome, &again));
         }
     }
     Ok(outcome)
@@ -83,6 +80,24 @@ fn run(seed: u64, args: &Args) -> Result<Outcome, String> {
 /// A panic outside of the simulated hosts fails the seed, not the whole run.
 fn world(seed: u64, args: &Args) -> Result<Outcome, String> {
     panic::catch_unwind(|| scenario::run(seed, args.trace)).map_err(|_| "a panic".to_owned())
+}
+
+/// Where two runs part, if that is among the lines that were kept.
+fn difference(one: &Outcome, other: &Outcome) -> String {
+    let mut both = one.lines.iter().zip(&other.lines).enumerate();
+    let place = both.find(|(_, (one, other))| one != other);
+    let lines = place.map(|(at, _)| {
+        let show = |lines: &[String]| lines[at.saturating_sub(3)..lines.len().min(at + 3)].join("\n  ");
+        format!("\n  {}\nand\n  {}", show(&one.lines), show(&other.lines))
+    });
+    format!(
+        "two runs differ: {} events and {}, digests {:016x} and {:016x}{}",
+        one.events,
+        other.events,
+        one.digest,
+        other.digest,
+        lines.unwrap_or_default()
+    )
 }
 
 /// The violations, as many as one can look at.

@@ -187,7 +187,9 @@ fn looks(
                 }
                 _ => {
                     let code = data.error_code;
-                    books.fault(format!("partition {partition} from {from}: a fetch is answered with error {code}"));
+                    books.fault(format!(
+                        "partition {partition} from {from}: a fetch is answered with error {code}"
+                    ));
                     return None;
                 }
             }

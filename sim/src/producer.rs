@@ -102,7 +102,10 @@ pub(crate) async fn new_id(wire: &mut Wire, books: &Books) -> Result<Option<i64>
             Ok(None)
         }
         _ => {
-            books.fault(format!("InitProducerId is answered with error {}", answer.error_code));
+            books.fault(format!(
+                "InitProducerId is answered with error {}",
+                answer.error_code
+            ));
             Ok(None)
         }
     }
@@ -194,9 +197,7 @@ impl Producer {
             1 + self.env.random_u64() % PARTITIONS_A_REQUEST,
             u64::from(self.plan.partitions),
         );
-        let partitions: BTreeSet<u32> = (0..count)
-            .map(|_| (self.env.random_u64() % all) as u32)
-            .collect();
+        let partitions: BTreeSet<u32> = (0..count).map(|_| (self.env.random_u64() % all) as u32).collect();
         let batches: Vec<Sent> = partitions
             .into_iter()
             .map(|partition| self.batch(partition))
@@ -286,7 +287,9 @@ impl Producer {
                 }
                 _ => {
                     let code = one.error_code;
-                    return Err(End::Fault(format!("error {code} for {count} records from {first:?}")));
+                    return Err(End::Fault(format!(
+                        "error {code} for {count} records from {first:?}"
+                    )));
                 }
             }
         }

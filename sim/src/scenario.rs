@@ -120,7 +120,8 @@ pub fn run(seed: u64, lines: usize) -> Outcome {
         ends: 0,
     };
     if let Err(error) = run.play() {
-        run.books.fault(format!("after {:?}: {error}", run.simulation.elapsed()));
+        run.books
+            .fault(format!("after {:?}: {error}", run.simulation.elapsed()));
     }
     run.outcome()
 }
@@ -201,7 +202,8 @@ impl Run {
     fn add_clients(&mut self, topic: Uuid) {
         let setting = &self.setting;
         let subject = self.subject(topic);
-        self.books.write(|history| history.partitions = setting.partitions);
+        self.books
+            .write(|history| history.partitions = setting.partitions);
         for name in 0..setting.producers {
             let plan = producer::Plan {
                 name,

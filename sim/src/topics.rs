@@ -59,7 +59,8 @@ pub async fn churn(env: Env, address: Address, books: Books) {
     let mut made: Vec<String> = Vec::new();
     let mut count = 0;
     while !books.is_over() {
-        env.sleep(Duration::from_millis(env.random_u64() % PAUSE_MS)).await;
+        env.sleep(Duration::from_millis(env.random_u64() % PAUSE_MS))
+            .await;
         let Ok(mut wire) = Wire::open(&env, &address, "admin").await else {
             continue;
         };
@@ -147,7 +148,10 @@ async fn ask_create(wire: &mut Wire, topic: &NewTopic) -> Result<Result<Uuid, Er
         ..CreateTopicsRequest::default()
     };
     let answer = wire.ask(CREATE_TOPICS, &request).await?;
-    let result = answer.topics.first().map(|topic| (topic.error_code, topic.topic_id));
+    let result = answer
+        .topics
+        .first()
+        .map(|topic| (topic.error_code, topic.topic_id));
     Ok(code_or_id(result))
 }
 
@@ -161,7 +165,10 @@ async fn ask_delete(wire: &mut Wire, name: &str) -> Result<Result<Uuid, ErrorCod
         ..DeleteTopicsRequest::default()
     };
     let answer = wire.ask(DELETE_TOPICS, &request).await?;
-    let result = answer.responses.first().map(|topic| (topic.error_code, topic.topic_id));
+    let result = answer
+        .responses
+        .first()
+        .map(|topic| (topic.error_code, topic.topic_id));
     Ok(code_or_id(result))
 }
 

@@ -8,7 +8,9 @@ use crate::payload::RecordId;
 
 pub(super) fn check(history: &History, report: &mut Report<'_>) {
     for (id, offset) in lost(history) {
-        report.add(format_args!("{id:?} was acknowledged at offset {offset} and is not there"));
+        report.add(format_args!(
+            "{id:?} was acknowledged at offset {offset} and is not there"
+        ));
     }
 }
 

@@ -10,7 +10,9 @@ pub(super) fn check(history: &History, report: &mut Report<'_>) {
     for look in history.looks.iter().chain(history.end.values()) {
         for seen in look.records.iter().filter(|seen| seen.id.is_none()) {
             let (partition, offset) = (look.partition, seen.offset);
-            report.add(format_args!("partition {partition}: nobody sent what stands at offset {offset}"));
+            report.add(format_args!(
+                "partition {partition}: nobody sent what stands at offset {offset}"
+            ));
         }
     }
 }

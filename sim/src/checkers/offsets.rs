@@ -10,18 +10,26 @@ pub(super) fn check(history: &History, report: &mut Report<'_>) {
             continue;
         };
         if look.log_start_offset != 0 {
-            report.add(format_args!("partition {partition} starts at {}", look.log_start_offset));
+            report.add(format_args!(
+                "partition {partition} starts at {}",
+                look.log_start_offset
+            ));
         }
         let mut next = 0;
         for seen in &look.records {
             if seen.offset != next {
-                report.add(format_args!("partition {partition}: {} after {next}", seen.offset));
+                report.add(format_args!(
+                    "partition {partition}: {} after {next}",
+                    seen.offset
+                ));
             }
             next = seen.offset + 1;
         }
         if next != look.high_watermark {
             let watermark = look.high_watermark;
-            report.add(format_args!("partition {partition} ends at {next}, its watermark is {watermark}"));
+            report.add(format_args!(
+                "partition {partition} ends at {next}, its watermark is {watermark}"
+            ));
         }
     }
 }

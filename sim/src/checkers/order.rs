@@ -23,7 +23,9 @@ impl Misplaced {
 
 pub(super) fn check(history: &History, report: &mut Report<'_>) {
     for Misplaced { id, offset, expected } in faults(history) {
-        report.add(format_args!("at offset {offset} stands {id:?}, expected was number {expected}"));
+        report.add(format_args!(
+            "at offset {offset} stands {id:?}, expected was number {expected}"
+        ));
     }
     for look in history.end.values() {
         for id in look.records.iter().filter_map(|seen| seen.id) {

@@ -12,12 +12,16 @@ pub(super) fn check(history: &History, report: &mut Report<'_>) {
             if seen.offset >= look.high_watermark {
                 let watermark = look.high_watermark;
                 let offset = seen.offset;
-                report.add(format_args!("partition {partition}: {offset} was read under watermark {watermark}"));
+                report.add(format_args!(
+                    "partition {partition}: {offset} was read under watermark {watermark}"
+                ));
             }
             let at = end.binary_search_by_key(&seen.offset, |seen| seen.offset);
             let there = at.ok().map(|at| end[at]);
             if there != Some(*seen) {
-                report.add(format_args!("partition {partition}: {seen:?} was read, at the end it is {there:?}"));
+                report.add(format_args!(
+                    "partition {partition}: {seen:?} was read, at the end it is {there:?}"
+                ));
             }
         }
     }

@@ -24,11 +24,9 @@ fn seen(records: &[(u32, u32)]) -> Vec<Seen> {
 
 /// One partition: two records of producer 1, one of producer 2, two of producer 1; read twice.
 pub(super) fn good() -> History {
-    let mut history = History {
-        partitions: 1,
-        sent: [((1, 0), 4), ((2, 0), 1)].into(),
-        ..History::default()
-    };
+    let mut history = History::default();
+    history.partitions = 1;
+    history.sent = [((1, 0), 4), ((2, 0), 1)].into();
     for (producer, number, count, base_offset) in [(1, 0, 2, 0), (2, 0, 1, 2), (1, 2, 2, 3)] {
         let answered = history.moment();
         history.acks.push(Ack {

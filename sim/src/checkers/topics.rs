@@ -17,11 +17,15 @@ pub(super) fn check(history: &History, report: &mut Report<'_>) {
             (TopicChange::Create(partitions), Some(id)) => {
                 let is_so = there.is_some_and(|topic| topic.id == id && topic.partitions == partitions);
                 if !is_so {
-                    report.add(format_args!("{name} was created as {id}, at the end it is {there:?}"));
+                    report.add(format_args!(
+                        "{name} was created as {id}, at the end it is {there:?}"
+                    ));
                 }
             }
             (TopicChange::Delete, Some(id)) if there.is_some() => {
-                report.add(format_args!("{name} was deleted as {id}, at the end it is {there:?}"));
+                report.add(format_args!(
+                    "{name} was deleted as {id}, at the end it is {there:?}"
+                ));
             }
             // Without an answer, either may be.
             _ => {}
@@ -51,7 +55,14 @@ mod tests {
         for (events, end, is_broken) in [
             (vec![created.clone()], Some(topic), false),
             (vec![created.clone()], None, true),
-            (vec![created.clone()], Some(TopicState { partitions: 1, ..topic }), true),
+            (
+                vec![created.clone()],
+                Some(TopicState {
+                    partitions: 1,
+                    ..topic
+                }),
+                true,
+            ),
             (vec![created.clone(), deleted.clone()], None, false),
             (vec![created.clone(), deleted], Some(topic), true),
             (vec![created.clone(), unanswered.clone()], Some(topic), false),

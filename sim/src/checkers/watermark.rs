@@ -7,7 +7,12 @@ use crate::history::{History, Look, Moment};
 pub(super) fn check(history: &History, report: &mut Report<'_>) {
     for partition in 0..history.partitions {
         let of_it = |look: &&Look| look.partition == partition;
-        let mut looks: Vec<&Look> = history.looks.iter().chain(history.end.values()).filter(of_it).collect();
+        let mut looks: Vec<&Look> = history
+            .looks
+            .iter()
+            .chain(history.end.values())
+            .filter(of_it)
+            .collect();
         let mut promises: Vec<(Moment, i64)> = Vec::new();
         for look in &looks {
             promises.push((look.answered, look.high_watermark));
