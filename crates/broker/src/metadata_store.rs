@@ -20,7 +20,9 @@ pub(crate) struct MetadataStore {
     applied: Mutex<Image>,
     grown: Notify,
     published: ArcSwap<Image>,
-    published_index: watch::Sender<Option<u64>>,
+    published_index: Mutex<Option<u64>>,
+    /// Wakes in the order of waiting, which tokio's channel for such a value does not.
+    shown: Notify,
     failure: watch::Sender<Option<String>>,
 }
 
@@ -31,7 +33,8 @@ impl MetadataStore {
             applied: Mutex::new(Image::default()),
             grown: Notify::new(),
             published: ArcSwap::from_pointee(Image::default()),
-            published_index: watch::Sender::new(None),
+            published_index: Mutex::default(),
+            shown: Notify::new(),
             failure: watch::Sender::new(None),
         }
     }
@@ -54,12 +57,13 @@ impl MetadataStore {
     /// Waits until all that is applied now is published too.
     pub(crate) async fn caught_up(&self) {
         let index = self.applied.lock().position().index;
-        // The sender lives in `self`, so the wait ends with the value, never with an error.
-        let _ = self
-            .published_index
-            .subscribe()
-            .wait_for(|published| *published >= Some(index))
-            .await;
+        loop {
+            let shown = self.shown.notified();
+            if *self.published_index.lock() >= Some(index) {
+                return;
+            }
+            shown.await;
+        }
     }
 
     /// Waits until the applied image is not the published one, and returns it.
@@ -67,7 +71,7 @@ impl MetadataStore {
         loop {
             let grown = self.grown.notified();
             let image = self.applied();
-            if *self.published_index.borrow() != Some(image.position().index) {
+            if *self.published_index.lock() != Some(image.position().index) {
                 return image;
             }
             grown.await;
@@ -78,7 +82,8 @@ impl MetadataStore {
     pub(crate) fn publish(&self, image: Image) {
         let index = image.position().index;
         self.published.store(Arc::new(image));
-        self.published_index.send_replace(Some(index));
+        *self.published_index.lock() = Some(index);
+        self.shown.notify_waiters();
     }
 
     /// Waits until the metadata log holds something that this binary cannot follow, and says what.
