@@ -119,6 +119,18 @@ const ROWS: &[Row] = &[
             "klamm-records",
         ],
     ),
+    row(
+        "klamm-sim",
+        Layer::Project,
+        &[
+            "klamm-broker",
+            "klamm-config",
+            "klamm-env",
+            "klamm-model",
+            "klamm-protocol",
+            "klamm-records",
+        ],
+    ),
     row("xtask", Layer::Project, &["klamm-config", "klamm-protocol"]),
 ];
 
