@@ -197,6 +197,8 @@ impl Node {
             .finish(&self.broker, self.broker.router.broker_epoch())
             .await;
         self.broker.quorum.shutdown().await;
+        // They hold the server, which holds the broker: without this it would never be let go, nor its log dirs.
+        self.broker.on_dynamic.lock().clear();
         info!("stopped");
     }
 }
