@@ -57,7 +57,11 @@ fn main() -> ExitCode {
     }
     println!("{acknowledged} records acknowledged, {ends} ends of the node");
     println!("{passed} passed, {failed} failed, 0 skipped");
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn run(seed: u64, args: &Args) -> Result<Outcome, String> {

@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
 
-use crate::workspace;
+use crate::{process, workspace};
 
 /// What to do with the pages.
 #[derive(clap::Args)]
@@ -27,6 +27,13 @@ const PAGES: &[Page] = &[Page {
     text: klamm_config::reference::markdown,
 }];
 
+/// Pages that the broker prints, and by what name. A unit test of the broker holds each against its table, so that this
+/// program need not be built with the whole broker.
+const BROKER_PAGES: &[(&str, &str)] = &[
+    ("docs/reference/metrics.md", "metrics"),
+    ("docs/reference/protocol.md", "protocol"),
+];
+
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let stale = stale(workspace::root(), PAGES)?;
     for page in &stale {
@@ -37,6 +44,23 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
             fs::create_dir_all(path.parent().context("a page lies in a folder")?)?;
             fs::write(&path, (page.text)())?;
             println!("{} is written", page.path);
+        }
+    }
+    if !args.check {
+        for (path, name) in BROKER_PAGES {
+            let example = [
+                "run",
+                "--quiet",
+                "--package",
+                "klamm-broker",
+                "--example",
+                "reference",
+                "--",
+                name,
+            ];
+            let text = process::output(workspace::cargo().args(example))?;
+            fs::write(workspace::root().join(path), text)?;
+            println!("{path} is written");
         }
     }
     Ok(stale.is_empty() || !args.check)

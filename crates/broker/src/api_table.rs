@@ -96,6 +96,28 @@ api_table! {
     }
 }
 
+/// The table as a page of the documentation.
+pub fn reference() -> String {
+    let mut page = "# Protocol\n\nThe APIs of Apache Kafka that a broker serves, at the versions that Apache Kafka 4.4 \
+        advertises. What is not here is not served and not advertised. A *serial* request is answered before the next of \
+        its connection begins; consecutive *pipelined* ones overlap. Produce 0 to 2 are advertised and refused, as in \
+        Kafka.\n\nMade by `cargo xtask docs` from the table that the broker dispatches by.\n\n\
+        | key | API | versions | order |\n|---:|---|---|---|\n"
+        .to_owned();
+    let mut rows: Vec<&Row> = ROWS.iter().collect();
+    rows.sort_by_key(|row| row.api.to_i16());
+    for row in rows {
+        let order = match row.overlap {
+            Overlap::Serial | Overlap::SerialWait => "serial",
+            Overlap::Pipelined => "pipelined",
+        };
+        let (key, name) = (row.api.to_i16(), row.api.name());
+        let (first, last) = (row.versions.start(), row.versions.end());
+        page.push_str(&format!("| {key} | {name} | {first}–{last} | {order} |\n"));
+    }
+    page
+}
+
 /// The row of the API with this number, if it is served.
 pub fn row(api_key: i16) -> Option<&'static Row> {
     ROWS.iter().find(|row| row.api.to_i16() == api_key)
@@ -109,6 +131,15 @@ pub(crate) fn has_schema(api: ApiKey, version: i16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_page_in_docs_is_up_to_date() {
+        let written = include_str!("../../../docs/reference/protocol.md");
+        assert!(
+            written == reference(),
+            "docs/reference/protocol.md is stale: cargo xtask docs"
+        );
+    }
 
     #[test]
     fn rows_are_unique_and_have_schemas() {

@@ -36,7 +36,7 @@ pub(crate) struct Controller {
     quorum: Quorum,
     metadata: Arc<MetadataStore>,
     /// Held while a decision is made and until it is applied.
-    turn: Mutex<Sessions>,
+    turn: Arc<Mutex<Sessions>>,
 }
 
 /// What a decision is made on, beside the request.
@@ -62,7 +62,7 @@ impl Controller {
             config,
             quorum,
             metadata,
-            turn: Mutex::new(sessions),
+            turn: Arc::new(Mutex::new(sessions)),
         }
     }
 
@@ -95,7 +95,7 @@ impl Controller {
         &self,
         decide: impl FnOnce(&mut Turn<'_>, &mut Context<'_>) -> Decision<R>,
     ) -> Result<R, ErrorCode> {
-        let mut sessions = self.turn.lock().await;
+        let mut sessions = self.turn.clone().lock_owned().await;
         let decision = {
             let image = self.metadata.applied();
             let mut draw = || self.env.random_u64();
@@ -115,7 +115,15 @@ impl Controller {
         if decision.records.is_empty() {
             return Ok(decision.response);
         }
-        match self.quorum.propose(encode_decision(&decision.records)).await {
+        // The turn ends when the entry is applied, though whoever asked may be gone by then: the next decision would be
+        // made on a state that is about to change.
+        let (quorum, entry) = (self.quorum.clone(), encode_decision(&decision.records));
+        let proposing = self.env.spawn(async move {
+            let proposed = quorum.propose(entry).await;
+            drop(sessions);
+            proposed
+        });
+        match proposing.await.ok_or(ErrorCode::UnknownServerError)? {
             Ok(_) => Ok(decision.response),
             Err(ProposeError::NotLeader { .. }) => Err(ErrorCode::NotController),
             Err(error @ ProposeError::TooLarge { .. }) => {

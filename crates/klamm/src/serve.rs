@@ -67,7 +67,11 @@ async fn serve(env: Env, config: BrokerConfig, loggers: logging::Handle) -> anyh
     let started = env.monotonic();
     let node = Node::start(env.clone(), config, loggers).await?;
     let took = env.monotonic().saturating_sub(started);
-    info!(took_ms = took.as_millis() as u64, cluster = node.cluster_id(), "started");
+    info!(
+        took_ms = took.as_millis() as u64,
+        cluster = node.cluster_id(),
+        "started"
+    );
     if let Some(http) = &http {
         http.started(node.observer());
     }
@@ -130,9 +134,13 @@ fn read_file(path: &Path) -> anyhow::Result<(String, Vec<properties::Property>)>
 
 /// The user's folder for data, by the XDG rules.
 fn data_folder() -> PathBuf {
-    let base = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
-    base.or_else(home).unwrap_or_else(|| PathBuf::from(".")).join("klamm")
+    base.or_else(home)
+        .unwrap_or_else(|| PathBuf::from("."))
+        .join("klamm")
 }
 
 /// Below this many files a broker of some size runs out.
@@ -146,7 +154,10 @@ fn raise_limits(config: &mut BrokerConfig) {
     }
     match raised {
         Ok((limit, _)) if limit < FEW_FILES => {
-            warn!(limit, "few files may be open: raise the limit (ulimit -n) for many partitions or connections");
+            warn!(
+                limit,
+                "few files may be open: raise the limit (ulimit -n) for many partitions or connections"
+            );
         }
         Ok(_) => {}
         Err(error) => warn!(%error, "cannot raise the limit of open files"),
@@ -160,7 +171,11 @@ fn cores() -> usize {
 /// Tells a person where the node is and what to do first.
 #[expect(clippy::print_stdout, reason = "this is what the command prints")]
 fn announce(node: &Node, folder: &str, http: Option<SocketAddr>) {
-    println!("Klamm {} is listening on {}", env!("CARGO_PKG_VERSION"), addresses(node));
+    println!(
+        "Klamm {} is listening on {}",
+        env!("CARGO_PKG_VERSION"),
+        addresses(node)
+    );
     println!("  cluster  {}", node.cluster_id());
     println!("  data     {folder}");
     if let Some(address) = http {
@@ -177,6 +192,10 @@ fn announce(node: &Node, folder: &str, http: Option<SocketAddr>) {
 }
 
 fn addresses(node: &Node) -> String {
-    let each: Vec<_> = node.addresses().iter().map(|(_, address)| address.to_string()).collect();
+    let each: Vec<_> = node
+        .addresses()
+        .iter()
+        .map(|(_, address)| address.to_string())
+        .collect();
     each.join(", ")
 }

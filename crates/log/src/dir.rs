@@ -57,7 +57,7 @@ impl std::fmt::Debug for LogDir {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Checkpoints {
     recovery_points: Offsets,
     log_starts: Offsets,
@@ -292,7 +292,8 @@ impl LogDir {
         collect: impl FnOnce() -> Vec<(TopicPartition, Positions)>,
     ) -> Result<(), LogError> {
         let mut checkpoints = self.checkpoints.lock();
-        let mut next = Checkpoints::default();
+        // What was not opened keeps what was said of it.
+        let mut next = checkpoints.clone();
         for (partition, positions) in collect() {
             next.recovery_points
                 .insert(partition.clone(), positions.recovery_point);

@@ -91,11 +91,14 @@ impl Log {
     }
 
     /// Changes the settings. Going over to page-cache durability makes everything count as durable.
+    /// Going over to fsync, only what is known to be on the device does: the rest has to be synced first.
     pub fn set_config(&mut self, config: Arc<LogConfig>) {
-        self.config = config;
-        if self.config.durability == Durability::PageCache {
-            self.durable_end_offset = self.log_end_offset;
+        match (self.config.durability, config.durability) {
+            (_, Durability::PageCache) => self.durable_end_offset = self.log_end_offset,
+            (Durability::PageCache, Durability::Fsync) => self.durable_end_offset = self.recovery_point,
+            (Durability::Fsync, Durability::Fsync) => {}
         }
+        self.config = config;
     }
 
     /// The first offset that may be read.

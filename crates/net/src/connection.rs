@@ -248,7 +248,7 @@ async fn next_frame<C: Connection>(
                 poll_fn(|cx| sender.poll_progress(cx)).await?;
                 continue;
             }
-            if let Ok(Some((bytes, charge))) = frames.next() {
+            if let Ok(Some((bytes, charge))) = frames.next_frame() {
                 let frame = Frame {
                     bytes,
                     charge,
@@ -257,7 +257,7 @@ async fn next_frame<C: Connection>(
                 return Ok(Next::Frame(frame, overlap));
             }
         }
-        if let Err(error) = frames.next() {
+        if let Err(error) = frames.next_frame() {
             return Ok(Next::End(error.into()));
         }
         let uncharged = frames.uncharged();
@@ -296,6 +296,10 @@ async fn read<P: Pending>(
     let result = {
         let mut stopping = pin!(context.shutdown.told());
         poll_fn(|cx| {
+            // No more requests are taken; what was decided or is parked is still answered.
+            if stopping.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(Read::Shutdown));
+            }
             let progress = sender.poll_progress(cx);
             if let Poll::Ready(Err(error)) = progress {
                 return Poll::Ready(Err(error));
@@ -306,10 +310,6 @@ async fn read<P: Pending>(
             }
             if progress.is_ready() {
                 return Poll::Ready(Ok(Read::Nothing));
-            }
-            let idle = sender.parked.is_empty() && sender.output.is_empty();
-            if idle && stopping.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Ok(Read::Shutdown));
             }
             waited = true;
             Poll::Pending

@@ -49,7 +49,7 @@ impl Frames {
     }
 
     /// Takes the next whole frame out of the buffer.
-    pub fn next(&mut self) -> Result<Option<(Bytes, Charge)>, FrameError> {
+    pub fn next_frame(&mut self) -> Result<Option<(Bytes, Charge)>, FrameError> {
         let Some(len) = self.announced()? else {
             return Ok(None);
         };
@@ -134,10 +134,10 @@ mod tests {
     fn a_stream_is_cut_into_frames() {
         let (mut frames, memory) = frames(b"\0\0\0\x03abc\0\0\0\0\0\0\0\x02x", 100);
         assert_eq!(frames.peek(), Some(&b"abc"[..]));
-        let (first, charge) = frames.next().unwrap().unwrap();
+        let (first, charge) = frames.next_frame().unwrap().unwrap();
         assert_eq!((&first[..], charge.bytes()), (&b"abc"[..], 7));
-        assert_eq!(&frames.next().unwrap().unwrap().0[..], b"");
-        assert!(frames.next().unwrap().is_none());
+        assert_eq!(&frames.next_frame().unwrap().unwrap().0[..], b"");
+        assert!(frames.next_frame().unwrap().is_none());
         assert!(frames.is_within_frame());
         drop(charge);
         assert_eq!(memory.used(), 5);
@@ -152,7 +152,7 @@ mod tests {
         ] {
             let (mut frames, memory) = frames(&head, 100);
             assert_eq!(
-                frames.next().unwrap_err(),
+                frames.next_frame().unwrap_err(),
                 FrameError::Length { announced, max: 100 }
             );
             assert_eq!(memory.used(), 4);

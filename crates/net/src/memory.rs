@@ -18,6 +18,8 @@ pub struct RequestMemory {
 struct Shared {
     limit: usize,
     used: AtomicUsize,
+    /// How many wait for memory.
+    waiting: AtomicUsize,
     freed: Notify,
     overdraft: Arc<Semaphore>,
 }
@@ -34,9 +36,8 @@ impl Shared {
         if bytes == 0 {
             return;
         }
-        let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
-        // Whoever waits found less left than it asked for, which may be anything up to a frame.
-        if before + before / 2 >= self.limit || before + bytes >= self.limit {
+        self.used.fetch_sub(bytes, Ordering::SeqCst);
+        if self.waiting.load(Ordering::SeqCst) > 0 {
             self.freed.notify_waiters();
         }
     }
@@ -58,6 +59,7 @@ impl RequestMemory {
             shared: Arc::new(Shared {
                 limit,
                 used: AtomicUsize::new(0),
+                waiting: AtomicUsize::new(0),
                 freed: Notify::new(),
                 overdraft,
             }),
@@ -122,9 +124,15 @@ impl Charge {
 
     /// Takes `bytes` more, waiting until they are there or until this charge may overdraw.
     pub async fn grow(&mut self, bytes: usize) {
+        if self.try_grow(bytes) {
+            return;
+        }
+        let _waiting = Waiting::new(&self.shared);
         loop {
             let shared = self.shared.clone();
-            let freed = shared.freed.notified();
+            let mut freed = std::pin::pin!(shared.freed.notified());
+            // Before it looks: what is given back from here on wakes it.
+            freed.as_mut().enable();
             if self.try_grow(bytes) {
                 return;
             }
@@ -145,6 +153,22 @@ impl Charge {
             bytes,
             overdraft: self.overdraft.take(),
         }
+    }
+}
+
+/// Counts one that waits.
+struct Waiting(Arc<Shared>);
+
+impl Waiting {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.waiting.fetch_add(1, Ordering::SeqCst);
+        Self(shared.clone())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

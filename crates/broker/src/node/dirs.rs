@@ -77,6 +77,7 @@ impl Dirs {
             .map(|dir| Store {
                 dir: dir.clone(),
                 committer: Committer::start(env),
+                unopened: Default::default(),
             })
             .collect()
     }

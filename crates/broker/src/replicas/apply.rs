@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use klamm_log::{Log, LogCell, LogDir, LogError, RecoveryState};
 use klamm_metadata::delta::{Delta, LocalPartition};
@@ -23,6 +24,8 @@ use crate::broker::Broker;
 pub(crate) struct Store {
     pub(crate) dir: Arc<LogDir>,
     pub(crate) committer: Arc<Committer>,
+    /// A partition in it could not be opened: it must be recovered at the next start, whatever the end of this one.
+    pub(crate) unopened: AtomicBool,
 }
 
 /// See the head of the file.
@@ -94,9 +97,11 @@ impl Applier {
             return None;
         }
         let name = TopicPartition::new(held.topic.name.clone(), held.partition);
-        let place = match self.unclaimed.remove(&name) {
+        let place = match self.unclaimed.get(&name).copied() {
+            // Claimed once it is open: until then no other folder may be made for it.
             Some((place, Some(id))) if id == held.topic.id => place,
             Some((place, other)) => {
+                self.unclaimed.remove(&name);
                 warn!(partition = %name, ?other, "the folder belongs to another topic of this name: set aside");
                 self.set_aside(&name, place).await;
                 place_for(&broker, opened)
@@ -108,10 +113,13 @@ impl Applier {
             Ok(log) => {
                 let partition = Partition::new(broker.env.clone(), store.committer.clone(), settings, log);
                 partition.follow(broker.id, &held.image);
+                self.unclaimed.remove(&name);
                 Some(Change::Put(partition))
             }
             Err(error) => {
                 error!(partition = %name, %error, "the partition cannot be opened and is not served");
+                store.unopened.store(true, Ordering::Relaxed);
+                self.unclaimed.insert(name, (place, Some(held.topic.id)));
                 None
             }
         }
@@ -149,7 +157,15 @@ impl Applier {
 
     /// Folders that the metadata does not know are kept under another name: data is not deleted on a guess.
     async fn set_strays_aside(&mut self) {
-        for (name, (place, id)) in std::mem::take(&mut self.unclaimed) {
+        let image = self.broker.metadata.applied();
+        let known = |name: &TopicPartition, id: &Option<TopicId>| {
+            id.is_some_and(|id| image.partition(&id, name.partition).is_some())
+        };
+        let strays = self
+            .unclaimed
+            .extract_if(.., |name, (_, id)| !known(name, id))
+            .collect::<Vec<_>>();
+        for (name, (place, id)) in strays {
             warn!(partition = %name, ?id, "the metadata does not know this partition: its folder is set aside");
             self.set_aside(&name, place).await;
         }

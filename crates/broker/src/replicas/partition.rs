@@ -112,7 +112,8 @@ impl Partition {
         if let Some(leader) = state.standing.leader_mut() {
             leader.set_settings(replication, self.env.monotonic());
         }
-        self.advance(&mut state);
+        // Under fsync again, what is only in the page cache has to be synced.
+        self.appended(&mut state);
         self.publish(&mut state);
     }
 
@@ -227,9 +228,7 @@ impl Partition {
             return Ok(());
         }
         let partition = self.clone();
-        self.env
-            .blocking(move || flush(&*partition, FlushScope::All))
-            .await
+        self.env.blocking(move || partition.flush(FlushScope::All)).await
     }
 
     /// Whether `flush.ms` has passed since something was appended that is not flushed; asked before a flush.
@@ -256,9 +255,16 @@ impl Partition {
     /// The ticket's bytes are on the device: lets the high watermark follow.
     pub(super) fn made_durable(&self, ticket: &FlushTicket) {
         let mut state = self.state.lock();
-        if state.log.flushed(ticket) {
-            self.advance(&mut state);
-        }
+        // A flush may have been quicker: the watermark follows all the same.
+        state.log.flushed(ticket);
+        self.advance(&mut state);
+    }
+
+    /// Flushes, and lets the high watermark follow what is on the device. Blocks.
+    pub(super) fn flush(&self, scope: FlushScope) -> Result<(), LogError> {
+        flush(self, scope)?;
+        self.advance(&mut self.state.lock());
+        Ok(())
     }
 
     /// The log dir failed: nobody will see the watermark move any more.

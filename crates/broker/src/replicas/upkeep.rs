@@ -4,10 +4,11 @@
 //! is left alone.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use klamm_env::{Env, Task};
-use klamm_log::flush::{close, flush};
+use klamm_log::flush::close;
 use klamm_log::retention::{reap, retention};
 use klamm_log::{FlushScope, LogCell, LogDir, LogError};
 use klamm_model::TimestampMs;
@@ -62,6 +63,9 @@ impl Upkeep {
             }
             checkpoint_all(&broker);
             for store in broker.stores.iter().filter(|store| !failed.iter().any(|path| path == store.dir.path())) {
+                if store.unopened.load(Ordering::Relaxed) {
+                    continue;
+                }
                 if let Err(error) = store.dir.mark_clean(broker_epoch) {
                     error!(path = %store.dir.path().display(), %error, "cannot mark the log dir as closed in order");
                 }
@@ -143,14 +147,14 @@ fn delay_until(now: TimestampMs, then: TimestampMs) -> Duration {
 
 /// Lets the recovery point follow the segments that are complete, so that a crash costs the last segment at most.
 fn flush_sealed(broker: &Broker) {
-    each(broker, "flush", |partition| flush(partition, FlushScope::Sealed));
+    each(broker, "flush", |partition| partition.flush(FlushScope::Sealed));
 }
 
 /// Flushes logs whose `flush.ms` asks for it.
 fn flush_due(broker: &Broker) {
     let now = broker.env.now();
     each(broker, "flush", |partition| match partition.flush_is_due(now) {
-        true => flush(partition, FlushScope::All),
+        true => partition.flush(FlushScope::All),
         false => Ok(()),
     });
 }

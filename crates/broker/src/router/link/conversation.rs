@@ -156,7 +156,7 @@ impl Driver {
             wire.poll_read(cx)
         })
         .await?;
-        while let Some((frame, charge)) = wire.frames.next()? {
+        while let Some((frame, charge)) = wire.frames.next_frame()? {
             wire.answered(Answer { frame, charge })?;
         }
         let more = wire.frames.uncharged();
