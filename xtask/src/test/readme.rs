@@ -1,6 +1,6 @@
 //! The group `readme`: the commands of the README's five minutes, as a reader would type them.
 
-use std::{env, fs, process::Command};
+use std::{env, fs, process::Command, thread, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 
@@ -33,9 +33,15 @@ pub(super) fn prepare(kind: Kind) -> Result<Ready> {
 
 fn five_minutes(broker: &mut Broker, checks: &mut Checks) -> Result<()> {
     let text = fs::read_to_string(workspace::root().join("README.md"))?;
-    let metrics = broker
-        .metrics_address()
-        .context("the broker prints no address of its metrics")?;
+    // The line comes behind the one that says where the broker listens.
+    let printed = (0..500).find_map(|_| {
+        let address = broker.metrics_address();
+        if address.is_none() {
+            thread::sleep(Duration::from_millis(20));
+        }
+        address
+    });
+    let metrics = printed.context("the broker prints no address of its metrics")?;
     let folder = target_folder()?.join("interop");
     let path = env::join_paths([folder].into_iter().chain(env::split_paths(&env::var("PATH")?)))?;
     let commands = commands(&text);
