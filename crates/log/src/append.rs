@@ -4,7 +4,7 @@
 //! Nothing here waits for the device: where a file must be opened or a segment begun, the call stops with [`NotReady`]
 //! before the batch that needs it. May run on a network thread.
 
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::sync::Arc;
 
 use klamm_env::File;
@@ -114,6 +114,8 @@ impl Log {
             match active.write_indexes(false, false) {
                 Ok(true) => {}
                 Ok(false) => return Err(NotReady::Open),
+                // They wait in memory for room.
+                Err(error) if error.is_full() => {}
                 Err(error) => self.dir.fail(&error),
             }
         }
@@ -248,13 +250,9 @@ impl Log {
         let Err(source) = file.write_at(pieces, size) else {
             return Ok(());
         };
-        let full = matches!(
-            source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        );
         let error = LogError::io(&active.files.path(FileKind::Log))(source);
         // A full device may have room again: the log goes on where it was.
-        if !full || file.set_len(size).is_err() {
+        if !error.is_full() || file.set_len(size).is_err() {
             self.dir.fail(&error);
         }
         Err(error)

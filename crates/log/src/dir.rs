@@ -64,6 +64,17 @@ struct Checkpoints {
     high_watermarks: Offsets,
 }
 
+impl Checkpoints {
+    /// Each with the name of its file.
+    fn files(&self) -> [(&'static str, &Offsets); 3] {
+        [
+            (RECOVERY_POINTS, &self.recovery_points),
+            (LOG_STARTS, &self.log_starts),
+            (HIGH_WATERMARKS, &self.high_watermarks),
+        ]
+    }
+}
+
 /// What the checkpoints of a log dir say of one log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Positions {
@@ -245,28 +256,56 @@ impl LogDir {
         Ok(count)
     }
 
-    /// Renames the folder of a partition so that it counts as removed, durably; returns what is left to be removed with
-    /// [`LogDir::remove_folder`]. A partition of the same name can be made at once. Blocks.
-    pub fn retire(&self, partition: &TopicPartition, unique: Uuid) -> Result<PathBuf, LogError> {
-        self.move_aside(partition, names::delete_folder(partition, unique))
+    /// Renames the folders of partitions so that they count as removed, durably; returns what is left to be removed with
+    /// [`LogDir::remove_folder`]. Partitions of the same names can be made at once. Their logs must have been
+    /// [retired](crate::retire). A failure takes the log dir out of service. Blocks.
+    pub fn retire(&self, gone: &[(TopicPartition, Uuid)]) -> Result<Vec<PathBuf>, LogError> {
+        let named = gone
+            .iter()
+            .map(|(partition, unique)| (partition, names::delete_folder(partition, *unique)));
+        self.move_aside(named.collect())
     }
 
     /// Sets the folder of a partition aside that the metadata does not know, durably. Blocks.
     pub fn set_aside(&self, partition: &TopicPartition, unique: Uuid) -> Result<PathBuf, LogError> {
-        self.move_aside(partition, names::stray_folder(partition, unique))
+        let name = names::stray_folder(partition, unique);
+        Ok(self.move_aside(vec![(partition, name)])?.remove(0))
     }
 
-    fn move_aside(&self, partition: &TopicPartition, name: String) -> Result<PathBuf, LogError> {
-        let (from, to) = (self.folder(partition), self.path.join(name));
-        self.files.rename(&from, &to).map_err(LogError::io(&from))?;
-        self.files
-            .sync_dir(&self.path)
-            .map_err(LogError::io(&self.path))?;
+    fn move_aside(&self, moves: Vec<(&TopicPartition, String)>) -> Result<Vec<PathBuf>, LogError> {
+        self.check()?;
+        let moved = || {
+            // First: what they say must never be taken for the state of another partition of that name.
+            self.forget(moves.iter().map(|(partition, _)| *partition))?;
+            let mut paths = Vec::with_capacity(moves.len());
+            for (partition, name) in &moves {
+                let (from, to) = (self.folder(partition), self.path.join(name));
+                self.files.rename(&from, &to).map_err(LogError::io(&from))?;
+                paths.push(to);
+            }
+            self.files
+                .sync_dir(&self.path)
+                .map_err(LogError::io(&self.path))?;
+            Ok(paths)
+        };
+        moved().inspect_err(|error| self.fail(error))
+    }
+
+    /// Takes the partitions out of the checkpoints, durably.
+    fn forget<'a>(&self, gone: impl Iterator<Item = &'a TopicPartition>) -> Result<(), LogError> {
         let mut checkpoints = self.checkpoints.lock();
-        checkpoints.recovery_points.remove(partition);
-        checkpoints.log_starts.remove(partition);
-        checkpoints.high_watermarks.remove(partition);
-        Ok(to)
+        let mut changed = [false; 3];
+        for partition in gone {
+            changed[0] |= checkpoints.recovery_points.remove(partition).is_some();
+            changed[1] |= checkpoints.log_starts.remove(partition).is_some();
+            changed[2] |= checkpoints.high_watermarks.remove(partition).is_some();
+        }
+        for ((name, offsets), changed) in checkpoints.files().into_iter().zip(changed) {
+            if changed {
+                self.write_checkpoint(name, offsets)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes a folder that was [retired](LogDir::retire). Blocks.
@@ -274,7 +313,8 @@ impl LogDir {
         self.files.remove_dir_all(path).map_err(LogError::io(path))
     }
 
-    /// What the checkpoints said at the start, or say now, of a partition; zeros for an unknown one.
+    /// What the checkpoints said at the start, or say now, of a partition; zeros for an unknown one. Waits while
+    /// checkpoints are written.
     pub fn positions(&self, partition: &TopicPartition) -> Positions {
         let checkpoints = self.checkpoints.lock();
         let of = |offsets: &Offsets| offsets.get(partition).copied().unwrap_or(Offset(0));
@@ -302,9 +342,10 @@ impl LogDir {
             next.high_watermarks.insert(partition, positions.high_watermark);
         }
         *checkpoints = next;
-        self.write_checkpoint(RECOVERY_POINTS, &checkpoints.recovery_points)?;
-        self.write_checkpoint(LOG_STARTS, &checkpoints.log_starts)?;
-        self.write_checkpoint(HIGH_WATERMARKS, &checkpoints.high_watermarks)
+        checkpoints
+            .files()
+            .into_iter()
+            .try_for_each(|(name, offsets)| self.write_checkpoint(name, offsets))
     }
 
     /// Before a log is cut: no checkpoint may promise what is about to go. Blocks.

@@ -24,6 +24,9 @@ pub enum LogError {
     /// The log dir was taken out of service by an earlier failure.
     #[error("the log dir is out of service: {0}")]
     DirFailed(String),
+    /// The partition was deleted: its folder, and the names in it, may belong to another one.
+    #[error("the partition was deleted")]
+    Retired,
     /// A file does not hold what it must, at a place that was known to be on the device.
     #[error("{}: {what}", .path.display())]
     Corrupt {
@@ -61,6 +64,15 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// Whether there was no room: that may pass.
+    pub fn is_full(&self) -> bool {
+        let kind = match self {
+            Self::Io { source, .. } => source.kind(),
+            _ => return false,
+        };
+        matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+
     /// The same error for another batch of the same write.
     pub(crate) fn again(&self) -> Self {
         match self {
@@ -68,6 +80,7 @@ impl LogError {
                 path: path.clone(),
                 source: io::Error::new(source.kind(), source.to_string()),
             },
+            Self::Retired => Self::Retired,
             other => Self::DirFailed(other.to_string()),
         }
     }

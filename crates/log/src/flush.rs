@@ -12,6 +12,7 @@ use klamm_model::{LeaderEpoch, Offset};
 use crate::checkpoint;
 use crate::dir::LogDir;
 use crate::error::LogError;
+use crate::gate::{Gate, gate_of};
 use crate::log::Log;
 use crate::names::FileKind;
 use crate::prepare::LogCell;
@@ -29,6 +30,7 @@ enum ToSync {
 #[derive(Debug)]
 pub struct FlushTicket {
     dir: Arc<LogDir>,
+    gate: Arc<Gate>,
     up_to: Offset,
     generation: u32,
     /// The newest segment with such bytes; mostly the only one.
@@ -44,8 +46,20 @@ impl FlushTicket {
 
     /// Syncs the files. A failure takes the log dir out of service. Blocks; the log need not be held.
     pub fn sync(&self) -> Result<(), LogError> {
+        // Open files are the log's own for ever; the others have to be found by their names.
+        let by_name = self.files().any(|file| matches!(file, ToSync::Closed(_)));
+        let _inside = by_name.then(|| self.gate.enter()).transpose()?;
+        self.sync_inside()
+    }
+
+    fn files(&self) -> impl Iterator<Item = &ToSync> {
+        self.older.iter().chain([&self.newest])
+    }
+
+    /// As [`FlushTicket::sync`]; the caller is inside the gate.
+    fn sync_inside(&self) -> Result<(), LogError> {
         self.dir.check()?;
-        let result = self.older.iter().chain([&self.newest]).try_for_each(ToSync::sync);
+        let result = self.files().try_for_each(ToSync::sync);
         if let Err(error) = &result {
             self.dir.fail(error);
         }
@@ -62,11 +76,14 @@ impl ToSync {
     }
 }
 
+/// Syncs one file of a segment. A sync that failed takes the log dir out of service: the next one would succeed although
+/// what it should have written is gone.
 pub(crate) fn sync_file(files: &SegmentFiles, kind: FileKind) -> Result<(), LogError> {
     files
         .open(kind)?
         .sync_data()
         .map_err(|error| LogError::io(&files.path(kind))(error))
+        .inspect_err(|error| files.dir().fail(error))
 }
 
 /// How much of a log is flushed.
@@ -106,6 +123,7 @@ impl Log {
             });
         Some(FlushTicket {
             dir: Arc::clone(&self.dir),
+            gate: Arc::clone(&self.gate),
             up_to,
             generation: self.generation,
             newest: files.next()?,
@@ -132,8 +150,8 @@ impl Log {
 
 /// Flushes so far that the recovery point can rise, and raises it. Blocks. Call it after a roll, and from time to time.
 pub fn flush(cell: &impl LogCell, scope: FlushScope) -> Result<(), LogError> {
-    let gate = cell.with(|log| Arc::clone(&log.gate));
-    let _held = gate.lock();
+    let gate = gate_of(cell);
+    let _inside = gate.enter()?;
     flush_held(cell, scope)
 }
 
@@ -143,11 +161,11 @@ struct Plan {
     epochs: Option<Vec<(LeaderEpoch, Offset)>>,
 }
 
-/// As [`flush`]; the gate is held.
+/// As [`flush`]; the caller is inside the gate.
 pub(crate) fn flush_held(cell: &impl LogCell, scope: FlushScope) -> Result<(), LogError> {
     let plan = cell.with(|log| log.flush_plan(scope))?;
     if let Some(ticket) = &plan.ticket {
-        ticket.sync()?;
+        ticket.sync_inside()?;
     }
     if let Some(epochs) = &plan.epochs {
         let (files, path) = cell.with(|log| (Arc::clone(log.dir.files()), log.epochs_path()));
@@ -188,8 +206,8 @@ impl Log {
 
 /// Gives back the memory that a log keeps for being busy: for one that nobody has used for a while. Blocks.
 pub fn rest(cell: &impl LogCell) -> Result<(), LogError> {
-    let gate = cell.with(|log| Arc::clone(&log.gate));
-    let _held = gate.lock();
+    let gate = gate_of(cell);
+    let _inside = gate.enter()?;
     cell.with(|log| {
         log.check_dir()?;
         log.marks = None;
@@ -200,8 +218,8 @@ pub fn rest(cell: &impl LogCell) -> Result<(), LogError> {
 /// Flushes everything and leaves the files as Kafka leaves them after an orderly end: the indexes complete, the producers'
 /// state beside the last record. The log may be used again afterwards. Blocks.
 pub fn close(cell: &impl LogCell) -> Result<(), LogError> {
-    let gate = cell.with(|log| Arc::clone(&log.gate));
-    let _held = gate.lock();
+    let gate = gate_of(cell);
+    let _inside = gate.enter()?;
     let (files, state) = cell.with(|log| {
         log.check_dir()?;
         let active = log.active_mut();

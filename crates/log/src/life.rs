@@ -204,7 +204,14 @@ impl Life {
                 assert_eq!(appended.base_offset.0, expected);
                 Ok(())
             }
-            Err(crate::AppendError::Storage(error)) => Err(error),
+            Err(crate::AppendError::Storage(error)) => {
+                if self.held().dir.failure().is_none() {
+                    // The log goes on without them.
+                    self.records.truncate((expected - self.start) as usize);
+                    self.batch_ends.pop();
+                }
+                Err(error)
+            }
             Err(error) => panic!("{error}"),
         }
     }

@@ -13,12 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use klamm_model::{LeaderEpoch, Offset, TimestampMs, TopicId, TopicPartition};
-use parking_lot::Mutex;
 
 use crate::config::{Durability, LogConfig};
 use crate::dir::{LogDir, Positions};
 use crate::epochs::{EpochEnd, LeaderEpochs};
 use crate::error::LogError;
+use crate::gate::Gate;
 use crate::marks::Marks;
 use crate::producers::ProducerState;
 use crate::segment::{Segment, SegmentView};
@@ -50,8 +50,8 @@ pub struct Log {
     pub(crate) epochs: LeaderEpochs,
     pub(crate) producers: ProducerState,
     pub(crate) marks: Option<Box<Marks>>,
-    /// Held by whoever does something slow with the files, outside the caller's lock.
-    pub(crate) gate: Arc<Mutex<()>>,
+    /// For whoever does something slow with the files, outside the caller's lock.
+    pub(crate) gate: Arc<Gate>,
     /// A new segment is being begun: nothing may be appended to the old one.
     pub(crate) rolling: bool,
     /// Counts truncations, so that a sync that began before one says nothing about what is there now.

@@ -3,13 +3,12 @@
 //! Always holds: the answer is the first record, in offset order, that fits, not the first batch; records are unpacked for
 //! that under a limit. Everything here blocks.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use klamm_model::{LeaderEpoch, Offset, TimestampMs};
 use klamm_records::{Batch, BatchHeader};
 
 use crate::error::LogError;
+use crate::gate::{Gate, gate_of};
 use crate::index::Source;
 use crate::names::FileKind;
 use crate::prepare::{LogCell, ready_segment, walk_error};
@@ -37,7 +36,7 @@ pub fn offset_for_timestamp(
     let mut after = Offset(-1);
     while let Some((owned, start)) = next_segment(cell, after, |largest| largest >= timestamp)? {
         after = owned.view().base_offset;
-        if let Some(found) = find_in(&owned.view(), start, timestamp)? {
+        if let Some(found) = find_in(&gate_of(cell), &owned.view(), start, timestamp)? {
             return Ok(Some(found));
         }
     }
@@ -59,7 +58,7 @@ pub fn max_timestamp(cell: &impl LogCell) -> Result<Option<FoundRecord>, LogErro
     let Some((owned, start, timestamp)) = best else {
         return Ok(None);
     };
-    find_in(&owned.view(), start, timestamp)
+    find_in(&gate_of(cell), &owned.view(), start, timestamp)
 }
 
 /// The first segment behind the one at `after` whose largest timestamp is `wanted`, with the log start.
@@ -78,8 +77,8 @@ fn next_segment(
             return Ok(None);
         };
         if !checked {
-            let gate = cell.with(|log| Arc::clone(&log.gate));
-            let _held = gate.lock();
+            let gate = gate_of(cell);
+            let _inside = gate.enter()?;
             ready_segment(cell, base_offset)?;
         }
         let found = cell.with(|log| {
@@ -98,11 +97,12 @@ fn next_segment(
 
 /// The first record of the segment from `start` on with `timestamp` or a later one.
 fn find_in(
+    gate: &Gate,
     view: &SegmentView<'_>,
     start: Offset,
     timestamp: TimestampMs,
 ) -> Result<Option<FoundRecord>, LogError> {
-    let open = |kind| view.files.open(kind);
+    let open = |kind| view.files.open_through(gate, kind);
     let (log, offsets, times) = (
         open(FileKind::Log)?,
         open(FileKind::OffsetIndex)?,

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use klamm_model::{Offset, TimestampMs, TopicId, TopicPartition};
 use klamm_records::HEADER_BYTES;
-use parking_lot::Mutex;
 
 use crate::checkpoint;
 use crate::config::LogConfig;
@@ -22,7 +21,7 @@ use crate::names::{self, FileKind};
 use crate::prepare::walk_error;
 use crate::producers::{ProducerState, snapshot};
 use crate::recovery::{self, Chunks};
-use crate::segment::{Segment, SegmentFiles, TimedOffset, stop_error};
+use crate::segment::{Segment, SegmentFiles, TimedOffset, WalkError, stop_error};
 
 /// Snapshots are small; one of a million producers has 46 MB.
 const SNAPSHOT_LIMIT_BYTES: u64 = 1024 * 1024 * 1024;
@@ -67,7 +66,7 @@ impl Log {
             epochs: LeaderEpochs::from_entries(epochs),
             producers: ProducerState::default(),
             marks: None,
-            gate: Arc::new(Mutex::new(())),
+            gate: Arc::default(),
             rolling: false,
             generation: 0,
             last_snapshot: None,
@@ -76,6 +75,7 @@ impl Log {
         if log.segments.is_empty() {
             log.begin(positions.log_start_offset, now)?;
         }
+        log.remove_abandoned()?;
         log.load(&recovery, &listing, now)?;
         Ok(log)
     }
@@ -121,19 +121,59 @@ impl Log {
         self.log_start_offset = self.log_start_offset.max(self.segments[0].base_offset);
         self.epochs.truncate_start(self.log_start_offset);
         self.epochs.truncate_end(self.log_end_offset);
-        for stale in listing
-            .snapshots
-            .iter()
-            .filter(|offset| **offset > self.log_end_offset)
-        {
-            let path = self.folder.join(FileKind::Snapshot.name(*stale));
-            self.dir.remove_file(&path)?;
-        }
+        self.remove_snapshots(&listing.snapshots)?;
+        self.write_epochs()?;
         self.durable_end_offset = self.log_end_offset;
         self.recovery_point = self.log_end_offset;
         self.high_watermark = positions
             .high_watermark
             .clamp(self.log_start_offset, self.log_end_offset);
+        Ok(())
+    }
+
+    /// Keeps the states of the producers that a segment begins with, and the newest.
+    fn remove_snapshots(&self, found: &BTreeSet<Offset>) -> Result<(), LogError> {
+        let newest = found.range(..=self.log_end_offset).next_back();
+        for offset in found {
+            if Some(offset) != newest && self.segment_at(*offset).is_none() {
+                let path = self.folder.join(FileKind::Snapshot.name(*offset));
+                self.dir.remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Before the recovery point rises over what the epochs were found from.
+    fn write_epochs(&mut self) -> Result<(), LogError> {
+        if !self.epochs.is_dirty() {
+            return Ok(());
+        }
+        let entries = self.epochs.entries().to_vec();
+        checkpoint::write_epochs(&**self.dir.files(), &self.epochs_path(), &entries)?;
+        self.epochs.written(&entries);
+        Ok(())
+    }
+
+    /// Removes empty segments that the log went on without: a roll that failed may have left one, and in it the offsets
+    /// behind its base would be looked for.
+    fn remove_abandoned(&mut self) -> Result<(), LogError> {
+        let mut at = 1;
+        while at < self.segments.len() {
+            let abandoned = self.segments[at].size == 0
+                && (at + 1 < self.segments.len()
+                    || tail_end(&self.segments[at - 1])?
+                        .is_some_and(|end| end > self.segments[at].base_offset));
+            if abandoned {
+                let segment = self.segments.remove(at);
+                tracing::warn!(
+                    path = %segment.files.path(FileKind::Log).display(),
+                    "an empty segment that the log went on without is removed"
+                );
+                segment.files.remove_all()?;
+            } else {
+                at += 1;
+            }
+        }
         Ok(())
     }
 
@@ -169,7 +209,7 @@ impl Log {
                     end = header.next_offset();
                     position += crate::segment::bytes_of(&header);
                 }
-                Ok(Some(_)) | Err(crate::segment::WalkError::Batch(..)) => return Ok(false),
+                Ok(Some(_)) | Err(WalkError::Batch(..)) => return Ok(false),
                 Err(error) => return Err(walk_error(&files, error)),
             }
         }
@@ -201,8 +241,9 @@ fn ready_folder(dir: &LogDir, folder: &Path, topic_id: TopicId) -> Result<(), Lo
     };
     match made {
         None => {
-            dir::write_topic_id(files, folder, topic_id)?;
-            files.sync_dir(dir.path()).map_err(LogError::io(dir.path()))
+            // In this order a folder with an id is one whose name is on the device.
+            files.sync_dir(dir.path()).map_err(LogError::io(dir.path()))?;
+            dir::write_topic_id(files, folder, topic_id)
         }
         Some(found) if found == topic_id => Ok(()),
         Some(found) => Err(LogError::NotOurs {
@@ -263,6 +304,35 @@ fn segments(
         segments.push(segment);
     }
     Ok(segments)
+}
+
+/// Where the batches of a sealed segment end; `None` if they cannot be read, which recovery deals with.
+fn tail_end(segment: &Segment) -> Result<Option<Offset>, LogError> {
+    let view = segment.view(Offset(i64::MAX));
+    let (log, index) = (
+        view.files.open(FileKind::Log)?,
+        view.files.open(FileKind::OffsetIndex)?,
+    );
+    let source = |file| Source {
+        file: Some(file),
+        may_block: true,
+    };
+    let last = match view.offsets.last(source(&*index)) {
+        Ok(entry) if !segment.indexes_lost => entry.filter(|entry| entry.position < view.size),
+        _ => None,
+    };
+    let (mut position, mut end) = (last.map_or(0, |entry| entry.position), None);
+    loop {
+        match view.header(source(&*log), position) {
+            Ok(None) => return Ok(end),
+            Ok(Some(header)) => {
+                end = Some(header.next_offset());
+                position += crate::segment::bytes_of(&header);
+            }
+            Err(WalkError::Batch(..)) => return Ok(None),
+            Err(error) => return Err(walk_error(view.files, error)),
+        }
+    }
 }
 
 /// How many entries an index file has; `None` if it is missing or cut.

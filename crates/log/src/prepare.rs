@@ -1,6 +1,6 @@
 //! The slow half of reading and appending: opening files, beginning a segment, making a lost index anew.
 //!
-//! Always holds: one at a time does this to a log (its *gate*), and the caller's lock is held only for moments in between.
+//! Always holds: one at a time does this to a log (inside its [gate](crate::gate)), and the caller's lock is held only for moments in between.
 //! Everything here blocks. Nothing here is lost if it is repeated: who comes second finds it done.
 
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use crate::error::{LogError, NotReady};
 use crate::flush::sync_file;
+use crate::gate::gate_of;
 use crate::index::{OffsetEntry, Source, TimeEntry};
 use crate::log::Log;
 use crate::names::FileKind;
@@ -38,8 +39,8 @@ impl<C: LogCell> LogCell for Arc<C> {
 
 /// Does what `need` says, so that the call that asked for it can be repeated. Blocks.
 pub fn prepare(cell: &impl LogCell, need: NotReady, now: TimestampMs) -> Result<(), LogError> {
-    let gate = cell.with(|log| Arc::clone(&log.gate));
-    let _held = gate.lock();
+    let gate = gate_of(cell);
+    let _inside = gate.enter()?;
     match need {
         NotReady::Open => {
             let files = cell.with(|log| Arc::clone(&log.active().files));
@@ -57,7 +58,7 @@ fn open_all(files: &SegmentFiles) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Opens a segment, and checks its indexes if that was not done yet. The gate is held.
+/// Opens a segment, and checks its indexes if that was not done yet. The caller is inside the gate.
 pub(crate) fn ready_segment(cell: &impl LogCell, base_offset: Offset) -> Result<(), LogError> {
     let found = cell.with(|log| {
         let index = log.segment_at(base_offset)?;
@@ -198,7 +199,7 @@ impl<C: LogCell> Drop for Rolling<'_, C> {
     }
 }
 
-/// Begins the segment after the one with `base_offset`, unless that was done or undone meanwhile. The gate is held.
+/// Begins the segment after the one with `base_offset`, unless that was done or undone meanwhile. The caller is inside the gate.
 pub(crate) fn roll(cell: &impl LogCell, base_offset: Offset, now: TimestampMs) -> Result<(), LogError> {
     let active = cell.with(|log| Arc::clone(&log.active().files));
     // Not under the lock.
@@ -227,14 +228,21 @@ pub(crate) fn roll(cell: &impl LogCell, base_offset: Offset, now: TimestampMs) -
     // Once it is not written to any more, no recovery makes them anew.
     sync_file(&active, FileKind::OffsetIndex)?;
     sync_file(&active, FileKind::TimeIndex)?;
-    for kind in [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex] {
-        files.create(kind)?;
-    }
     let path = folder.join(FileKind::Snapshot.name(next));
-    // Syncs the folder as well, so that the new segment's name is on the device before anything in it counts.
-    dir.files()
-        .write_atomically(&path, &producers)
-        .map_err(LogError::io(&path))?;
+    let begun = || {
+        for kind in [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex] {
+            files.create(kind)?;
+        }
+        // Syncs the folder as well, so that the new segment's name is on the device before anything in it counts.
+        dir.files()
+            .write_atomically(&path, &producers)
+            .map_err(LogError::io(&path))
+    };
+    if let Err(error) = begun() {
+        // The old segment goes on, and may grow beyond this offset: a segment that begins there would hide that.
+        files.remove_all().inspect_err(|error| dir.fail(error))?;
+        return Err(error);
+    }
     cell.with(|log| {
         if log.log_end_offset == next && log.active().base_offset == base_offset {
             log.active_mut().aborted = Vec::new();

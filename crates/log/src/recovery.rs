@@ -47,7 +47,14 @@ pub(crate) fn recover(log: &mut Log, recovery_point: Offset, now: TimestampMs) -
             cut(log, at, recovery_point, &what)?;
             break;
         }
-        log.log_end_offset = log.log_end_offset.max(base_offset);
+        if gap < 0 {
+            let what = format!("the segment before it ends at {}", log.log_end_offset);
+            return Err(LogError::corrupt(
+                &log.segment(at).files.path(FileKind::Log),
+                what,
+            ));
+        }
+        log.log_end_offset = base_offset;
         let file_bytes = u64::from(log.segment(at).size);
         let scanned = scan(log, at, now)?;
         log.log_end_offset = scanned.next_offset;

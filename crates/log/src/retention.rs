@@ -10,6 +10,7 @@ use std::sync::Arc;
 use klamm_model::{Offset, TimestampMs};
 
 use crate::error::LogError;
+use crate::gate::gate_of;
 use crate::log::Log;
 use crate::names::{DELETED, FileKind};
 use crate::prepare::{LogCell, ready_segment, roll};
@@ -38,8 +39,8 @@ enum Verdict {
 
 /// Removes what the settings and the log start leave no reader for. Blocks.
 pub fn retention(cell: &impl LogCell, now: TimestampMs) -> Result<Retired, LogError> {
-    let gate = cell.with(|log| Arc::clone(&log.gate));
-    let _held = gate.lock();
+    let gate = gate_of(cell);
+    let _inside = gate.enter()?;
     let mut count = 0;
     loop {
         match cell.with(|log| log.check_dir().map(|()| log.verdict(count, now)))? {

@@ -13,6 +13,7 @@ use klamm_records::{BatchError, BatchHeader, HEADER_BYTES};
 
 use crate::dir::LogDir;
 use crate::error::LogError;
+use crate::gate::Gate;
 use crate::handles::Slot;
 use crate::index::transaction::{self, AbortedTransaction};
 use crate::index::{IndexEntry, OffsetEntry, Source, Stop, Table, TableView, TimeEntry};
@@ -77,7 +78,7 @@ impl SegmentFiles {
         self.slot(kind).get()
     }
 
-    /// The file, opened if it is not; an index is made if it does not exist. Blocks.
+    /// The file, opened if it is not; an index is made if it does not exist. The caller is inside the gate. Blocks.
     pub(crate) fn open(&self, kind: FileKind) -> Result<Arc<dyn File>, LogError> {
         let mode = if kind == FileKind::Log {
             OpenMode::Write
@@ -88,6 +89,23 @@ impl SegmentFiles {
         self.slot(kind)
             .open(self.dir.handles(), &**self.dir.files(), &path, mode)
             .map_err(LogError::io(&path))
+    }
+
+    /// As [`SegmentFiles::open`], for who is outside the gate.
+    pub(crate) fn open_through(&self, gate: &Gate, kind: FileKind) -> Result<Arc<dyn File>, LogError> {
+        if let Some(file) = self.get(kind) {
+            return Ok(file);
+        }
+        let _inside = gate.enter()?;
+        self.open(kind)
+    }
+
+    /// Lets the files go, as the cache does with those that nobody used for a while.
+    #[cfg(test)]
+    pub(crate) fn close_all(&self) {
+        for slot in [&self.log, &self.offset_index, &self.time_index] {
+            slot.close(self.dir.handles());
+        }
     }
 
     /// Makes the file. What may be there is the rest of an attempt that failed. Blocks.

@@ -10,6 +10,7 @@ use klamm_model::{Offset, TimestampMs};
 
 use crate::dir::LogDir;
 use crate::error::{LogError, ReadError};
+use crate::gate::gate_of;
 use crate::index::Source;
 use crate::log::Log;
 use crate::names::{self, FileKind};
@@ -20,8 +21,8 @@ use crate::segment::Segment;
 /// Cuts the log so that nothing at or above `offset` is left, and returns its end, which may be lower: where the last
 /// whole batch below `offset` ends.
 pub fn truncate_to(cell: &impl LogCell, offset: Offset, now: TimestampMs) -> Result<Offset, LogError> {
-    let gate = cell.with(|log| Arc::clone(&log.gate));
-    let _held = gate.lock();
+    let gate = gate_of(cell);
+    let _inside = gate.enter()?;
     let end = cell.with(|log| log.log_end_offset);
     if offset >= end {
         return Ok(end);
@@ -45,8 +46,8 @@ pub fn truncate_fully_and_start_at(
     offset: Offset,
     now: TimestampMs,
 ) -> Result<(), LogError> {
-    let gate = cell.with(|log| Arc::clone(&log.gate));
-    let _held = gate.lock();
+    let gate = gate_of(cell);
+    let _inside = gate.enter()?;
     start_over(cell, offset, now)
 }
 

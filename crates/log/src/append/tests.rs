@@ -160,6 +160,24 @@ fn a_full_device_costs_only_the_batch() {
     assert_eq!(held.records(Offset(0)), expected(0, &["a", "b"]));
 }
 
+/// Index entries are written when many have gathered: without room for them they gather on.
+#[test]
+fn a_full_device_under_the_indexes_costs_nothing() {
+    let config = LogConfig {
+        index_interval_bytes: 0,
+        ..LogConfig::default()
+    };
+    let (disk, held) = Held::new(config);
+    let mut fault = Fault::always(Operation::Write).with(Failure::NoSpace);
+    fault.path_contains = Some("index".to_owned());
+    disk.inject(fault);
+    for n in 0..600 {
+        held.append(&batch(NOW.0 + n, &["value"])).unwrap();
+    }
+    assert_eq!(held.dir.failure(), None);
+    assert_eq!(held.records(Offset(0)).len(), 600);
+}
+
 #[test]
 fn a_failed_write_takes_the_dir_out_of_service() {
     let (disk, held) = Held::new(small());

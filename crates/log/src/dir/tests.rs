@@ -5,7 +5,8 @@ use klamm_env::sim::disk::{CrashMode, Disk};
 use klamm_model::BrokerId;
 
 use super::*;
-use crate::testing::{Held, TOPIC_ID, open_dir, partition, small};
+use crate::flush::{FlushScope, flush};
+use crate::testing::{Held, NOW, TOPIC_ID, batch, expected, open_dir, partition, small};
 
 fn meta() -> Meta {
     Meta {
@@ -127,7 +128,7 @@ fn a_removed_partition_makes_room_for_one_of_the_same_name() {
         topic_id: Some(TOPIC_ID),
     };
     assert_eq!(dir.partitions().unwrap(), std::slice::from_ref(&found));
-    let retired = dir.retire(&partition(), Uuid([1; 16])).unwrap();
+    let retired = dir.retire(&[(partition(), Uuid([1; 16]))]).unwrap().remove(0);
     assert_eq!(dir.partitions().unwrap(), []);
     drop(dir);
     disk.crash(CrashMode::DropUnsynced);
@@ -137,4 +138,36 @@ fn a_removed_partition_makes_room_for_one_of_the_same_name() {
     assert!(disk.entry(&retired).unwrap().is_some());
     assert_eq!(held.dir.remove_deleted().unwrap(), 1);
     assert!(disk.entry(&retired).unwrap().is_none());
+}
+
+/// Else the next topic of the name begins with records deleted that it never had, or loses those it has.
+#[test]
+fn what_is_known_of_a_removed_partition_is_forgotten_before_a_crash() {
+    for aside in [false, true] {
+        let (disk, held) = Held::new(small());
+        for n in 0..20 {
+            held.append(&batch(NOW.0 + n, &["value"])).unwrap();
+        }
+        held.commit().unwrap();
+        held.log.lock().advance_log_start_offset(Offset(15)).unwrap();
+        flush(&held.log, FlushScope::All).unwrap();
+        held.checkpoint().unwrap();
+        let Held { log, dir } = held;
+        drop(log);
+        if aside {
+            dir.set_aside(&partition(), Uuid([1; 16])).unwrap();
+        } else {
+            dir.retire(&[(partition(), Uuid([1; 16]))]).unwrap();
+        }
+        drop(dir);
+        disk.crash(CrashMode::KeepPageCache);
+
+        let held = Held::open(&disk, small()).unwrap();
+        held.append(&batch(NOW.0, &["a", "b"])).unwrap();
+        held.commit().unwrap();
+        drop(held);
+        disk.crash(CrashMode::DropUnsynced);
+        let held = Held::open(&disk, small()).unwrap();
+        assert_eq!(held.records(Offset(0)), expected(0, &["a", "b"]), "{aside}");
+    }
 }

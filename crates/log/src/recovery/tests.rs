@@ -1,4 +1,4 @@
-use klamm_env::sim::disk::CrashMode;
+use klamm_env::sim::disk::{CrashMode, Failure, Fault, Operation};
 
 use crate::flush::FlushScope;
 use crate::life::{Life, Step, config};
@@ -113,4 +113,56 @@ fn the_indexes_of_a_sealed_segment_are_on_the_device() {
     for step in before.iter().chain(&after).chain(&sealed) {
         life.run(step).unwrap();
     }
+}
+
+/// Each single call fails, and the log goes on as far as it can; where it cannot, the process is started anew.
+#[test]
+fn a_call_that_fails_at_any_moment_loses_nothing_durable() {
+    let steps = history();
+    for (operation, failure) in [
+        (Operation::Create, Failure::NoSpace),
+        (Operation::Write, Failure::NoSpace),
+        (Operation::SetLen, Failure::NoSpace),
+        (Operation::SyncData, Failure::Io),
+        (Operation::Rename, Failure::Io),
+        (Operation::Remove, Failure::Io),
+        (Operation::SyncDir, Failure::Io),
+    ] {
+        for mode in [CrashMode::KeepPageCache, CrashMode::DropUnsynced] {
+            let mut after = 0;
+            while fails_once(&steps, Fault::nth(operation, after).with(failure), mode) {
+                after += 1;
+            }
+            assert!(after > 0, "{operation:?} never failed");
+        }
+    }
+}
+
+/// Whether the fault was met.
+fn fails_once(steps: &[Step], fault: Fault, mode: CrashMode) -> bool {
+    let context = format!("{fault:?} {mode:?}");
+    let mut life = Life::new(config());
+    life.open().unwrap();
+    life.disk.inject(fault);
+    let mut failures = 0;
+    let start_anew = |life: &mut Life| {
+        life.disk.crash(mode);
+        let first = life.open();
+        // A start that fails may be tried again.
+        let result = if first.is_err() { life.open() } else { Ok(()) };
+        result.unwrap_or_else(|error| panic!("{context}: {error}"));
+        u32::from(first.is_err())
+    };
+    for step in steps {
+        failures += u32::from(life.run(step).is_err());
+        let again = match &life.held {
+            Some(held) => held.dir.failure().is_some(),
+            None => true,
+        };
+        if again {
+            failures += start_anew(&mut life);
+        }
+    }
+    failures += start_anew(&mut life);
+    failures > 0
 }
