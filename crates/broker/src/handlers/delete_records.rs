@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use klamm_log::{LogDir, ReadError};
 use klamm_model::{ErrorCode, Offset, topic_name};
 use klamm_protocol::messages::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
@@ -22,6 +23,7 @@ pub(crate) async fn handle(
     request: DeleteRecordsRequest,
 ) -> DeleteRecordsResponse {
     let mut topics = Vec::with_capacity(request.topics.len());
+    let mut moved: Vec<Arc<LogDir>> = Vec::new();
     for topic in &request.topics {
         let found = context.broker.replicas.by_name(&topic.name);
         let mut partitions = Vec::with_capacity(topic.partitions.len());
@@ -32,7 +34,7 @@ pub(crate) async fn handle(
             let result = match partition {
                 None => Err(ErrorCode::UnknownTopicOrPartition),
                 Some(_) if topic_name::is_internal(&topic.name) => Err(ErrorCode::InvalidTopicException),
-                Some(partition) => delete(context, &partition, asked.offset).await,
+                Some(partition) => delete(&partition, asked.offset, &mut moved),
             };
             let (error_code, low_watermark) = match result {
                 Ok(start) => (0, start.0),
@@ -52,22 +54,36 @@ pub(crate) async fn handle(
             ..Default::default()
         });
     }
+    // The answer is a promise: the new starts must be found again after a restart.
+    for dir in moved {
+        let path = dir.path().to_owned();
+        if let Err(error) = context.broker.upkeep.checkpoint_starts(context.broker, dir).await {
+            tracing::error!(dir = %path.display(), %error, "cannot record the new starts of logs");
+            refuse_all(&mut topics);
+        }
+    }
     DeleteRecordsResponse {
         topics,
         ..Default::default()
     }
 }
 
-async fn delete(
-    context: &RequestContext<'_>,
-    partition: &Arc<Partition>,
-    offset: i64,
-) -> Result<Offset, ErrorCode> {
+/// Without the checkpoint none of the new starts is sure.
+fn refuse_all(topics: &mut [DeleteRecordsTopicResult]) {
+    let partitions = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+    for partition in partitions.filter(|partition| partition.error_code == 0) {
+        partition.error_code = ErrorCode::KafkaStorageError.code();
+        partition.low_watermark = -1;
+    }
+}
+
+/// Moves the start of one partition; `moved` gets its log dir.
+fn delete(partition: &Partition, offset: i64, moved: &mut Vec<Arc<LogDir>>) -> Result<Offset, ErrorCode> {
     let log = partition.settings().log.clone();
     if !log.delete {
         return Err(ErrorCode::PolicyViolation);
     }
-    let start = partition.as_leader(None, |log, _| {
+    partition.as_leader(None, |log, _| {
         let high_watermark = log.high_watermark();
         let target = if offset == -1 {
             high_watermark
@@ -77,19 +93,15 @@ async fn delete(
         if target > high_watermark || target < Offset(0) {
             return Err(ErrorCode::OffsetOutOfRange);
         }
-        log.advance_log_start_offset(target)
-            .map_err(|_| ErrorCode::OffsetOutOfRange)?;
+        let advanced = log
+            .advance_log_start_offset(target)
+            .map_err(|error| match error {
+                ReadError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+                _ => ErrorCode::KafkaStorageError,
+            })?;
+        if advanced && !moved.iter().any(|dir| Arc::ptr_eq(dir, log.dir())) {
+            moved.push(log.dir().clone());
+        }
         Ok(log.log_start_offset())
-    })??;
-    // The answer is a promise: the new start must be found again after a restart.
-    context
-        .broker
-        .upkeep
-        .checkpoint_start(context.broker, partition)
-        .await
-        .map_err(|error| {
-            tracing::error!(%partition, %error, "cannot record the new start of the log");
-            ErrorCode::KafkaStorageError
-        })?;
-    Ok(start)
+    })?
 }

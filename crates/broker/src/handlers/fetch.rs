@@ -121,11 +121,21 @@ async fn gather(
     loop {
         let round =
             source.with(|wanted, order| read::evaluate(context, bounds, wanted, order, &mut reused.parts));
-        if !round.unready.is_empty() && preparations < MAX_PREPARATIONS {
+        // Once for every partition: those whose records are at hand must not keep the others from ever being ready.
+        let prepares =
+            preparations == 0 || (round.bytes < bounds.min_bytes && preparations < MAX_PREPARATIONS);
+        if !round.unready.is_empty() && prepares {
             preparations += 1;
-            for (partition, offset) in round.unready {
-                partition.prepare_read(offset).await;
-            }
+            let unready = round.unready;
+            context
+                .broker
+                .env
+                .blocking(move || {
+                    unready
+                        .iter()
+                        .for_each(|(partition, spec)| partition.prepare_read(spec))
+                })
+                .await;
             continue;
         }
         if !round.may_wait || !may_wait || round.bytes >= bounds.min_bytes {

@@ -5,11 +5,12 @@
 //! while the others go on.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use klamm_log::{Log, LogCell, LogDir, LogError, RecoveryState};
+use klamm_env::Env;
+use klamm_log::{Log, LogCell, LogDir, LogError, RecoveryState, retire};
 use klamm_metadata::delta::{Delta, LocalPartition};
 use klamm_metadata::{Image, ResourceKind, TopicImage};
 use klamm_model::{TopicId, TopicPartition, Uuid};
@@ -54,9 +55,7 @@ impl Applier {
         let broker = self.broker.clone();
         let delta = Delta::between(&broker.metadata.published(), &image);
         let local = delta.for_broker(broker.id);
-        for gone in local.deleted.iter().chain(&local.unassigned) {
-            self.remove(gone).await;
-        }
+        self.remove(local.deleted.iter().chain(&local.unassigned)).await;
         let resolver = Resolver::new(&broker, &image);
         let mut changes = Vec::new();
         let mut settings: BTreeMap<TopicId, Arc<Settings>> = BTreeMap::new();
@@ -125,33 +124,41 @@ impl Applier {
         }
     }
 
-    async fn remove(&mut self, gone: &LocalPartition) {
-        let broker = &self.broker;
-        let found = broker
-            .replicas
-            .by_id(gone.topic.id)
-            .and_then(|topic| topic.partition(gone.partition));
-        let Some(partition) = found else { return };
-        broker.replicas.change(vec![Change::Remove {
-            id: gone.topic.id,
-            index: gone.partition,
-        }]);
-        partition.leave();
-        let delay = partition.settings().log.file_delete_delay;
-        let unique = broker.env.random_uuid();
-        let retired = broker.env.blocking(move || retire(&partition, unique)).await;
-        match retired {
-            Ok((dir, path)) => {
-                let env = broker.env.clone();
-                // A read under way may still hold the files.
-                broker.env.spawn(async move {
-                    env.sleep(delay).await;
-                    env.blocking(move || remove_folder(&dir, path)).await;
+    /// Nobody finds the partitions any more, and their names are free, when this returns.
+    async fn remove(&mut self, gone: impl Iterator<Item = &LocalPartition>) {
+        let broker = self.broker.clone();
+        let mut leaving: BTreeMap<usize, Leaving> = BTreeMap::new();
+        let mut changes = Vec::new();
+        for gone in gone {
+            let name = TopicPartition::new(gone.topic.name.clone(), gone.partition);
+            let held = broker
+                .replicas
+                .by_id(gone.topic.id)
+                .and_then(|topic| topic.partition(gone.partition));
+            let place = match &held {
+                Some(partition) => place_of(&broker, partition),
+                // It could not be opened: its folder has to go all the same.
+                None => match self.unclaimed.get(&name) {
+                    Some((place, Some(id))) if *id == gone.topic.id => Some(*place),
+                    _ => None,
+                },
+            };
+            let Some(place) = place else { continue };
+            self.unclaimed.remove(&name);
+            let leaving = leaving.entry(place).or_default();
+            leaving.folders.push((name, broker.env.random_uuid()));
+            if let Some(partition) = held {
+                changes.push(Change::Remove {
+                    id: gone.topic.id,
+                    index: gone.partition,
                 });
+                leaving.partitions.push(partition);
             }
-            Err(error) => {
-                error!(topic = %gone.topic.name, partition = gone.partition, %error, "cannot delete")
-            }
+        }
+        broker.replicas.change(changes);
+        for (place, leaving) in leaving {
+            let dir = broker.stores[place].dir.clone();
+            leaving.remove(&broker.env, dir).await;
         }
     }
 
@@ -189,6 +196,53 @@ impl Applier {
     }
 }
 
+/// The partitions of one log dir that go.
+#[derive(Default)]
+struct Leaving {
+    partitions: Vec<Arc<Partition>>,
+    folders: Vec<(TopicPartition, Uuid)>,
+}
+
+impl Leaving {
+    async fn remove(self, env: &Env, dir: Arc<LogDir>) {
+        let Self { partitions, folders } = self;
+        partitions.iter().for_each(|partition| partition.leave());
+        let delays = partitions
+            .iter()
+            .map(|partition| partition.settings().log.file_delete_delay);
+        let delay = delays.max().unwrap_or_default();
+        let retired = {
+            let dir = dir.clone();
+            env.blocking(move || {
+                partitions.iter().for_each(retire);
+                dir.retire(&folders)
+            })
+        };
+        let paths = match retired.await {
+            Ok(paths) => paths,
+            Err(error) => {
+                return error!(dir = %dir.path().display(), %error, "cannot remove deleted partitions");
+            }
+        };
+        let later = env.clone();
+        // A read under way may still hold the files.
+        env.spawn(async move {
+            later.sleep(delay).await;
+            later
+                .blocking(move || paths.iter().for_each(|path| remove_folder(&dir, path)))
+                .await;
+        });
+    }
+}
+
+fn place_of(broker: &Broker, partition: &Partition) -> Option<usize> {
+    let dir = partition.with(|log| log.dir().clone());
+    broker
+        .stores
+        .iter()
+        .position(|store| Arc::ptr_eq(&store.dir, &dir))
+}
+
 /// The log dir with the fewest partitions among those in service; `opened` are not in the table yet.
 fn place_for(broker: &Broker, opened: &[Change]) -> usize {
     if broker.stores.len() == 1 {
@@ -216,25 +270,21 @@ async fn open(
     settings: &Settings,
 ) -> Result<Log, LogError> {
     let dir = store.dir.clone();
-    let recovery = RecoveryState {
-        clean: dir.was_clean(),
-        positions: dir.positions(&name),
-    };
     let (id, config, now) = (topic.id, settings.log_config(&broker.env), broker.env.now());
     broker
         .env
-        .blocking(move || Log::open(&dir, &name, id, config, recovery, now))
+        .blocking(move || {
+            let recovery = RecoveryState {
+                clean: dir.was_clean(),
+                positions: dir.positions(&name),
+            };
+            Log::open(&dir, &name, id, config, recovery, now)
+        })
         .await
 }
 
-fn retire(partition: &Arc<Partition>, unique: Uuid) -> Result<(Arc<LogDir>, PathBuf), LogError> {
-    let (dir, name) = partition.with(|log| (log.dir().clone(), log.partition().clone()));
-    let path = dir.retire(&name, unique)?;
-    Ok((dir, path))
-}
-
-fn remove_folder(dir: &LogDir, path: PathBuf) {
-    if let Err(error) = dir.remove_folder(&path) {
+fn remove_folder(dir: &LogDir, path: &Path) {
+    if let Err(error) = dir.remove_folder(path) {
         error!(path = %path.display(), %error, "cannot remove the folder of a deleted partition");
     }
 }

@@ -14,7 +14,8 @@ use super::partition::Partition;
 /// See the head of the file.
 pub(crate) struct Committer {
     commit: Box<dyn Commit>,
-    waiting: Notify,
+    /// Wakes the task, which must not keep the committer itself.
+    waiting: Arc<Notify>,
 }
 
 impl Committer {
@@ -22,10 +23,10 @@ impl Committer {
     pub(crate) fn start(env: &Env) -> Arc<Self> {
         let committer = Arc::new(Self {
             commit: Box::new(SegmentSync::default()),
-            waiting: Notify::new(),
+            waiting: Arc::default(),
         });
         let weak = Arc::downgrade(&committer);
-        env.spawn(drive(env.clone(), weak));
+        env.spawn(drive(env.clone(), weak, committer.waiting.clone()));
         committer
     }
 
@@ -43,10 +44,10 @@ impl Drop for Committer {
     }
 }
 
-async fn drive(env: Env, committer: Weak<Committer>) {
+async fn drive(env: Env, committer: Weak<Committer>, waiting: Arc<Notify>) {
     loop {
+        waiting.notified().await;
         let Some(held) = committer.upgrade() else { return };
-        held.waiting.notified().await;
         env.blocking(move || while held.commit.run_round() > 0 {}).await;
     }
 }

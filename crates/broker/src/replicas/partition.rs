@@ -164,7 +164,11 @@ impl Partition {
                     self.flush_by_count().await.map_err(AppendError::Storage)?;
                     return Ok(appended);
                 }
-                Err(need) => self.prepare(need).await.map_err(AppendError::Storage)?,
+                Err(need) => match self.prepare(need).await {
+                    // Deleted meanwhile: the next look says so.
+                    Ok(()) | Err(LogError::Retired) => {}
+                    Err(error) => return Err(AppendError::Storage(error).into()),
+                },
             }
         }
     }
@@ -328,23 +332,12 @@ impl Partition {
         Ok(outcome)
     }
 
-    /// Opens and reads what [`Partition::read`] at `offset` found not ready.
-    pub(crate) async fn prepare_read(self: &Arc<Self>, offset: Offset) {
-        let (partition, now) = (self.clone(), self.env.now());
-        self.env
-            .blocking(move || {
-                let upper_bound = partition.high_watermark();
-                let request = ReadRequest {
-                    offset,
-                    max_bytes: 1,
-                    upper_bound,
-                    min_one: true,
-                };
-                if let Err(error) = read_blocking(&*partition, &request, now) {
-                    tracing::debug!(%partition, %error, "cannot prepare a read");
-                }
-            })
-            .await;
+    /// Opens and reads what [`Partition::read`] found not ready, so that the same read finds it in memory. Blocks.
+    pub(crate) fn prepare_read(&self, spec: &ReadSpec) {
+        let request = self.with(|log| request(log, spec));
+        if let Err(error) = read_blocking(self, &request, self.env.now()) {
+            tracing::debug!(partition = %self, %error, "cannot prepare a read");
+        }
     }
 
     async fn prepare(self: &Arc<Self>, need: NotReady) -> Result<(), LogError> {

@@ -74,13 +74,12 @@ impl Upkeep {
         .await;
     }
 
-    /// Makes the start of the partition's log known to the next start of the process.
-    pub(crate) async fn checkpoint_start(
+    /// Makes the starts of all logs of the log dir known to the next start of the process.
+    pub(crate) async fn checkpoint_starts(
         &self,
         broker: &Arc<Broker>,
-        partition: &Partition,
+        dir: Arc<LogDir>,
     ) -> Result<(), LogError> {
-        let dir = partition.with(|log| log.dir().clone());
         let broker = broker.clone();
         let env = broker.env.clone();
         env.blocking(move || checkpoint(&broker, &dir)).await
@@ -108,8 +107,10 @@ fn each(broker: &Broker, what: &str, work: impl Fn(&Arc<Partition>) -> Result<()
         if partition.with(|log| log.dir().failure().is_some()) {
             continue;
         }
-        if let Err(error) = work(&partition) {
-            error!(%partition, %error, "{what} failed");
+        match work(&partition) {
+            // Deleted meanwhile.
+            Ok(()) | Err(LogError::Retired) => {}
+            Err(error) => error!(%partition, %error, "{what} failed"),
         }
     }
 }

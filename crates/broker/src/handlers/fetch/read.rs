@@ -80,8 +80,8 @@ pub(super) struct Round {
     pub(super) bytes: usize,
     /// Nothing asks for an answer at once.
     pub(super) may_wait: bool,
-    /// Partitions whose plan needs the device, and from which offset.
-    pub(super) unready: Vec<(Arc<Partition>, Offset)>,
+    /// Partitions whose plan needs the device, and what was to be read.
+    pub(super) unready: Vec<(Arc<Partition>, ReadSpec)>,
 }
 
 /// Looks at `wanted` in `order`; `parts` has the outcome in that order.
@@ -103,15 +103,18 @@ pub(super) fn evaluate(
         let found = find(context, &one.key);
         let outcome = found.as_ref().map_err(|code| *code).and_then(|partition| {
             let left = bounds.max_bytes.saturating_sub(round.bytes);
-            partition.read(&spec(bounds, one, left, round.bytes == 0))
+            let spec = spec(bounds, one, left, round.bytes == 0);
+            let read = partition.read(&spec)?;
+            // One that gets nothing for lack of room in the answer need not be ready.
+            if read.not_ready && (spec.max_bytes > 0 || spec.min_one) {
+                round.unready.push((partition.clone(), spec));
+            }
+            Ok(read)
         });
         match &outcome {
             Ok(read) => {
                 round.bytes += read.range.as_ref().map_or(0, |range| range.len);
                 round.may_wait &= read.diverging.is_none();
-                if let (true, Ok(partition)) = (read.not_ready, &found) {
-                    round.unready.push((partition.clone(), Offset(one.fetch_offset)));
-                }
             }
             Err(_) => round.may_wait = false,
         }
