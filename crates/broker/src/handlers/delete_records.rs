@@ -93,13 +93,13 @@ fn delete(partition: &Partition, offset: i64, moved: &mut Vec<Arc<LogDir>>) -> R
         if target > high_watermark || target < Offset(0) {
             return Err(ErrorCode::OffsetOutOfRange);
         }
-        let advanced = log
-            .advance_log_start_offset(target)
+        log.advance_log_start_offset(target)
             .map_err(|error| match error {
                 ReadError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
                 _ => ErrorCode::KafkaStorageError,
             })?;
-        if advanced && !moved.iter().any(|dir| Arc::ptr_eq(dir, log.dir())) {
+        // Also when another request has moved it: its checkpoint may not be written yet.
+        if !moved.iter().any(|dir| Arc::ptr_eq(dir, log.dir())) {
             moved.push(log.dir().clone());
         }
         Ok(log.log_start_offset())
