@@ -113,7 +113,9 @@ impl Report {
             self.pass(title)?;
             return Ok(false);
         }
-        let Some(reason) = self.differences.reason(title).map(str::to_owned) else {
+        let answered = found.map(|found| found.text.as_str());
+        let reason = self.differences.reason(title, &step.text, answered);
+        let Some(reason) = reason.map(str::to_owned) else {
             let details = found.map_or_else(
                 || vec!["not reached".to_owned()],
                 |found| diff(&step.text, &found.text),
