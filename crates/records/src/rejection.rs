@@ -132,6 +132,29 @@ impl Rejection {
         }
     }
 
+    /// Whether the answer tells where the log starts. Kafka finds these faults when it appends, the others when it reads
+    /// the request or measures the batch, before it knows the log.
+    pub fn tells_log_start(&self) -> bool {
+        match self {
+            Self::NoBatch
+            | Self::SeveralBatches
+            | Self::OldMagic(_)
+            | Self::Corrupt(_)
+            | Self::TooLarge { .. }
+            | Self::UnpacksTooLarge { .. }
+            | Self::UnsupportedCompression { .. } => false,
+            Self::Unreadable(_)
+            | Self::Unpackable(_)
+            | Self::Malformed(_)
+            | Self::BaseOffset(_)
+            | Self::OffsetRange { .. }
+            | Self::OffsetDelta { .. }
+            | Self::Control
+            | Self::Sequence { .. }
+            | Self::Records(_) => true,
+        }
+    }
+
     /// The records at fault, for the `record_errors` of the answer.
     pub fn record_errors(&self) -> &[RecordError] {
         match self {
@@ -162,6 +185,11 @@ impl RecordErrors {
     /// How many records are at fault.
     pub fn total(&self) -> usize {
         self.total
+    }
+
+    /// Whether one of them is at fault for its timestamp.
+    pub fn has_timestamp(&self) -> bool {
+        self.has_timestamp
     }
 
     pub(crate) fn push(&mut self, index: i32, reason: RecordReason) {

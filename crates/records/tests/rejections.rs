@@ -538,6 +538,24 @@ fn every_batch_gets_its_verdict() {
     }
 }
 
+/// Kafka looks at the framing when it reads the request, and measures and sums up the batch before it knows the log.
+#[test]
+fn the_log_start_is_told_of_what_is_found_at_the_append() {
+    let mut scratch = Scratch::new();
+    let framing: Vec<_> = framing().into_iter().map(|case| case.name).collect();
+    for case in cases() {
+        let Err(rejection) = validate(&case.bytes.clone().into(), &case.rules, &mut scratch) else {
+            continue;
+        };
+        let at_the_append = match rejection.kind() {
+            CorruptMessage | MessageTooLarge | UnsupportedCompression => false,
+            InvalidTimestamp | Unknown => true,
+            InvalidRecord => !framing.contains(&case.name) || case.name.starts_with("base offset"),
+        };
+        assert_eq!(rejection.tells_log_start(), at_the_append, "{}", case.name);
+    }
+}
+
 #[test]
 fn an_untouched_batch_keeps_its_bytes_in_place() {
     for codec in Compression::ALL {

@@ -15,19 +15,19 @@ mod append;
 
 use std::sync::Arc;
 
-use klamm_model::{ErrorCode, TimestampMs};
+use klamm_model::{ErrorCode, TimestampMs, topic_name};
 use klamm_net::{Charge, Outcome, Output};
 use klamm_protocol::messages::ProduceRequest;
 use klamm_protocol::messages::produce_request::TopicProduceData;
-use klamm_protocol::{Message, Reader, RequestHeader, Writer};
-use klamm_records::Scratch;
+use klamm_protocol::{Message, Reader, Records, RequestHeader, Writer};
+use klamm_records::{BatchHeader, Scratch};
 
 pub(crate) use self::answer::Parked;
 use self::answer::{Answer, Pool};
 use crate::context::RequestContext;
 use crate::dispatch::{Fault, emit};
 use crate::metrics::Phases;
-use crate::replicas::TopicReplicas;
+use crate::replicas::{Partition, TopicReplicas};
 
 /// What a connection keeps from one produce request to the next.
 #[derive(Default)]
@@ -86,26 +86,17 @@ pub(crate) async fn handle(
             error,
         })?;
     drop(reader);
-    let acks = Acks::from_wire(request.acks);
+    let terms = Terms::of(request);
     let mut answer = answers.take(header, phases);
     let now = context.broker.env.now();
     for topic in &mut request.topic_data {
-        produce_topic(
-            context,
-            topic,
-            acks,
-            request.transactional_id.is_some(),
-            now,
-            scratch,
-            &mut answer,
-        )
-        .await;
+        produce_topic(context, topic, terms, now, scratch, &mut answer).await;
         // What is kept for the next request must not hold on to the memory of this one.
         topic.name = Default::default();
     }
     request.transactional_id = None;
     drop(charge);
-    if acks == Some(Acks::None) {
+    if terms.acks == Some(Acks::None) {
         let fault = answer.first_error();
         answer.count(context.broker);
         answers.put(answer);
@@ -132,33 +123,82 @@ pub(crate) async fn handle(
 async fn produce_topic(
     context: &RequestContext<'_>,
     topic: &mut TopicProduceData,
-    acks: Option<Acks>,
-    transactional: bool,
+    terms: Terms,
     now: TimestampMs,
     scratch: &mut Scratch,
     answer: &mut Answer,
 ) {
+    // Kafka answers by partition: a topic without one is not told of.
+    if topic.partition_data.is_empty() {
+        return;
+    }
     let by_id = context.version >= 13;
     answer.begin_topic(&topic.name, topic.topic_id);
     let found = find(context, topic, by_id);
     for data in &mut topic.partition_data {
         let records = std::mem::take(&mut data.records);
         let index = data.index;
-        let Some(acks) = acks else {
-            answer.refuse(index, ErrorCode::InvalidRequiredAcks, None);
-            continue;
+        let partition = match &found {
+            Ok(topic) => topic.partition(index).ok_or(ErrorCode::UnknownTopicOrPartition),
+            Err(code) => Err(*code),
         };
-        if transactional {
-            answer.refuse(index, ErrorCode::InvalidTxnState, None);
-            continue;
-        }
-        let partition = found.as_ref().map_err(|code| *code);
-        match partition.and_then(|topic| topic.partition(index).ok_or(ErrorCode::UnknownTopicOrPartition)) {
-            Ok(partition) => {
+        match may_append(partition, terms) {
+            Ok((partition, acks)) => {
                 append::append(context, &partition, index, records, acks, now, scratch, answer).await;
             }
-            Err(code) => answer.refuse(index, code, None),
+            Err(code) => answer.refuse(index, code),
         }
+    }
+}
+
+/// What the whole request asks for.
+#[derive(Clone, Copy)]
+struct Terms {
+    /// `None` for a number that means nothing.
+    acks: Option<Acks>,
+    /// Why no partition of the request takes anything.
+    refused: Option<ErrorCode>,
+}
+
+impl Terms {
+    fn of(request: &ProduceRequest) -> Self {
+        let refused = match &request.transactional_id {
+            Some(_) => Some(ErrorCode::InvalidTxnState),
+            None if has_transactional_batch(request) => Some(ErrorCode::TransactionalIdAuthorizationFailed),
+            None => None,
+        };
+        Self {
+            acks: Acks::from_wire(request.acks),
+            refused,
+        }
+    }
+}
+
+/// Whether any batch claims to be part of a transaction, which takes a transactional id.
+fn has_transactional_batch(request: &ProduceRequest) -> bool {
+    let mut partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    partitions.any(|partition| match &partition.records {
+        Records::Bytes(bytes) => BatchHeader::parse(bytes).is_ok_and(|header| header.is_transactional()),
+        Records::Null | Records::External { .. } => false,
+    })
+}
+
+/// The partition and how many must have the batch, if the batch may be looked at. The order decides which error is told.
+fn may_append(
+    partition: Result<Arc<Partition>, ErrorCode>,
+    terms: Terms,
+) -> Result<(Arc<Partition>, Acks), ErrorCode> {
+    if terms.refused == Some(ErrorCode::TransactionalIdAuthorizationFailed) {
+        return Err(ErrorCode::TransactionalIdAuthorizationFailed);
+    }
+    let partition = partition?;
+    let acks = terms.acks.ok_or(ErrorCode::InvalidRequiredAcks)?;
+    if topic_name::is_internal(partition.topic()) {
+        return Err(ErrorCode::InvalidTopicException);
+    }
+    match terms.refused {
+        Some(code) => Err(code),
+        None => Ok((partition, acks)),
     }
 }
 
@@ -179,9 +219,5 @@ fn find(
     } else {
         ErrorCode::UnknownTopicOrPartition
     };
-    let topic = found.ok_or(unknown)?;
-    if klamm_model::topic_name::is_internal(&topic.name) {
-        return Err(ErrorCode::InvalidTopicException);
-    }
-    Ok(topic)
+    found.ok_or(unknown)
 }

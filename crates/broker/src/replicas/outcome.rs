@@ -46,6 +46,25 @@ impl Refusal {
         }
     }
 
+    /// Whether the client is told where the log starts, as by Kafka, which does not when the batch is too large or the log
+    /// is not there.
+    pub(crate) fn tells_log_start(&self) -> bool {
+        match self {
+            Refusal::NotLeader => false,
+            Refusal::NotEnoughReplicas(_) => true,
+            Refusal::Log(error) => match error {
+                AppendError::Duplicate { .. }
+                | AppendError::OutOfOrderSequence { .. }
+                | AppendError::InvalidProducerEpoch { .. }
+                | AppendError::OffsetsNotMonotonic { .. } => true,
+                AppendError::TooLarge { .. }
+                | AppendError::LargerThanSegment { .. }
+                | AppendError::Batch(_)
+                | AppendError::Storage(_) => false,
+            },
+        }
+    }
+
     /// What the client is told in words; Kafka says nothing for most.
     pub(crate) fn message(&self) -> Option<String> {
         match self {

@@ -19,7 +19,7 @@ use klamm_log::{
 };
 use klamm_metadata::PartitionImage;
 use klamm_model::{BrokerId, ErrorCode, LeaderEpoch, Offset, TimestampMs, TopicId};
-use klamm_records::{TimestampType, Validated};
+use klamm_records::Validated;
 use klamm_replication::{Committed, Leader, LogEnds};
 use parking_lot::Mutex;
 
@@ -96,6 +96,20 @@ impl Partition {
     /// What everybody may see.
     pub(crate) fn high_watermark(&self) -> Offset {
         Offset(self.high_watermark.load(Ordering::Acquire))
+    }
+
+    /// The first offset of the log.
+    pub(crate) fn log_start_offset(&self) -> Offset {
+        self.state.lock().log.log_start_offset()
+    }
+
+    /// Whether this broker leads and no other replica is in sync.
+    pub(crate) fn is_alone_in_sync(&self) -> bool {
+        let state = self.state.lock();
+        state
+            .standing
+            .leader()
+            .is_some_and(|leader| leader.isr().len() <= 1)
     }
 
     /// The leader and its epoch as far as known here.
@@ -213,8 +227,8 @@ impl Partition {
             }) => Ok(Ok(Appended {
                 base_offset,
                 end_offset: last_offset.plus(1),
-                log_append_time: Some(timestamp)
-                    .filter(|_| batch.header.timestamp_type() == TimestampType::LogAppendTime),
+                // The time of the batch in the log, whoever gave it: so Kafka answers a repeated one.
+                log_append_time: Some(timestamp),
                 log_start_offset: state.log.log_start_offset(),
                 duplicate: true,
             })),

@@ -41,13 +41,18 @@ pub(super) fn run(s: &mut Scenario) -> Result<()> {
     }
     unknown(s, &topic)?;
     several(s)?;
-    // With acks all it would be a race whether the batch is committed in no time.
-    for (step, timeout) in [("timeout-0-acks-1", 0), ("timeout-minus-1-acks-1", -1)] {
-        let mut request = produce_acks(&topic, 0, &one, 1);
+    for (step, timeout, acks) in [
+        ("timeout-0-acks-1", 0, 1),
+        ("timeout-minus-1-acks-1", -1, 1),
+        // The time is for the other replicas, and there are none.
+        ("timeout-0-acks-all", 0, -1),
+        ("timeout-minus-1-acks-all", -1, -1),
+    ] {
+        let mut request = produce_acks(&topic, 0, &one, acks);
         request["TimeoutMs"] = timeout.into();
         s.ask(Produce, step, 9, &request)?;
     }
-    ask_all(s, "all-of-it", &topic, 16)?;
+    ask_all(s, "all-of-it", &topic, 18)?;
     acks_0(s)?;
     min_isr(s)
 }

@@ -73,6 +73,19 @@ pub(crate) struct Answer {
     writer: Writer,
 }
 
+/// What is told of a batch that was refused, besides the error's code.
+#[derive(Default)]
+pub(crate) struct Refused {
+    /// In words; since version 8.
+    pub(crate) message: Option<String>,
+    /// The records at fault; since version 8.
+    pub(crate) record_errors: Vec<BatchIndexAndErrorMessage>,
+    /// Where the log starts, when the log was asked before the batch was refused.
+    pub(crate) log_start_offset: Option<Offset>,
+    /// Who leads instead, and in which epoch; since version 10.
+    pub(crate) leader: Option<(i32, i32)>,
+}
+
 /// A partition that must reach an offset.
 struct Wait {
     partition: Arc<Partition>,
@@ -124,18 +137,14 @@ impl Answer {
         })
     }
 
-    pub(crate) fn refuse(&mut self, index: i32, code: ErrorCode, message: Option<String>) {
-        self.refuse_as_at(index, code, message, None);
+    /// Refuses a partition for `code` alone.
+    pub(crate) fn refuse(&mut self, index: i32, code: ErrorCode) {
+        self.refuse_with(index, code, Refused::default());
     }
 
-    pub(crate) fn refuse_as_at(
-        &mut self,
-        index: i32,
-        code: ErrorCode,
-        message: Option<String>,
-        leader: Option<(i32, i32)>,
-    ) {
-        let current_leader = match leader {
+    pub(crate) fn refuse_with(&mut self, index: i32, code: ErrorCode, refused: Refused) {
+        let words = self.version >= 8;
+        let current_leader = match refused.leader {
             Some((leader_id, leader_epoch)) if self.version >= 10 => LeaderIdAndEpoch {
                 leader_id,
                 leader_epoch,
@@ -148,35 +157,10 @@ impl Answer {
             error_code: code.code(),
             base_offset: -1,
             log_append_time_ms: -1,
-            log_start_offset: -1,
-            error_message: message.filter(|_| self.version >= 8).map(ByteString::from),
+            log_start_offset: refused.log_start_offset.map_or(-1, |offset| offset.0),
+            record_errors: if words { refused.record_errors } else { Vec::new() },
+            error_message: refused.message.filter(|_| words).map(ByteString::from),
             current_leader,
-            ..Default::default()
-        });
-    }
-
-    pub(crate) fn refuse_records(
-        &mut self,
-        index: i32,
-        code: ErrorCode,
-        message: String,
-        record_errors: Vec<BatchIndexAndErrorMessage>,
-    ) {
-        let told = self.version >= 8;
-        // Versions before 8 know INVALID_RECORD only as a corrupt message.
-        let code = if !told && code == ErrorCode::InvalidRecord {
-            ErrorCode::CorruptMessage
-        } else {
-            code
-        };
-        self.push(PartitionProduceResponse {
-            index,
-            error_code: code.code(),
-            base_offset: -1,
-            log_append_time_ms: -1,
-            log_start_offset: -1,
-            record_errors: if told { record_errors } else { Vec::new() },
-            error_message: told.then(|| message.into()),
             ..Default::default()
         });
     }
@@ -257,10 +241,17 @@ impl Answer {
         });
     }
 
+    /// The time that the client gives the other replicas is over. It is not for the own disk, which Kafka never waits for:
+    /// where nobody else is in sync, the wait goes on until the disk has the batch or failed.
     fn time_out(&mut self) {
-        for wait in std::mem::take(&mut self.waits) {
-            fail(&mut self.response, wait.place, ErrorCode::RequestTimedOut);
-        }
+        let response = &mut self.response;
+        self.waits.retain(|wait| {
+            let alone = wait.partition.is_alone_in_sync();
+            if !alone {
+                fail(response, wait.place, ErrorCode::RequestTimedOut);
+            }
+            alone
+        });
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -291,7 +282,9 @@ impl Answer {
         if elapsed {
             self.settle();
             self.time_out();
-            return Poll::Ready(());
+            if self.waits.is_empty() {
+                return Poll::Ready(());
+            }
         }
         if self.waiter.has_fired() {
             cx.waker().wake_by_ref();

@@ -3,12 +3,15 @@
 use klamm_model::{ErrorCode, TimestampMs};
 use klamm_protocol::Records;
 use klamm_protocol::messages::produce_response::BatchIndexAndErrorMessage;
-use klamm_records::{Origin, Rejection, RejectionKind, Scratch, validate};
+use klamm_records::{Origin, RecordErrors, RecordReason, Rejection, RejectionKind, Scratch, validate};
 
 use super::Acks;
-use super::answer::Answer;
+use super::answer::{Answer, Refused};
 use crate::context::RequestContext;
 use crate::replicas::{Appended, Partition, Refusal};
+
+/// Records at fault that the message of a batch names; all of them stand beside it.
+const RECORDS_IN_A_MESSAGE: usize = 3;
 
 /// Validates and appends `records` to `partition`.
 #[expect(
@@ -38,10 +41,10 @@ pub(super) async fn append(
     );
     let batch = match validate(&bytes, &rules, scratch) {
         Ok(batch) => batch,
-        Err(rejection) => return reject(index, &rejection, answer),
+        Err(rejection) => return reject(partition, index, &rejection, answer),
     };
     if batch.header.is_transactional() {
-        return answer.refuse(index, ErrorCode::InvalidTxnState, None);
+        return answer.refuse(index, ErrorCode::InvalidTxnState);
     }
     drop(bytes);
     let (count, size) = (batch.record_count, batch.size_in_bytes());
@@ -53,8 +56,13 @@ pub(super) async fn append(
             accepted(partition, index, acks, &appended, answer);
         }
         Err(refusal) => {
-            let message = refusal.message();
-            answer.refuse_as_at(index, refusal.code(), message, leader_hint(partition, &refusal));
+            let refused = Refused {
+                message: refusal.message(),
+                log_start_offset: refusal.tells_log_start().then(|| partition.log_start_offset()),
+                leader: leader_hint(partition, &refusal),
+                ..Default::default()
+            };
+            answer.refuse_with(index, refusal.code(), refused);
         }
     }
 }
@@ -85,7 +93,7 @@ fn leader_hint(partition: &Partition, refusal: &Refusal) -> Option<(i32, i32)> {
     }
 }
 
-fn reject(index: i32, rejection: &Rejection, answer: &mut Answer) {
+fn reject(partition: &Partition, index: i32, rejection: &Rejection, answer: &mut Answer) {
     let code = match rejection.kind() {
         RejectionKind::CorruptMessage => ErrorCode::CorruptMessage,
         RejectionKind::InvalidRecord => ErrorCode::InvalidRecord,
@@ -94,13 +102,53 @@ fn reject(index: i32, rejection: &Rejection, answer: &mut Answer) {
         RejectionKind::MessageTooLarge => ErrorCode::MessageTooLarge,
         RejectionKind::Unknown => ErrorCode::UnknownServerError,
     };
-    let errors = rejection
+    let errors: Vec<_> = rejection
         .record_errors()
         .iter()
-        .map(|error| BatchIndexAndErrorMessage {
-            batch_index: error.index,
-            batch_index_error_message: Some(error.reason.to_string().into()),
+        .map(|error| (error.index, record_message(partition, &error.reason)))
+        .collect();
+    let message = match rejection {
+        Rejection::Records(all) => records_message(all, &errors),
+        other => other.to_string(),
+    };
+    let record_errors = errors
+        .into_iter()
+        .map(|(batch_index, message)| BatchIndexAndErrorMessage {
+            batch_index,
+            batch_index_error_message: Some(message.into()),
             ..Default::default()
         });
-    answer.refuse_records(index, code, rejection.to_string(), errors.collect());
+    let refused = Refused {
+        message: Some(message),
+        record_errors: record_errors.collect(),
+        log_start_offset: rejection.tells_log_start().then(|| partition.log_start_offset()),
+        leader: None,
+    };
+    answer.refuse_with(index, code, refused);
+}
+
+/// What is wrong with one record, in Kafka's words: a missing key is told with the partition that asks for it.
+fn record_message(partition: &Partition, reason: &RecordReason) -> String {
+    match reason {
+        RecordReason::NoKey => format!("{reason} in topic partition {partition}"),
+        RecordReason::Timestamp { .. } | RecordReason::TimestampType => reason.to_string(),
+    }
+}
+
+/// What is wrong with a batch some of whose records are at fault: `told`, the first of them, and what is wrong with each.
+fn records_message(errors: &RecordErrors, told: &[(i32, String)]) -> String {
+    if errors.has_timestamp() {
+        return "One or more records have been rejected due to invalid timestamp".to_owned();
+    }
+    let named: Vec<_> = told
+        .iter()
+        .take(RECORDS_IN_A_MESSAGE)
+        .map(|(index, message)| format!("RecordError(batchIndex={index}, message='{message}')"))
+        .collect();
+    format!(
+        "One or more records have been rejected due to {} record errors in total, and only showing the first three \
+         errors at most: [{}]",
+        errors.total(),
+        named.join(", ")
+    )
 }
