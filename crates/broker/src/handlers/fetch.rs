@@ -71,13 +71,9 @@ pub(crate) async fn handle(
         context.broker.config.net.fetch_max_bytes as usize,
     );
     answer::recycle(reused);
-    match open::open(context, &reused.request) {
-        Err(code) => reused.response.error_code = code.code(),
-        Ok(source) => {
-            gather(context, &bounds, &source, reused, phases).await;
-            let source_id = answer::build(context, &bounds, source, reused);
-            reused.response.session_id = source_id;
-        }
+    match bounds {
+        Err(code) => answer::refuse_all(context, code, reused),
+        Ok(bounds) => serve(context, &bounds, reused, phases).await,
     }
     context
         .broker
@@ -103,6 +99,17 @@ pub(crate) async fn handle(
     pieces.clear();
     reused.parts.clear();
     Ok(())
+}
+
+/// Makes the response of a request with these bounds.
+async fn serve(context: &RequestContext<'_>, bounds: &Bounds, reused: &mut Reused, phases: &mut Phases) {
+    match open::open(context, &reused.request) {
+        Err(code) => reused.response.error_code = code.code(),
+        Ok(source) => {
+            gather(context, bounds, &source, reused, phases).await;
+            reused.response.session_id = answer::build(context, bounds, source, reused);
+        }
+    }
 }
 
 /// Reads until there is enough or the time is over; the outcome is in `reused.parts`.

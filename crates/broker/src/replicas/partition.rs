@@ -326,9 +326,10 @@ impl Partition {
             last_stable_offset: log.last_stable_offset(),
             log_start_offset: log.log_start_offset(),
             range: None,
-            diverging: spec
-                .last_fetched_epoch
-                .and_then(|epoch| divergence(log, epoch, spec.offset)),
+            diverging: match spec.last_fetched_epoch {
+                Some(epoch) => divergence(log, epoch, spec.offset)?,
+                None => None,
+            },
             not_ready: false,
         };
         if outcome.diverging.is_some() {
@@ -445,8 +446,14 @@ fn request(log: &Log, spec: &ReadSpec) -> ReadRequest {
     }
 }
 
-/// Whether a reader whose last record before `offset` is of `epoch` has another history than `log` (KIP-595).
-fn divergence(log: &Log, epoch: LeaderEpoch, offset: Offset) -> Option<(LeaderEpoch, Offset)> {
-    let end = log.epoch_end(epoch)?;
-    (end.leader_epoch < epoch || end.end_offset < offset).then_some((end.leader_epoch, end.end_offset))
+/// Whether a reader whose last record before `offset` is of `epoch` has another history than `log` (KIP-595). An epoch
+/// that the log has not reached is no history at all: the reader's offset is out of range.
+fn divergence(
+    log: &Log,
+    epoch: LeaderEpoch,
+    offset: Offset,
+) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
+    let end = log.epoch_end(epoch).ok_or(ErrorCode::OffsetOutOfRange)?;
+    let parted = end.leader_epoch < epoch || end.end_offset < offset;
+    Ok(parted.then_some((end.leader_epoch, end.end_offset)))
 }

@@ -155,14 +155,39 @@ fn partition_data(
     match &part.outcome {
         Ok(read) => successful(context, bounds, part.key.partition, read, pieces),
         Err(code) => PartitionData {
-            partition_index: part.key.partition,
-            error_code: code.code(),
-            high_watermark: -1,
-            aborted_transactions: None,
+            // An empty list where there is no partition, none where it refused: as Kafka has it.
+            aborted_transactions: part.partition.is_none().then(Vec::new),
             current_leader: leader_hint(context, part, *code),
-            records: Records::Bytes(Default::default()),
-            ..Default::default()
+            ..refused(part.key.partition, *code)
         },
+    }
+}
+
+fn refused(partition_index: i32, code: ErrorCode) -> PartitionData {
+    PartitionData {
+        partition_index,
+        error_code: code.code(),
+        high_watermark: -1,
+        aborted_transactions: Some(Vec::new()),
+        records: Records::Bytes(Default::default()),
+        ..Default::default()
+    }
+}
+
+/// The answer to a request that is refused as a whole. Before version 13 every partition says so too, for the clients
+/// that do not look at the head.
+pub(super) fn refuse_all(context: &RequestContext<'_>, code: ErrorCode, reused: &mut Reused) {
+    reused.response.error_code = code.code();
+    if context.version >= 13 {
+        return;
+    }
+    for topic in &reused.request.topics {
+        let partitions = topic.partitions.iter();
+        reused.response.responses.push(FetchableTopicResponse {
+            topic: topic.topic.clone(),
+            partitions: partitions.map(|asked| refused(asked.partition, code)).collect(),
+            ..Default::default()
+        });
     }
 }
 
@@ -215,7 +240,7 @@ fn leader_hint(context: &RequestContext<'_>, part: &Part, code: ErrorCode) -> Le
         .as_ref()
         .and_then(|partition| partition.known_leader());
     match known {
-        Some((leader_id, leader_epoch)) if moved && context.version >= 12 => LeaderIdAndEpoch {
+        Some((leader_id, leader_epoch)) if moved && context.version >= 16 => LeaderIdAndEpoch {
             leader_id,
             leader_epoch,
             ..Default::default()

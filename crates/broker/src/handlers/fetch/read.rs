@@ -15,6 +15,8 @@ use crate::waiters::Waiter;
 /// The limits of one request.
 pub(super) struct Bounds {
     max_bytes: usize,
+    /// The request said a negative number of bytes.
+    senseless: bool,
     pub(super) min_bytes: usize,
     pub(super) max_wait: Duration,
     pub(super) isolation: Isolation,
@@ -23,20 +25,23 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    pub(super) fn of(request: &FetchRequest, fetch_max_bytes: usize) -> Self {
+    /// The limits of `request`; an error that refuses it as a whole.
+    pub(super) fn of(request: &FetchRequest, fetch_max_bytes: usize) -> Result<Self, ErrorCode> {
+        let isolation = match request.isolation_level {
+            0 => Isolation::Uncommitted,
+            1 => Isolation::Committed,
+            _ => return Err(ErrorCode::UnknownServerError),
+        };
         let replica = request.replica_id.max(request.replica_state.replica_id);
         let at_least_zero = |value: i32| usize::try_from(value).unwrap_or(0);
-        Self {
+        Ok(Self {
             max_bytes: at_least_zero(request.max_bytes).min(fetch_max_bytes),
+            senseless: request.max_bytes < 0,
             min_bytes: at_least_zero(request.min_bytes).min(fetch_max_bytes),
             max_wait: Duration::from_millis(at_least_zero(request.max_wait_ms) as u64),
-            isolation: if request.isolation_level == 1 {
-                Isolation::Committed
-            } else {
-                Isolation::Uncommitted
-            },
+            isolation,
             replica: (replica >= 0).then_some(replica),
-        }
+        })
     }
 }
 
@@ -105,6 +110,11 @@ pub(super) fn evaluate(
             let left = bounds.max_bytes.saturating_sub(round.bytes);
             let spec = spec(bounds, one, left, round.bytes == 0);
             let read = partition.read(&spec)?;
+            // Kafka fails where it would have read, and where the rest of the request's bytes is 0 it reads on.
+            let senseless = one.max_bytes < 0 || (bounds.senseless && parts.is_empty());
+            if senseless && (read.range.is_some() || read.not_ready) {
+                return Err(ErrorCode::UnknownServerError);
+            }
             // One that gets nothing for lack of room in the answer need not be ready.
             if read.not_ready && (spec.max_bytes > 0 || spec.min_one) {
                 round.unready.push((partition.clone(), spec));
