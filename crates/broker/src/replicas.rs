@@ -23,6 +23,7 @@ pub(crate) use self::commit::Committer;
 pub(crate) use self::outcome::{Appended, Isolation, ReadOutcome, ReadSpec, Refusal, Watched};
 pub(crate) use self::partition::Partition;
 pub(crate) use self::settings::Resolver;
+pub(crate) use self::standing::believed_epoch;
 pub(crate) use self::upkeep::Upkeep;
 
 /// The partitions of one topic that are here.

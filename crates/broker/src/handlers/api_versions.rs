@@ -2,7 +2,7 @@
 //!
 //! A version that is not served is answered in version 0 with UNSUPPORTED_VERSION and the versions of this API, so that
 //! the client can ask again. Since version 3 the client names its software; the name is checked. Since version 5 it may
-//! say which cluster and node it believes to talk to, and is told when it is another (KIP-1242).
+//! say which cluster and node it believes to talk to, both or neither, and is told when it is another (KIP-1242).
 //!
 //! *Memory*: the answer. *Authorization*: none.
 
@@ -16,6 +16,9 @@ use crate::api_table::{self, Row};
 use crate::context::RequestContext;
 use crate::dispatch::{Fault, encode};
 use crate::features;
+
+/// What a client says that does not know the node's id.
+const NO_NODE: i32 = -1;
 
 /// Answers one request.
 pub(crate) async fn handle(context: &RequestContext<'_>, request: ApiVersionsRequest) -> ApiVersionsResponse {
@@ -84,15 +87,11 @@ fn check(context: &RequestContext<'_>, request: &ApiVersionsRequest) -> Result<(
         return Err(ErrorCode::InvalidRequest);
     }
     let broker = context.broker;
-    let other_cluster = request
-        .cluster_id
-        .as_ref()
-        .is_some_and(|id| **id != *broker.cluster_id);
-    let other_node = request.node_id >= 0 && request.node_id != broker.id.0;
-    if other_cluster || other_node {
-        Err(ErrorCode::RebootstrapRequired)
-    } else {
-        Ok(())
+    match (request.cluster_id.as_deref(), request.node_id) {
+        (None, NO_NODE) => Ok(()),
+        (None, _) | (Some(_), NO_NODE) => Err(ErrorCode::InvalidRequest),
+        (Some(cluster), node) if *cluster == *broker.cluster_id && node == broker.id.0 => Ok(()),
+        (Some(_), _) => Err(ErrorCode::RebootstrapRequired),
     }
 }
 

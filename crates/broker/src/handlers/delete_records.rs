@@ -24,7 +24,8 @@ pub(crate) async fn handle(
 ) -> DeleteRecordsResponse {
     let mut topics = Vec::with_capacity(request.topics.len());
     let mut moved: Vec<Arc<LogDir>> = Vec::new();
-    for topic in &request.topics {
+    // Kafka answers by partition: a topic without one is not told of.
+    for topic in request.topics.iter().filter(|topic| !topic.partitions.is_empty()) {
         let found = context.broker.replicas.by_name(&topic.name);
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in &topic.partitions {

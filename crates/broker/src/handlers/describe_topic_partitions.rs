@@ -3,7 +3,7 @@
 //!
 //! Topics are told in the order of their names, all of them if none is named; an answer holds at most
 //! `response_partition_limit` partitions (bounded by `max.request.partition.size.limit`) and says where the next one
-//! begins.
+//! begins. A cursor of the client's must be at a topic that it asks for.
 //!
 //! *Memory*: the answer, bounded. *Authorization*: DESCRIBE on each topic.
 
@@ -24,6 +24,9 @@ pub(crate) async fn handle(
     context: &RequestContext<'_>,
     request: DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
+    if !is_usable(&request) {
+        return refused(&request);
+    }
     let image = context.broker.metadata.published();
     let (first_topic, first_partition) = match &request.cursor {
         Some(cursor) => (
@@ -76,6 +79,31 @@ pub(crate) async fn handle(
     response
 }
 
+/// Whether the cursor, if there is one, is at a partition of a topic that is asked for.
+fn is_usable(request: &DescribeTopicPartitionsRequest) -> bool {
+    request.cursor.as_ref().is_none_or(|cursor| {
+        let mut topics = request.topics.iter();
+        let named = request.topics.is_empty() || topics.any(|topic| topic.name == cursor.topic_name);
+        named && cursor.partition_index >= 0
+    })
+}
+
+/// The answer to a request whose cursor is of no use.
+fn refused(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+    let topics = request
+        .topics
+        .iter()
+        .map(|asked| DescribeTopicPartitionsResponseTopic {
+            error_code: ErrorCode::InvalidRequest.code(),
+            name: Some(asked.name.clone()),
+            ..Default::default()
+        });
+    DescribeTopicPartitionsResponse {
+        topics: topics.collect(),
+        ..Default::default()
+    }
+}
+
 fn cursor(topic: &str, partition: usize) -> Cursor {
     Cursor {
         topic_name: topic.to_owned().into(),
@@ -93,6 +121,7 @@ fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic {
         error_code: code.code(),
         name: Some(name.to_owned().into()),
         is_internal: topic_name::is_internal(name),
+        topic_authorized_operations: operations::of_topic(true),
         ..Default::default()
     }
 }

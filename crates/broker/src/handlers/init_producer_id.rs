@@ -1,7 +1,8 @@
 //! InitProducerId, versions 0 to 5: an identity for an idempotent producer (KIP-98, KIP-360).
 //!
 //! Ids come out of blocks that the controller hands to brokers, so that each is given once in the life of the cluster. A
-//! producer without a transactional id that names an id of its own gets a new one all the same, as in Kafka. A
+//! producer without a transactional id that names an id and an epoch of its own gets a new one all the same, as in Kafka;
+//! one of them without the other is refused. A
 //! transactional id is answered COORDINATOR_NOT_AVAILABLE: this broker has no transaction coordinator.
 //!
 //! *Memory*: none. *Authorization*: IDEMPOTENT_WRITE on the cluster.
@@ -35,6 +36,10 @@ async fn answer(
     context: &RequestContext<'_>,
     request: &InitProducerIdRequest,
 ) -> Result<ProducerId, ErrorCode> {
+    // -1 means that the producer has none.
+    if (request.producer_id == -1) != (request.producer_epoch == -1) {
+        return Err(ErrorCode::InvalidRequest);
+    }
     match &request.transactional_id {
         Some(id) if id.is_empty() => Err(ErrorCode::InvalidRequest),
         Some(_) => Err(ErrorCode::CoordinatorNotAvailable),

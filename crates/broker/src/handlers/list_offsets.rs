@@ -2,7 +2,7 @@
 //!
 //! −1 latest, −2 earliest, −3 the record with the largest timestamp (version 7, KIP-734), −4 earliest on local disk
 //! (version 8, KIP-405), −5 latest that was tiered (version 9, KIP-1005), −6 earliest not yet tiered (version 11,
-//! KIP-1023). Without tiering −5 has no answer and −6 is the earliest. "Latest" is what the isolation level may see.
+//! KIP-1023). Without tiering −5 and −6 have no answer. "Latest" is what the isolation level may see.
 //!
 //! *Memory*: the answer. Looking a timestamp up reads from the device on a thread that may block.
 //! *Authorization*: DESCRIBE on the topic.
@@ -18,7 +18,7 @@ use klamm_protocol::messages::list_offsets_response::{
 use klamm_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 
 use crate::context::RequestContext;
-use crate::replicas::Partition;
+use crate::replicas::{Partition, believed_epoch};
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -29,9 +29,14 @@ const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
 /// Answers one request.
 pub(crate) async fn handle(context: &RequestContext<'_>, request: ListOffsetsRequest) -> ListOffsetsResponse {
-    let committed = request.isolation_level == 1;
+    let committed = match request.isolation_level {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(ErrorCode::UnknownServerError),
+    };
     let mut topics = Vec::with_capacity(request.topics.len());
-    for topic in &request.topics {
+    // Kafka answers by partition: a topic without one is not told of.
+    for topic in request.topics.iter().filter(|topic| !topic.partitions.is_empty()) {
         let found = context.broker.replicas.by_name(&topic.name);
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in &topic.partitions {
@@ -97,8 +102,9 @@ async fn find(
     context: &RequestContext<'_>,
     partition: &Arc<Partition>,
     asked: &ListOffsetsPartition,
-    committed: bool,
+    committed: Result<bool, ErrorCode>,
 ) -> Result<Option<Answer>, ErrorCode> {
+    let committed = committed?;
     let oldest_version = match asked.timestamp {
         EARLIEST_PENDING_UPLOAD => 11,
         LATEST_TIERED => 9,
@@ -111,7 +117,7 @@ async fn find(
     if context.version < oldest_version {
         return Err(ErrorCode::UnsupportedVersion);
     }
-    let believed = (asked.current_leader_epoch >= 0).then_some(LeaderEpoch(asked.current_leader_epoch));
+    let believed = believed_epoch(asked.current_leader_epoch);
     let special = partition.as_leader(believed, |log, leader| {
         let epochs = log.leader_epochs();
         let readable = if committed {
@@ -121,7 +127,7 @@ async fn find(
         };
         Some(match asked.timestamp {
             LATEST => (readable, None, Some(leader.leader_epoch())),
-            EARLIEST | EARLIEST_PENDING_UPLOAD => {
+            EARLIEST => {
                 let start = log.log_start_offset();
                 (start, None, epochs.epoch_of(start))
             }
@@ -132,7 +138,7 @@ async fn find(
             _ => return None,
         })
     })?;
-    if special.is_some() || asked.timestamp == LATEST_TIERED {
+    if special.is_some() || matches!(asked.timestamp, LATEST_TIERED | EARLIEST_PENDING_UPLOAD) {
         return Ok(special);
     }
     by_time(context, partition, asked.timestamp, committed).await

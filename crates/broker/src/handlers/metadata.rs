@@ -1,10 +1,13 @@
 //! Metadata, versions 0 to 13: the brokers, and where the partitions of topics are.
 //!
-//! No topics means all in version 0, and since version 1 null does; topics may be named by id since version 10 (KIP-516),
-//! and are always told with their id. An unknown topic is made when the request and the broker allow it, and then
+//! No topics means all in version 0, and since version 1 null does; topics may be named by id since version 12 (KIP-516),
+//! and are told with their id since 10, whose requests have a place for an id that they must not use. A topic that is
+//! named more than once is told of once, and where an id stands beside a name, the id counts. An unknown topic is made when the request and the broker allow it, and then
 //! answered when it can be used. Addresses are those of the listener that was asked.
 //!
 //! *Memory*: the answer, proportional to the partitions named. *Authorization*: DESCRIBE on the topic, CREATE to make it.
+
+use std::collections::BTreeSet;
 
 use klamm_metadata::{Image, PartitionImage, TopicImage};
 use klamm_model::{BrokerId, ErrorCode, topic_name};
@@ -26,6 +29,9 @@ pub(crate) async fn handle(context: &RequestContext<'_>, request: MetadataReques
         None => true,
         Some(topics) => topics.is_empty() && context.version == 0,
     };
+    if names_by_id_too_early(context.version, &request) {
+        return refused(&request, ErrorCode::InvalidRequest);
+    }
     let topics = if all {
         let image = context.broker.metadata.published();
         image
@@ -44,6 +50,32 @@ pub(crate) async fn handle(context: &RequestContext<'_>, request: MetadataReques
         controller_id: operations::controller_to_show(context).map_or(-1, |id| id.0),
         topics,
         cluster_authorized_operations: operations::of_cluster(request.include_cluster_authorized_operations),
+        ..Default::default()
+    }
+}
+
+/// Whether the request uses ids, or leaves names out, in a version that has the fields for it but not the meaning.
+fn names_by_id_too_early(version: i16, request: &MetadataRequest) -> bool {
+    let mut named = request.topics.iter().flatten();
+    version < 12 && named.any(|topic| topic.name.is_none() || !topic.topic_id.is_zero())
+}
+
+/// The answer to a request that is refused as a whole.
+fn refused(request: &MetadataRequest, code: ErrorCode) -> MetadataResponse {
+    let topics = request
+        .topics
+        .iter()
+        .flatten()
+        .map(|asked| MetadataResponseTopic {
+            error_code: code.code(),
+            name: Some(asked.name.clone().unwrap_or_default()),
+            topic_id: asked.topic_id,
+            ..Default::default()
+        });
+    MetadataResponse {
+        controller_id: -1,
+        topics: topics.collect(),
+        error_code: code.code(),
         ..Default::default()
     }
 }
@@ -72,7 +104,8 @@ async fn named_topics(
     let mut refused = Vec::new();
     if may_create || context.version < 4 {
         let image = context.broker.metadata.published_arc();
-        let names = named.iter().filter_map(|topic| topic.name.clone());
+        let by_name = named.iter().filter(|topic| topic.topic_id.is_zero());
+        let names = by_name.filter_map(|topic| topic.name.clone());
         let missing: Vec<_> = names
             .filter(|name| image.topics().by_name(name).is_none())
             .collect();
@@ -81,38 +114,38 @@ async fn named_topics(
         }
     }
     let image = context.broker.metadata.published();
+    let mut told = BTreeSet::new();
     let answer = |asked: &MetadataRequestTopic| {
         let found = match &asked.name {
+            _ if !asked.topic_id.is_zero() => image.topics().by_id(&asked.topic_id),
             Some(name) => image.topics().by_name(name),
-            None => image.topics().by_id(&asked.topic_id),
+            None => None,
         };
-        if let Some(topic) = found {
-            return describe(context, &image, topic, operations);
-        }
-        let code = match &asked.name {
-            None => ErrorCode::UnknownTopicId,
-            Some(name) if topic_name::validate(name).is_err() => ErrorCode::InvalidTopicException,
-            Some(name) => {
-                let refusal = refused.iter().find(|(refused, _)| refused == name);
-                refusal.map_or(ErrorCode::UnknownTopicOrPartition, |(_, code)| *code)
-            }
+        let topic = match found {
+            Some(topic) => describe(context, &image, topic, operations),
+            None => unknown(asked, why_unknown(asked, &refused), operations),
         };
-        unknown(context, asked, code, operations)
+        told.insert((topic.name.clone(), topic.topic_id)).then_some(topic)
     };
-    named.iter().map(answer).collect()
+    named.iter().filter_map(answer).collect()
 }
 
-fn unknown(
-    context: &RequestContext<'_>,
-    asked: &MetadataRequestTopic,
-    code: ErrorCode,
-    operations: i32,
-) -> MetadataResponseTopic {
-    // A name may be null only since version 12.
-    let name = asked
-        .name
-        .clone()
-        .or_else(|| (context.version < 12).then(ByteString::new));
+/// Why there is no such topic. `refused` could not be made.
+fn why_unknown(asked: &MetadataRequestTopic, refused: &[(ByteString, ErrorCode)]) -> ErrorCode {
+    match &asked.name {
+        _ if !asked.topic_id.is_zero() => ErrorCode::UnknownTopicId,
+        None => ErrorCode::UnknownTopicId,
+        Some(name) if topic_name::validate(name).is_err() => ErrorCode::InvalidTopicException,
+        Some(name) => {
+            let refusal = refused.iter().find(|(refused, _)| refused == name);
+            refusal.map_or(ErrorCode::UnknownTopicOrPartition, |(_, code)| *code)
+        }
+    }
+}
+
+fn unknown(asked: &MetadataRequestTopic, code: ErrorCode, operations: i32) -> MetadataResponseTopic {
+    // Where the id counts, the name beside it is not told.
+    let name = asked.name.clone().filter(|_| asked.topic_id.is_zero());
     MetadataResponseTopic {
         error_code: code.code(),
         is_internal: name.as_deref().is_some_and(topic_name::is_internal),

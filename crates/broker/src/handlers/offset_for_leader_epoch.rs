@@ -13,6 +13,10 @@ use klamm_protocol::messages::offset_for_leader_epoch_response::{
 use klamm_protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 
 use crate::context::RequestContext;
+use crate::replicas::{Partition, believed_epoch};
+
+/// What stands for an epoch that a reader does not know.
+const NO_EPOCH: i32 = -1;
 
 /// Answers one request.
 pub(crate) async fn handle(
@@ -51,11 +55,13 @@ pub(crate) async fn handle(
     }
 }
 
-fn epoch_end(
-    partition: &crate::replicas::Partition,
-    asked: &OffsetForLeaderPartition,
-) -> Result<(i32, i64), ErrorCode> {
-    let believed = (asked.current_leader_epoch >= 0).then_some(LeaderEpoch(asked.current_leader_epoch));
-    let end = partition.as_leader(believed, |log, _| log.epoch_end(LeaderEpoch(asked.leader_epoch)))?;
+fn epoch_end(partition: &Partition, asked: &OffsetForLeaderPartition) -> Result<(i32, i64), ErrorCode> {
+    let believed = believed_epoch(asked.current_leader_epoch);
+    let end = partition.as_leader(believed, |log, _| {
+        let epoch = LeaderEpoch(asked.leader_epoch);
+        (asked.leader_epoch != NO_EPOCH)
+            .then(|| log.epoch_end(epoch))
+            .flatten()
+    })?;
     Ok(end.map_or((-1, -1), |end| (end.leader_epoch.0, end.end_offset.0)))
 }

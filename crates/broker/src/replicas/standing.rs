@@ -9,6 +9,12 @@ use klamm_replication::{
     Assignment, EpochMismatch, Leader, LeaderRecovery, LogEnds, Role, Settings, Transition, epoch,
 };
 
+/// The leader epoch that a client believes in, as ListOffsets and OffsetForLeaderEpoch read it: -1 is none, and any other
+/// number is one, though no leader ever had a negative one. Fetch takes all of these for none.
+pub(crate) fn believed_epoch(raw: i32) -> Option<LeaderEpoch> {
+    (raw != -1).then_some(LeaderEpoch(raw))
+}
+
 /// What this broker is to a partition.
 pub(super) enum Standing {
     /// The log is open, and the metadata has not spoken yet.

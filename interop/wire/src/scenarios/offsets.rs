@@ -131,6 +131,7 @@ pub(super) fn leader_epochs(s: &mut Scenario) -> Result<()> {
         ("epoch-max", of("epochs-a", 0, -1, i32::MAX)),
         ("current-epoch-0", of("epochs-a", 0, 0, 0)),
         ("current-epoch-9", of("epochs-a", 0, 9, 0)),
+        ("current-epoch-minus-2", of("epochs-a", 0, -2, 0)),
         ("empty-log", of("epochs-empty", 0, -1, 0)),
         ("unknown-topic", of("epochs-nobody", 0, -1, 0)),
         ("unknown-partition", of("epochs-a", 7, -1, 0)),
