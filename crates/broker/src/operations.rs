@@ -6,6 +6,9 @@ use klamm_model::BrokerId;
 
 use crate::context::RequestContext;
 
+/// What is told of a partition that is not here, by the APIs that say it in words.
+pub(crate) const UNKNOWN_PARTITION: &str = "This server does not host this topic-partition.";
+
 /// What an answer has in place of the bits when it was not asked for them.
 const NOT_ASKED: i32 = i32::MIN;
 /// READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS: what can be done with a topic.

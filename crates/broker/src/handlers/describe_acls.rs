@@ -13,7 +13,7 @@ pub(crate) async fn handle(
 ) -> DescribeAclsResponse {
     DescribeAclsResponse {
         error_code: ErrorCode::SecurityDisabled.code(),
-        error_message: Some("No Authorizer is configured.".into()),
+        error_message: Some("No Authorizer is configured on the broker".into()),
         ..Default::default()
     }
 }

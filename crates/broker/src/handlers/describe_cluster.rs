@@ -28,7 +28,8 @@ pub(crate) async fn handle(
     match request.endpoint_type {
         BROKERS => {}
         CONTROLLERS => {
-            let message = "The given endpoint type is not served by this listener: ask a controller.";
+            let message = "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type \
+                           CONTROLLER";
             return refuse(ErrorCode::MismatchedEndpointType, message.into());
         }
         other => {

@@ -87,7 +87,7 @@ fn entries(
             image
                 .topics()
                 .by_name(name)
-                .ok_or((ErrorCode::UnknownTopicOrPartition, None))?;
+                .ok_or((ErrorCode::UnknownTopicOrPartition, Some(String::new())))?;
             Ok(describe::topic(configs.topic(name), &layers))
         }
         ResourceKind::Broker if name.is_empty() => Ok(describe::broker_default(&layers)),

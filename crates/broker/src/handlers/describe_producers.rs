@@ -3,13 +3,14 @@
 //! *Memory*: the answer, one entry for each remembered producer. *Authorization*: READ on the topic.
 
 use klamm_log::producers::ActiveProducer;
-use klamm_model::ErrorCode;
+use klamm_model::{ErrorCode, topic_name};
 use klamm_protocol::messages::describe_producers_response::{
     PartitionResponse, ProducerState, TopicResponse,
 };
 use klamm_protocol::messages::{DescribeProducersRequest, DescribeProducersResponse};
 
 use crate::context::RequestContext;
+use crate::operations;
 
 /// Answers one request.
 pub(crate) async fn handle(
@@ -17,25 +18,21 @@ pub(crate) async fn handle(
     request: DescribeProducersRequest,
 ) -> DescribeProducersResponse {
     let topics = request.topics.iter().map(|topic| {
-        let found = context.broker.replicas.by_name(&topic.name);
         let partitions = topic.partition_indexes.iter().map(|index| {
-            let partition = found.as_ref().and_then(|topic| topic.partition(*index));
-            let producers = partition
-                .ok_or(ErrorCode::UnknownTopicOrPartition)
-                .and_then(|partition| {
-                    partition.as_leader(None, |log, _| log.producers().active().collect::<Vec<_>>())
-                });
-            match producers {
+            let answer = match producers(context, &topic.name, *index) {
                 Ok(producers) => PartitionResponse {
-                    partition_index: *index,
                     active_producers: producers.iter().map(state).collect(),
                     ..Default::default()
                 },
-                Err(code) => PartitionResponse {
-                    partition_index: *index,
+                Err((code, message)) => PartitionResponse {
                     error_code: code.code(),
+                    error_message: message.map(Into::into),
                     ..Default::default()
                 },
+            };
+            PartitionResponse {
+                partition_index: *index,
+                ..answer
             }
         });
         TopicResponse {
@@ -48,6 +45,23 @@ pub(crate) async fn handle(
         topics: topics.collect(),
         ..Default::default()
     }
+}
+
+/// The producers of one partition, or why there are none to tell of.
+fn producers(
+    context: &RequestContext<'_>,
+    topic: &str,
+    index: i32,
+) -> Result<Vec<ActiveProducer>, (ErrorCode, Option<String>)> {
+    topic_name::validate(topic)
+        .map_err(|error| (ErrorCode::InvalidTopicException, Some(error.to_string())))?;
+    let unknown = |message: Option<&str>| (ErrorCode::UnknownTopicOrPartition, message.map(str::to_owned));
+    let topic = context.broker.replicas.by_name(topic);
+    // Kafka has words for a topic that is not there, and none for a partition.
+    let topic = topic.ok_or_else(|| unknown(Some(operations::UNKNOWN_PARTITION)))?;
+    let partition = topic.partition(index).ok_or_else(|| unknown(None))?;
+    let active = partition.as_leader(None, |log, _| log.producers().active().collect());
+    active.map_err(|code| (code, None))
 }
 
 fn state(producer: &ActiveProducer) -> ProducerState {

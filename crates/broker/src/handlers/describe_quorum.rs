@@ -13,6 +13,7 @@ use klamm_protocol::messages::{DescribeQuorumRequest, DescribeQuorumResponse};
 use klamm_quorum::ReplicaDescription;
 
 use crate::context::RequestContext;
+use crate::operations;
 
 /// The only topic that has a quorum, with one partition.
 const TOPIC: &str = "__cluster_metadata";
@@ -25,7 +26,7 @@ pub(crate) async fn handle(
     let asks_for_it = matches!(&request.topics[..], [topic]
         if topic.topic_name == TOPIC && matches!(&topic.partitions[..], [partition] if partition.partition_index == 0));
     if !asks_for_it {
-        return unknown(&request);
+        return unknown(context.version, &request);
     }
     let quorum = context.broker.quorum.describe();
     let replica = |replica: &ReplicaDescription| state(context, replica);
@@ -103,11 +104,17 @@ fn node(context: &RequestContext<'_>, voter: &ReplicaDescription) -> Node {
     }
 }
 
-fn unknown(request: &DescribeQuorumRequest) -> DescribeQuorumResponse {
+fn unknown(version: i16, request: &DescribeQuorumRequest) -> DescribeQuorumResponse {
+    let message = if version >= 2 {
+        operations::UNKNOWN_PARTITION
+    } else {
+        ""
+    };
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|partition| PartitionData {
             partition_index: partition.partition_index,
             error_code: ErrorCode::UnknownTopicOrPartition.code(),
+            error_message: Some(message.into()),
             ..Default::default()
         });
         TopicData {

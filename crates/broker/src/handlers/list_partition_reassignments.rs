@@ -32,6 +32,7 @@ pub(crate) async fn handle(
             .collect(),
     };
     ListPartitionReassignmentsResponse {
+        error_message: None,
         topics,
         ..Default::default()
     }

@@ -260,9 +260,14 @@ fn assigned(context: &Context<'_>, topic: &CreatableTopic) -> Result<Vec<Partiti
 
 fn described(context: &Context<'_>, configs: &Values) -> Vec<CreatableTopicConfigs> {
     let entries = describe::topic(configs, &context.layers());
+    // What the request set is told as it was written; DescribeConfigs tells what it was understood as.
+    let written = |entry: &describe::ConfigEntry| match configs.get(&entry.name) {
+        Some(text) if !entry.sensitive => Some(text.clone()),
+        _ => entry.value.clone(),
+    };
     let config = |entry: describe::ConfigEntry| CreatableTopicConfigs {
+        value: written(&entry).map(Into::into),
         name: entry.name.into(),
-        value: entry.value.map(Into::into),
         read_only: entry.read_only,
         config_source: entry.source as i8,
         is_sensitive: entry.sensitive,

@@ -196,6 +196,10 @@ fn quotas(s: &mut Scenario) -> Result<()> {
             json!([{"EntityType": "user", "MatchType": 1, "Match": "a"}]),
         ),
         (
+            "quotas-specified-with-name",
+            json!([{"EntityType": "client-id", "MatchType": 2, "Match": "a"}]),
+        ),
+        (
             "quotas-same-type-twice",
             json!([{"EntityType": "user", "MatchType": 2, "Match": null},
             {"EntityType": "user", "MatchType": 2, "Match": null}]),
