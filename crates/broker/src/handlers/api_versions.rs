@@ -86,11 +86,16 @@ fn check(context: &RequestContext<'_>, request: &ApiVersionsRequest) -> Result<(
     {
         return Err(ErrorCode::InvalidRequest);
     }
-    let broker = context.broker;
-    match (request.cluster_id.as_deref(), request.node_id) {
+    let believed = (request.cluster_id.as_deref(), request.node_id);
+    check_believed(believed, (&context.broker.cluster_id, context.broker.id.0))
+}
+
+/// Whether a client that believes to talk to this cluster and node is right to stay: both are `own`, or it says neither.
+fn check_believed(believed: (Option<&str>, i32), own: (&str, i32)) -> Result<(), ErrorCode> {
+    match believed {
         (None, NO_NODE) => Ok(()),
         (None, _) | (Some(_), NO_NODE) => Err(ErrorCode::InvalidRequest),
-        (Some(cluster), node) if *cluster == *broker.cluster_id && node == broker.id.0 => Ok(()),
+        (Some(cluster), node) if (cluster, node) == own => Ok(()),
         (Some(_), _) => Err(ErrorCode::RebootstrapRequired),
     }
 }
@@ -119,6 +124,27 @@ pub(crate) fn answer_unsupported(writer: &mut Writer, correlation_id: i32) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_says_cluster_and_node_or_neither() {
+        let other = Err(ErrorCode::RebootstrapRequired);
+        let half = Err(ErrorCode::InvalidRequest);
+        for (cluster, node, expected) in [
+            (None, -1, Ok(())),
+            (Some("mine"), 1, Ok(())),
+            (Some("mine"), 2, other),
+            (Some("mine"), -2, other),
+            (Some("another"), 1, other),
+            (Some(""), 1, other),
+            (Some("mine"), -1, half),
+            (Some("another"), -1, half),
+            (None, 1, half),
+            (None, 2, half),
+        ] {
+            let verdict = check_believed((cluster, node), ("mine", 1));
+            assert_eq!(verdict, expected, "{cluster:?} {node}");
+        }
+    }
 
     #[test]
     fn software_names_are_judged_as_kafka_does() {

@@ -77,3 +77,57 @@ fn check(components: &[ComponentData]) -> Result<(), (ErrorCode, String)> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Entity type, match type, name.
+    type Filter<'a> = &'a [(&'a str, i8, Option<&'a str>)];
+
+    #[test]
+    fn filters_are_checked_as_kafka_checks_them() {
+        let (invalid, unsupported) = (ErrorCode::InvalidRequest, ErrorCode::UnsupportedVersion);
+        let cases: [(Filter<'_>, _); 12] = [
+            (&[], None),
+            (&[("user", 0, Some("a")), ("client-id", 1, None)], None),
+            (&[("ip", 2, None)], None),
+            (&[("planet", 2, None)], Some((unsupported, "entity type planet"))),
+            (&[("", 2, None)], Some((invalid, "empty entity type"))),
+            (&[("user", 9, None)], Some((invalid, "match type 9"))),
+            (&[("user", 0, None)], Some((invalid, "set match string to null"))),
+            (&[("user", 1, Some("a"))], Some((invalid, "MATCH_TYPE_DEFAULT"))),
+            (&[("user", 2, Some("a"))], Some((invalid, "MATCH_TYPE_SPECIFIED"))),
+            (
+                &[("user", 2, None), ("user", 1, None)],
+                Some((invalid, "more than once")),
+            ),
+            (
+                &[("ip", 2, None), ("user", 2, None)],
+                Some((invalid, "component combination")),
+            ),
+            // The first that is wrong decides.
+            (
+                &[("user", 9, None), ("planet", 2, None)],
+                Some((invalid, "match type 9")),
+            ),
+        ];
+        for (filter, expected) in cases {
+            let component = |(kind, match_type, name): &(&str, i8, Option<&str>)| ComponentData {
+                entity_type: (*kind).into(),
+                match_type: *match_type,
+                r#match: name.map(Into::into),
+                ..Default::default()
+            };
+            let components: Vec<_> = filter.iter().map(component).collect();
+            match (check(&components), expected) {
+                (Ok(()), None) => {}
+                (Err((code, message)), Some((expected, words))) => {
+                    assert_eq!(code, expected, "{filter:?}");
+                    assert!(message.contains(words), "{filter:?}: {message}");
+                }
+                (verdict, _) => panic!("{filter:?}: {verdict:?}"),
+            }
+        }
+    }
+}

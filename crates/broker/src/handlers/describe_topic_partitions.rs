@@ -172,3 +172,45 @@ fn describe_partition(
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use klamm_protocol::messages::describe_topic_partitions_request as wire;
+
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_at_a_topic_that_is_asked_for() {
+        for (topics, cursor, usable) in [
+            (&["a", "b"][..], None, true),
+            (&["a", "b"], Some(("a", 0)), true),
+            (&["a", "b"], Some(("b", 99)), true),
+            (&["a", "b"], Some(("aa", 0)), false),
+            (&["a", "b"], Some(("c", 0)), false),
+            (&["a", "b"], Some(("", 0)), false),
+            (&["a", "b"], Some(("a", -1)), false),
+            (&[], Some(("c", 0)), true),
+            (&[], Some(("c", -1)), false),
+        ] {
+            let request = DescribeTopicPartitionsRequest {
+                topics: topics
+                    .iter()
+                    .map(|name| wire::TopicRequest {
+                        name: (*name).into(),
+                        ..Default::default()
+                    })
+                    .collect(),
+                cursor: cursor.map(|(topic_name, partition_index): (&str, i32)| wire::Cursor {
+                    topic_name: topic_name.into(),
+                    partition_index,
+                    ..Default::default()
+                }),
+                ..Default::default()
+            };
+            assert_eq!(is_usable(&request), usable, "{topics:?} {cursor:?}");
+            let told = refused(&request).topics;
+            assert_eq!(told.len(), topics.len());
+            assert!(told.iter().all(|topic| topic.error_code == 42));
+        }
+    }
+}

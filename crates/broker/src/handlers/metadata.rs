@@ -209,3 +209,49 @@ fn describe_partition(
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use klamm_model::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_for_version_12_and_later() {
+        let topic = |name: Option<&str>, topic_id: Uuid| MetadataRequestTopic {
+            name: name.map(Into::into),
+            topic_id,
+            ..Default::default()
+        };
+        let cases = [
+            (Some(vec![topic(Some("a"), Uuid::ZERO)]), false),
+            (Some(vec![topic(Some("a"), Uuid::ONE)]), true),
+            (Some(vec![topic(None, Uuid::ONE)]), true),
+            (
+                Some(vec![topic(Some("a"), Uuid::ZERO), topic(None, Uuid::ZERO)]),
+                true,
+            ),
+            (Some(Vec::new()), false),
+            (None, false),
+        ];
+        for (topics, too_early) in cases {
+            let request = MetadataRequest {
+                topics,
+                ..Default::default()
+            };
+            for (version, expected) in [(10, too_early), (11, too_early), (12, false), (13, false)] {
+                let found = names_by_id_too_early(version, &request);
+                assert_eq!(found, expected, "version {version}: {request:?}");
+            }
+            // The whole request is refused: nothing of the cluster is told.
+            let refused = refused(&request, ErrorCode::InvalidRequest);
+            assert!(refused.brokers.is_empty() && refused.controller_id == -1);
+            assert!(
+                refused
+                    .topics
+                    .iter()
+                    .all(|topic| topic.name.is_some() && topic.error_code == 42)
+            );
+        }
+    }
+}

@@ -221,3 +221,54 @@ fn find(
     };
     found.ok_or(unknown)
 }
+
+#[cfg(test)]
+mod tests {
+    use klamm_model::Offset;
+    use klamm_protocol::messages::produce_request::PartitionProduceData;
+    use klamm_records::{BatchBuilder, Compression};
+
+    use super::*;
+
+    #[test]
+    fn a_transactional_batch_without_a_transactional_id_refuses_the_request() {
+        let batch = |transactional: bool| {
+            let builder = BatchBuilder::new(Compression::None);
+            let mut builder = if transactional {
+                builder.transactional()
+            } else {
+                builder
+            };
+            builder.append(TimestampMs(0), Some(b"k"), Some(b"v"), &[]);
+            Records::Bytes(builder.build(Offset(0)).unwrap())
+        };
+        let refused = ErrorCode::TransactionalIdAuthorizationFailed;
+        for (records, id, expected) in [
+            (vec![batch(false), batch(false)], None, None),
+            (vec![batch(false), batch(true)], None, Some(refused)),
+            (
+                vec![Records::Null, Records::Bytes(Default::default())],
+                None,
+                None,
+            ),
+            (vec![batch(false)], Some("t"), Some(ErrorCode::InvalidTxnState)),
+        ] {
+            let partition = |(index, records)| PartitionProduceData {
+                index,
+                records,
+                ..Default::default()
+            };
+            let request = ProduceRequest {
+                transactional_id: id.map(Into::into),
+                acks: -1,
+                topic_data: vec![TopicProduceData {
+                    partition_data: (0..).zip(records).map(partition).collect(),
+                    ..Default::default()
+                }],
+                ..Default::default()
+            };
+            let terms = Terms::of(&request);
+            assert_eq!((terms.acks, terms.refused), (Some(Acks::All), expected));
+        }
+    }
+}

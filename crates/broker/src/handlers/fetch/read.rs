@@ -170,3 +170,25 @@ fn find(context: &RequestContext<'_>, key: &PartitionKey) -> Result<Arc<Partitio
         .partition(key.partition)
         .ok_or(ErrorCode::UnknownTopicOrPartition)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_isolation_level_refuses_the_request() {
+        for (isolation_level, expected) in [
+            (0, Ok(Isolation::Uncommitted)),
+            (1, Ok(Isolation::Committed)),
+            (2, Err(ErrorCode::UnknownServerError)),
+            (-1, Err(ErrorCode::UnknownServerError)),
+        ] {
+            let request = FetchRequest {
+                isolation_level,
+                ..Default::default()
+            };
+            let isolation = Bounds::of(&request, 1000).map(|bounds| bounds.isolation);
+            assert_eq!(isolation, expected, "{isolation_level}");
+        }
+    }
+}

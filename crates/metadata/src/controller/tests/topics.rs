@@ -224,6 +224,19 @@ fn a_config_that_stands_twice_has_its_last_value() {
 }
 
 #[test]
+fn configs_are_told_as_they_were_written() {
+    let mut cluster = Cluster::new(1);
+    let configs = [("retention.ms", Some(" 1000 ")), ("preallocate", Some("TRUE"))];
+    let response = create(&mut cluster, vec![with_configs("t", &configs)]);
+    assert_eq!(answers(&response), [("t", 0, None)]);
+    let told = response.topics[0].configs.as_ref().unwrap();
+    for (name, written) in configs {
+        let config = told.iter().find(|config| &*config.name == name).unwrap();
+        assert_eq!(config.value.as_deref(), written, "{name}");
+    }
+}
+
+#[test]
 fn topics_of_one_request_stand_alone() {
     let mut cluster = Cluster::new(1);
     let one = |name| topic(name, 1, 1, &[]);
