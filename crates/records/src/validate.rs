@@ -145,6 +145,12 @@ pub fn validate(bytes: &Bytes, rules: &Rules, scratch: &mut Scratch) -> Result<V
     Ok(validated)
 }
 
+/// Whether `bytes` are one batch of the newest format, as far as their framing says: what a broker asks before it looks at
+/// anything else in the request. [`validate`] asks it too.
+pub fn validate_framing(bytes: &Bytes, origin: Origin) -> Result<(), Rejection> {
+    only_batch(bytes, origin).map(drop)
+}
+
 /// Control records stay uncompressed whatever the topic asks for.
 fn plain_control(header: &BatchHeader, compression: Compression) -> bool {
     header.is_control() && compression == Compression::None

@@ -49,10 +49,11 @@ pub(crate) async fn handle(context: &RequestContext<'_>, request: ListOffsetsReq
             let partition = found
                 .as_ref()
                 .and_then(|topic| topic.partition(asked.partition_index));
-            let result = match partition {
+            let result = match (committed, partition) {
+                (Err(code), _) => Err(code),
                 _ if twice => Err(ErrorCode::InvalidRequest),
-                None => Err(ErrorCode::UnknownTopicOrPartition),
-                Some(partition) => find(context, &partition, asked, committed).await,
+                (Ok(_), None) => Err(ErrorCode::UnknownTopicOrPartition),
+                (Ok(committed), Some(partition)) => find(context, &partition, asked, committed).await,
             };
             partitions.push(answer(context.version, asked.partition_index, result));
         }
@@ -102,9 +103,8 @@ async fn find(
     context: &RequestContext<'_>,
     partition: &Arc<Partition>,
     asked: &ListOffsetsPartition,
-    committed: Result<bool, ErrorCode>,
+    committed: bool,
 ) -> Result<Option<Answer>, ErrorCode> {
-    let committed = committed?;
     let oldest_version = match asked.timestamp {
         EARLIEST_PENDING_UPLOAD => 11,
         LATEST_TIERED => 9,

@@ -142,11 +142,12 @@ async fn produce_topic(
             Ok(topic) => topic.partition(index).ok_or(ErrorCode::UnknownTopicOrPartition),
             Err(code) => Err(*code),
         };
-        match may_append(partition, terms) {
-            Ok((partition, acks)) => {
+        match (may_append(partition, terms), terms.acks) {
+            (Ok(partition), Some(acks)) => {
                 append::append(context, &partition, index, records, acks, now, scratch, answer).await;
             }
-            Err(code) => answer.refuse(index, code),
+            (Ok(partition), None) => append::refuse_acks(context, &partition, index, records, answer),
+            (Err(code), _) => answer.refuse(index, code),
         }
     }
 }
@@ -183,22 +184,21 @@ fn has_transactional_batch(request: &ProduceRequest) -> bool {
     })
 }
 
-/// The partition and how many must have the batch, if the batch may be looked at. The order decides which error is told.
+/// The partition, if the batch may be looked at. The order decides which error is told; acks that mean nothing come before
+/// what the topic does not take, and are left to the caller.
 fn may_append(
     partition: Result<Arc<Partition>, ErrorCode>,
     terms: Terms,
-) -> Result<(Arc<Partition>, Acks), ErrorCode> {
+) -> Result<Arc<Partition>, ErrorCode> {
     if terms.refused == Some(ErrorCode::TransactionalIdAuthorizationFailed) {
         return Err(ErrorCode::TransactionalIdAuthorizationFailed);
     }
     let partition = partition?;
-    let acks = terms.acks.ok_or(ErrorCode::InvalidRequiredAcks)?;
-    if topic_name::is_internal(partition.topic()) {
-        return Err(ErrorCode::InvalidTopicException);
-    }
     match terms.refused {
+        _ if terms.acks.is_none() => Ok(partition),
+        _ if topic_name::is_internal(partition.topic()) => Err(ErrorCode::InvalidTopicException),
         Some(code) => Err(code),
-        None => Ok((partition, acks)),
+        None => Ok(partition),
     }
 }
 

@@ -93,6 +93,17 @@ fn epochs(s: &mut Scenario, topic: &Topic) -> Result<()> {
             "FetchOffset": 2, "PartitionMaxBytes": 1_000_000});
         s.each(Fetch, step, [9, 12, 17], &request(&[of(topic, &[partition])]))?;
     }
+    let empty = s.log("fetch-empty", &[])?;
+    for (step, topic, last, offset) in [
+        ("last-fetched-epoch-0-of-nothing", &empty, 0, 0),
+        ("last-fetched-epoch-1-of-nothing", &empty, 1, 0),
+        ("last-fetched-epoch-1-at-the-end", topic, 1, 6),
+        ("last-fetched-epoch-0-beyond-the-end", topic, 0, 7),
+    ] {
+        let partition = json!({"Partition": 0, "CurrentLeaderEpoch": -1, "LastFetchedEpoch": last,
+            "FetchOffset": offset, "PartitionMaxBytes": 1_000_000});
+        s.each(Fetch, step, [12, 17], &request(&[of(topic, &[partition])]))?;
+    }
     Ok(())
 }
 
@@ -156,6 +167,14 @@ fn limits(s: &mut Scenario, topic: &Topic) -> Result<()> {
     for (step, bytes) in cases {
         s.each(Fetch, step, [4, 17], &request(&[of(topic, &[limited(bytes)])]))?;
     }
+    let at_the_end =
+        json!({"Partition": 0, "CurrentLeaderEpoch": -1, "FetchOffset": 6, "PartitionMaxBytes": -1});
+    s.ask(
+        Fetch,
+        "partition-max-bytes-minus-1-at-the-end",
+        17,
+        &request(&[of(topic, &[at_the_end])]),
+    )?;
     let one = request(&[of(topic, &[partition(0, 0)])]);
     for (step, bytes) in [
         ("max-bytes-0", 0),
@@ -176,6 +195,7 @@ fn limits(s: &mut Scenario, topic: &Topic) -> Result<()> {
         ("three-max-bytes-1", 1),
         ("three-max-bytes-100", 100),
         ("three-max-bytes-200", 200),
+        ("three-max-bytes-minus-1", -1),
     ] {
         s.ask(Fetch, step, 17, &with(all.clone(), &[("MaxBytes", json!(bytes))]))?;
     }

@@ -40,6 +40,9 @@ pub(super) fn ids(s: &mut Scenario) -> Result<()> {
     let mut empty = init(-1, -1);
     empty["TransactionalId"] = "".into();
     s.each(InitProducerId, "empty-transactional-id", [0, 5], &empty)?;
+    let mut half = init(id, -1);
+    half["TransactionalId"] = "halves".into();
+    s.each(InitProducerId, "transactional-id-without-epoch", [3, 5], &half)?;
     Ok(())
 }
 
@@ -151,6 +154,14 @@ pub(super) fn edges(s: &mut Scenario) -> Result<()> {
         }
         .batch(0, 5, 1),
     )?;
+    let topic = s.log(
+        "idempotent-append-time",
+        &[("message.timestamp.type", "LogAppendTime")],
+    )?;
+    let id = s.producer_id()?;
+    let timed = Producer { topic, id }.batch(0, 0, 2);
+    s.ask(Produce, "append-time", 9, &timed)?;
+    s.ask(Produce, "append-time-again", 9, &timed)?;
     Ok(())
 }
 

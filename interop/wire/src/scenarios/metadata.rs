@@ -71,6 +71,18 @@ fn ids(s: &mut Scenario, id: &str) -> Result<()> {
     s.ask(Metadata, "one-by-id-one-by-name", 12, &mixed)?;
     let ids = json!({"Topics": [{"Name": null, "TopicId": id}, {"Name": null, "TopicId": NOBODY}]});
     s.ask(Metadata, "known-and-unknown-id", 12, &ids)?;
+    let twice = json!({"Topics": [{"Name": null, "TopicId": id}, {"Name": "meta-a", "TopicId": id}]});
+    s.ask(Metadata, "same-id-twice", 12, &twice)?;
+    let unknown =
+        |name: &str| json!({"Topics": [{"Name": name, "TopicId": NOBODY}], "AllowAutoTopicCreation": true});
+    s.ask(Metadata, "unknown-id-with-a-name", 12, &unknown("meta-a"))?;
+    s.ask(Metadata, "unknown-id-with-a-new-name", 12, &unknown("meta-new"))?;
+    s.ask(
+        Metadata,
+        "new-name-beside-an-id-stays-unknown",
+        12,
+        &named("meta-new"),
+    )?;
     Ok(())
 }
 

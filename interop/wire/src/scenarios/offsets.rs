@@ -112,6 +112,9 @@ fn list_epochs(s: &mut Scenario) -> Result<()> {
         request["IsolationLevel"] = level.into();
         s.each(ListOffsets, step, [2, 11], &request)?;
     }
+    let mut nowhere = at("list-a", 7, -1);
+    nowhere["IsolationLevel"] = 9.into();
+    s.ask(ListOffsets, "isolation-9-unknown-partition", 11, &nowhere)?;
     Ok(())
 }
 

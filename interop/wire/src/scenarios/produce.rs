@@ -99,6 +99,26 @@ fn unknown(s: &mut Scenario, topic: &Topic) -> Result<()> {
         9,
         &produce_acks(&nobody, 0, &one, 5),
     )?;
+    let bad_acks = [
+        ("unknown-id-bad-acks", 13, produce_acks(&nobody, 0, &one, 5)),
+        ("unknown-partition-bad-acks", 9, produce_acks(topic, 7, &one, 5)),
+        ("no-batch-bad-acks", 9, produce_acks(topic, 0, &Bytes::new(), 5)),
+        (
+            "wrong-crc-bad-acks",
+            9,
+            produce_acks(topic, 0, &with_byte(&one, 17, 0), 5),
+        ),
+    ];
+    for (step, version, request) in bad_acks {
+        s.ask(Produce, step, version, &request)?;
+    }
+    let transactional = changed(&one, |header| header.attributes |= 1 << 4);
+    s.ask(
+        Produce,
+        "unknown-topic-transactional-batch",
+        9,
+        &produce(&nobody, 0, &transactional),
+    )?;
     Ok(())
 }
 
@@ -110,7 +130,8 @@ fn several(s: &mut Scenario) -> Result<()> {
     let data = |partition: i32, bytes: &Bytes| json!({"Index": partition, "Records": hex(bytes)});
     let of = |topic: &Topic, data: &[Json]| json!({"Name": topic.name, "TopicId": topic.id, "PartitionData": data});
     let (a, b) = (batch(&["a"]), batch(&["b"]));
-    let cases: [(&str, &Data<'_>); 8] = [
+    let transactional = changed(&b, |header| header.attributes |= 1 << 4);
+    let cases: [(&str, &Data<'_>); 9] = [
         ("no-topics", &|_, _| json!([])),
         ("no-partitions", &|x, _| json!([of(x, &[])])),
         ("two-partitions", &|x, _| {
@@ -121,6 +142,9 @@ fn several(s: &mut Scenario) -> Result<()> {
         }),
         ("one-good-one-unknown", &|x, _| {
             json!([of(x, &[data(0, &a), data(9, &b)])])
+        }),
+        ("one-plain-one-transactional", &|x, _| {
+            json!([of(x, &[data(0, &a), data(1, &transactional)])])
         }),
         ("same-partition-twice", &|x, _| {
             json!([of(x, &[data(0, &a), data(0, &b)])])

@@ -268,6 +268,8 @@ pub(super) fn describe(s: &mut Scenario) -> Result<()> {
             of(&all, 2000, from("described-a", -1)),
         ),
         ("cursor-at-the-empty-name", of(&all, 2000, from("", 0))),
+        ("all-from-behind-the-last", of(&[], 2000, from("zzz", 0))),
+        ("all-from-a-negative-partition", of(&[], 2000, from("zzz", -1))),
     ];
     for (step, request) in cases {
         s.ask(DescribeTopicPartitions, step, 0, &request)?;

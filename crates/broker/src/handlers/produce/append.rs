@@ -1,9 +1,12 @@
 //! One batch of a produce request: validated, appended, and its outcome put into the answer.
 
+use bytes::Bytes;
 use klamm_model::{ErrorCode, TimestampMs};
 use klamm_protocol::Records;
 use klamm_protocol::messages::produce_response::BatchIndexAndErrorMessage;
-use klamm_records::{Origin, RecordErrors, RecordReason, Rejection, RejectionKind, Scratch, validate};
+use klamm_records::{
+    Origin, RecordErrors, RecordReason, Rejection, RejectionKind, Scratch, validate, validate_framing,
+};
 
 use super::Acks;
 use super::answer::{Answer, Refused};
@@ -28,17 +31,9 @@ pub(super) async fn append(
     scratch: &mut Scratch,
     answer: &mut Answer,
 ) {
-    let bytes = match records {
-        Records::Bytes(bytes) => bytes,
-        Records::Null | Records::External { .. } => Default::default(),
-    };
+    let bytes = bytes_of(records);
     let settings = partition.settings();
-    let rules = settings.rules(
-        Origin::Client {
-            produce_version: context.version,
-        },
-        now,
-    );
+    let rules = settings.rules(origin(context), now);
     let batch = match validate(&bytes, &rules, scratch) {
         Ok(batch) => batch,
         Err(rejection) => return reject(partition, index, &rejection, answer),
@@ -64,6 +59,33 @@ pub(super) async fn append(
             };
             answer.refuse_with(index, refusal.code(), refused);
         }
+    }
+}
+
+/// Answers for a batch that came with acks that mean nothing; it is told of first when it is none.
+pub(super) fn refuse_acks(
+    context: &RequestContext<'_>,
+    partition: &Partition,
+    index: i32,
+    records: Records,
+    answer: &mut Answer,
+) {
+    match validate_framing(&bytes_of(records), origin(context)) {
+        Ok(()) => answer.refuse(index, ErrorCode::InvalidRequiredAcks),
+        Err(rejection) => reject(partition, index, &rejection, answer),
+    }
+}
+
+fn bytes_of(records: Records) -> Bytes {
+    match records {
+        Records::Bytes(bytes) => bytes,
+        Records::Null | Records::External { .. } => Bytes::new(),
+    }
+}
+
+fn origin(context: &RequestContext<'_>) -> Origin {
+    Origin::Client {
+        produce_version: context.version,
     }
 }
 
