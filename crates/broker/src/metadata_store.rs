@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use klamm_metadata::{Image, MetadataRecord, decode_decision, encode_decision};
-use klamm_quorum::{Position, RestoreError, StateMachine};
+use klamm_quorum::{Position, ReplayError, StateMachine};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tracing::error;
@@ -115,37 +115,33 @@ impl MetadataStore {
         Ok(())
     }
 
-    fn fail(&self, position: Position, why: String) {
+    fn fail(&self, position: Position, why: String) -> ReplayError {
         error!(index = position.index, %why, "the metadata log cannot be followed: the node must stop");
         self.failure.send_if_modified(|failure| {
             let first = failure.is_none();
             failure.get_or_insert(format!("metadata log, entry {}: {why}", position.index));
             first
         });
+        ReplayError(why)
     }
 }
 
 impl StateMachine for MetadataStore {
-    fn apply(&self, position: Position, entry: Option<Bytes>) {
-        if self.failure.borrow().is_some() {
-            return;
-        }
-        let records = match entry.map(decode_decision).transpose() {
-            Ok(records) => records.unwrap_or_default(),
-            Err(error) => return self.fail(position, error.to_string()),
-        };
-        if let Err(why) = self.replay(None, position, &records) {
-            self.fail(position, why);
-        }
+    fn apply(&self, position: Position, entry: Option<Bytes>) -> Result<(), ReplayError> {
+        let records = entry.map(decode_decision).transpose();
+        records
+            .map_err(|error| error.to_string())
+            .and_then(|records| self.replay(None, position, &records.unwrap_or_default()))
+            .map_err(|why| self.fail(position, why))
     }
 
     fn snapshot(&self) -> Bytes {
         encode_decision(&self.applied().write_snapshot())
     }
 
-    fn restore(&self, position: Position, snapshot: Bytes) -> Result<(), RestoreError> {
-        let records = decode_decision(snapshot).map_err(|error| RestoreError(error.to_string()))?;
+    fn restore(&self, position: Position, snapshot: Bytes) -> Result<(), ReplayError> {
+        let records = decode_decision(snapshot).map_err(|error| ReplayError(error.to_string()))?;
         self.replay(Some(Image::default()), position, &records)
-            .map_err(RestoreError)
+            .map_err(ReplayError)
     }
 }

@@ -15,7 +15,7 @@ use openraft::{EntryPayload, OptionalSend};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::machine::{Position, RestoreError, StateMachine};
+use crate::machine::{Position, ReplayError, StateMachine};
 use crate::storage::{Folder, snapshot};
 use crate::types::{Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, Types, term_of};
 
@@ -34,8 +34,8 @@ pub(crate) struct Shared {
     in_force: tokio::sync::Mutex<Option<SnapshotMeta>>,
     /// Told when a snapshot is due.
     pub(crate) due: Notify,
-    /// The snapshot that the machine refused.
-    pub(crate) refused: Mutex<Option<(Position, RestoreError)>>,
+    /// The snapshot, or the entry, that the machine cannot follow.
+    pub(crate) refused: Mutex<Option<(Position, ReplayError)>>,
 }
 
 impl Shared {
@@ -76,6 +76,12 @@ impl Shared {
         Ok(self.env.blocking(move || snapshot::read_newest(&folder)).await?)
     }
 
+    /// The machine cannot follow: what openraft is told, and stops at.
+    fn refuse(&self, position: Position, error: ReplayError) -> io::Error {
+        *self.refused.lock() = Some((position, error.clone()));
+        io::Error::new(io::ErrorKind::InvalidData, error)
+    }
+
     /// Waits for a snapshot that is being written.
     pub(crate) async fn settle(&self) {
         drop(self.in_force.lock().await);
@@ -106,7 +112,7 @@ impl Applier {
         }
     }
 
-    fn apply_one(&mut self, entry: Entry) {
+    fn apply_one(&mut self, entry: Entry) -> Result<(), io::Error> {
         let id = entry.log_id;
         let decision = match entry.payload {
             EntryPayload::Normal(decision) => Some(decision.0),
@@ -118,8 +124,10 @@ impl Applier {
         };
         self.bytes_since += decision.as_ref().map_or(0, |bytes| bytes.len() as u64);
         self.entries_since += 1;
-        self.machine.apply(position(&id), decision);
+        let applied = self.machine.apply(position(&id), decision);
+        applied.map_err(|error| self.shared.refuse(position(&id), error))?;
         self.applied = Some(id);
+        Ok(())
     }
 }
 
@@ -145,7 +153,7 @@ impl RaftStateMachine<Types> for Applier {
     {
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
-            self.apply_one(entry);
+            self.apply_one(entry)?;
             if let Some(responder) = responder {
                 responder.send(());
             }
@@ -177,8 +185,7 @@ impl RaftStateMachine<Types> for Applier {
         // stops, and with it the machine, which is in memory only.
         let position = meta.last_log_id.as_ref().map(position).unwrap_or_default();
         if let Err(error) = self.machine.restore(position, state.clone()) {
-            *self.shared.refused.lock() = Some((position, error.clone()));
-            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            return Err(self.shared.refuse(position, error));
         }
         let snapshot = Snapshot {
             meta: meta.clone(),

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::machine::{Position, RestoreError};
+use crate::machine::{Position, ReplayError};
 
 /// A file of the quorum that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -84,13 +84,13 @@ pub enum StartError {
     /// A file cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The state machine refuses the snapshot that is on disk.
-    #[error("the snapshot at offset {}: {error}", position.index)]
-    Restore {
-        /// The last entry in the snapshot.
+    /// The state machine cannot follow the snapshot that is on disk, or an entry behind it.
+    #[error("the metadata log at offset {} cannot be followed: {error}", position.index)]
+    Replay {
+        /// The entry, or the last one in the snapshot.
         position: Position,
         /// What the state machine says.
-        error: RestoreError,
+        error: ReplayError,
     },
     /// The log, the vote and the snapshot do not fit together, or the disk failed during the start.
     #[error("the metadata log cannot be recovered: {0}")]

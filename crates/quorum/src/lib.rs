@@ -31,6 +31,6 @@ pub(crate) mod wire;
 pub use codec::{DecodeError, MAX_DECISION_BYTES};
 pub use config::{Endpoint, QuorumConfig};
 pub use error::{FatalError, FileError, ProposeError, StartError};
-pub use machine::{Position, RestoreError, StateMachine};
+pub use machine::{Position, ReplayError, StateMachine};
 pub use quorum::{Leadership, Quorum, QuorumDescription, ReplicaDescription};
 pub use transport::{NoPeers, Transport, TransportError};

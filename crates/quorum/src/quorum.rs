@@ -308,7 +308,7 @@ async fn start_raft(
     let raft_config = Arc::new(raft_config(config)?);
     let raft = Raft::new(config.node_id as u64, raft_config, peers, store, machine).await;
     raft.map_err(|error| match applier.refused.lock().take() {
-        Some((position, error)) => StartError::Restore { position, error },
+        Some((position, error)) => StartError::Replay { position, error },
         None => StartError::Recovery(error.to_string()),
     })
 }

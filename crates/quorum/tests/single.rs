@@ -6,6 +6,7 @@ mod support;
 
 use std::io::IoSlice;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use klamm_env::sim::World;
 use klamm_env::{Files, OpenMode};
 use klamm_quorum::{
-    FileError, NoPeers, Position, ProposeError, Quorum, RestoreError, StartError, StateMachine,
+    FileError, NoPeers, Position, ProposeError, Quorum, ReplayError, StartError, StateMachine,
 };
 use support::{Node, config};
 
@@ -198,14 +199,84 @@ async fn a_vote_without_its_log_is_refused() {
 struct Refuses;
 
 impl StateMachine for Refuses {
-    fn apply(&self, _: Position, _: Option<Bytes>) {}
+    fn apply(&self, _: Position, _: Option<Bytes>) -> Result<(), ReplayError> {
+        Ok(())
+    }
 
     fn snapshot(&self) -> Bytes {
         Bytes::new()
     }
 
-    fn restore(&self, _: Position, _: Bytes) -> Result<(), RestoreError> {
-        Err(RestoreError("record 3 is of an unknown kind".into()))
+    fn restore(&self, _: Position, _: Bytes) -> Result<(), ReplayError> {
+        Err(ReplayError("record 3 is of an unknown kind".into()))
+    }
+}
+
+/// Follows up to an entry of a kind that it does not know.
+#[derive(Default)]
+struct Older(AtomicU64);
+
+impl StateMachine for Older {
+    fn apply(&self, position: Position, entry: Option<Bytes>) -> Result<(), ReplayError> {
+        assert_eq!(
+            self.0.load(Ordering::Relaxed),
+            0,
+            "nothing comes after the entry that stopped it"
+        );
+        if entry != Some(unknown_entry()) {
+            return Ok(());
+        }
+        self.0.store(position.index, Ordering::Relaxed);
+        Err(ReplayError("record 3 is of an unknown kind".into()))
+    }
+
+    fn snapshot(&self) -> Bytes {
+        Bytes::new()
+    }
+
+    fn restore(&self, _: Position, _: Bytes) -> Result<(), ReplayError> {
+        Ok(())
+    }
+}
+
+fn unknown_entry() -> Bytes {
+    entry(7)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_cannot_be_followed_stops_the_quorum_and_every_later_start() {
+    let world = World::new(9);
+    let settings = config(1, &[1]);
+    let start = || {
+        let machine = Arc::new(Older::default());
+        Quorum::start(world.env("node-1"), settings.clone(), machine, Arc::new(NoPeers))
+    };
+    let quorum = start().await.unwrap();
+    quorum.wait_for_leader().await.unwrap();
+    quorum.propose(entry(6)).await.unwrap();
+    // Another version of the machine would have taken it.
+    let refused = quorum.propose(unknown_entry()).await;
+    assert!(matches!(refused, Err(ProposeError::Stopped(_))), "{refused:?}");
+    let expected = "cannot be followed: record 3 is of an unknown kind";
+    let fatal = quorum.fatal().await.to_string();
+    assert!(fatal.ends_with(expected), "{fatal}");
+    assert!(quorum.propose(entry(8)).await.is_err());
+    quorum.shutdown().await;
+
+    for _ in 0..2 {
+        let error = match start().await {
+            Err(error) => error.to_string(),
+            Ok(quorum) => {
+                let error = quorum
+                    .wait_for_leader()
+                    .await
+                    .err()
+                    .map(|error| error.to_string());
+                quorum.shutdown().await;
+                error.unwrap()
+            }
+        };
+        assert!(error.ends_with(expected), "{error}");
     }
 }
 
@@ -230,7 +301,7 @@ async fn a_snapshot_that_cannot_be_read_stops_the_start() {
     )
     .await;
     let error = refused.err().unwrap();
-    assert!(matches!(error, StartError::Restore { .. }), "{error}");
+    assert!(matches!(error, StartError::Replay { .. }), "{error}");
     assert!(
         error.to_string().ends_with("record 3 is of an unknown kind"),
         "{error}"

@@ -15,7 +15,7 @@ use klamm_env::sim::World;
 use klamm_model::Uuid;
 use klamm_protocol::schema::sample::Seed;
 use klamm_quorum::{
-    Endpoint, NoPeers, Position, Quorum, QuorumConfig, RestoreError, StateMachine, Transport, TransportError,
+    Endpoint, NoPeers, Position, Quorum, QuorumConfig, ReplayError, StateMachine, Transport, TransportError,
 };
 use parking_lot::Mutex;
 
@@ -45,7 +45,7 @@ fn config(node: i32, voters: &[i32]) -> QuorumConfig {
 struct Counter(Mutex<(Option<Position>, u64)>);
 
 impl StateMachine for Counter {
-    fn apply(&self, position: Position, entry: Option<Bytes>) {
+    fn apply(&self, position: Position, entry: Option<Bytes>) -> Result<(), ReplayError> {
         let (last, count) = &mut *self.0.lock();
         if let Some(last) = last {
             assert_eq!(
@@ -57,15 +57,16 @@ impl StateMachine for Counter {
         }
         *last = Some(position);
         *count += u64::from(entry.is_some());
+        Ok(())
     }
 
     fn snapshot(&self) -> Bytes {
         Bytes::copy_from_slice(&self.0.lock().1.to_be_bytes())
     }
 
-    fn restore(&self, position: Position, snapshot: Bytes) -> Result<(), RestoreError> {
+    fn restore(&self, position: Position, snapshot: Bytes) -> Result<(), ReplayError> {
         let count = snapshot[..].try_into().map(u64::from_be_bytes);
-        let count = count.map_err(|_| RestoreError("a count has eight bytes".into()))?;
+        let count = count.map_err(|_| ReplayError("a count has eight bytes".into()))?;
         *self.0.lock() = (Some(position), count);
         Ok(())
     }

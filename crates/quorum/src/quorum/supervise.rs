@@ -6,6 +6,7 @@ use openraft::async_runtime::WatchReceiver;
 use tokio::sync::watch;
 
 use crate::applier::Shared;
+use crate::error::StartError;
 use crate::quorum::Leadership;
 use crate::storage::writer::Failure;
 use crate::types::{Raft, node_id, term_of};
@@ -58,8 +59,13 @@ impl Supervisor {
         self.failing.send_if_modified(|failure| {
             let first = failure.is_none();
             if first {
+                let refused = self.applier.refused.lock().take();
+                let text = match refused {
+                    Some((position, error)) => StartError::Replay { position, error }.to_string(),
+                    None => text.to_owned(),
+                };
                 tracing::error!(error = text, "this node's quorum stops");
-                *failure = Some(text.to_owned());
+                *failure = Some(text);
             }
             first
         });

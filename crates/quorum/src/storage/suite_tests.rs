@@ -11,7 +11,7 @@ use openraft::testing::log::{StoreBuilder, Suite};
 use tokio::sync::watch;
 
 use crate::applier::{Applier, Shared, SnapshotPolicy};
-use crate::machine::{Position, RestoreError, StateMachine};
+use crate::machine::{Position, ReplayError, StateMachine};
 use crate::storage::Folder;
 use crate::storage::store::LogStore;
 use crate::types::Types;
@@ -25,7 +25,7 @@ impl StateMachine for Nothing {
         Bytes::from_static(b"nothing")
     }
 
-    fn restore(&self, _: Position, _: Bytes) -> Result<(), RestoreError> {
+    fn restore(&self, _: Position, _: Bytes) -> Result<(), ReplayError> {
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use klamm_env::network::BoxFuture;
 use klamm_env::sim::World;
 use klamm_model::Uuid;
 use klamm_quorum::{
-    Endpoint, Position, Quorum, QuorumConfig, RestoreError, StartError, StateMachine, Transport,
+    Endpoint, Position, Quorum, QuorumConfig, ReplayError, StartError, StateMachine, Transport,
     TransportError,
 };
 
@@ -40,13 +40,14 @@ impl Memory {
 }
 
 impl StateMachine for Memory {
-    fn apply(&self, position: Position, entry: Option<Bytes>) {
+    fn apply(&self, position: Position, entry: Option<Bytes>) -> Result<(), ReplayError> {
         let mut state = self.state.lock().unwrap();
         let expected = state.last.map_or(0, |last| last.index + 1);
         assert_eq!(position.index, expected, "entries arrive in order, each once");
         assert!(state.last.is_none_or(|last| last.term <= position.term));
         state.last = Some(position);
         state.decisions.extend(entry.map(|entry| (position, entry)));
+        Ok(())
     }
 
     fn snapshot(&self) -> Bytes {
@@ -61,7 +62,7 @@ impl StateMachine for Memory {
         to.freeze()
     }
 
-    fn restore(&self, position: Position, mut snapshot: Bytes) -> Result<(), RestoreError> {
+    fn restore(&self, position: Position, mut snapshot: Bytes) -> Result<(), ReplayError> {
         let mut state = self.state.lock().unwrap();
         state.decisions.clear();
         while snapshot.has_remaining() {
