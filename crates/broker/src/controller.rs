@@ -9,6 +9,7 @@ mod describe_cluster;
 mod served;
 pub(crate) mod service;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,9 @@ use crate::metadata_store::MetadataStore;
 
 /// A broker that was silent for this long is no longer taken for alive: `broker.session.timeout.ms`.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// Room that is left for the metadata log itself: its segments, its vote and a snapshot.
+pub(crate) const RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// See the head of the file.
 pub(crate) struct Controller {
@@ -115,9 +119,11 @@ impl Controller {
         if decision.records.is_empty() {
             return Ok(decision.response);
         }
+        let entry = encode_decision(&decision.records);
+        self.check_room(entry.len()).await?;
         // The turn ends when the entry is applied, though whoever asked may be gone by then: the next decision would be
         // made on a state that is about to change.
-        let (quorum, entry) = (self.quorum.clone(), encode_decision(&decision.records));
+        let quorum = self.quorum.clone();
         let proposing = self.env.spawn(async move {
             let proposed = quorum.propose(entry).await;
             drop(sessions);
@@ -134,6 +140,28 @@ impl Controller {
                 error!(%error, "a decision could not be committed");
                 Err(ErrorCode::UnknownServerError)
             }
+        }
+    }
+
+    /// A metadata log that cannot be written ends the node: while there is room for one decision and its snapshot, and no
+    /// more, decisions are refused instead.
+    async fn check_room(&self, bytes: usize) -> Result<(), ErrorCode> {
+        let (files, folder) = (
+            self.env.files().clone(),
+            self.config.node.metadata_log_dir.clone(),
+        );
+        let space = self.env.blocking(move || files.space(Path::new(&folder))).await;
+        match space {
+            Ok(space) if space.usable_bytes < RESERVE_BYTES + bytes as u64 => {
+                error!(
+                    folder = self.config.node.metadata_log_dir,
+                    usable_bytes = space.usable_bytes,
+                    "the disk of the metadata log is full: nothing can be decided until there is room"
+                );
+                Err(ErrorCode::KafkaStorageError)
+            }
+            // What cannot be asked is left to the write.
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 }

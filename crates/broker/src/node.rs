@@ -23,7 +23,7 @@ use self::controllers::{Controllers, Memory};
 use self::dirs::Dirs;
 use self::listen::{Advertised, Bound};
 use crate::broker::Broker;
-use crate::controller::Controller;
+use crate::controller::{self, Controller};
 use crate::dispatch::ClientService;
 use crate::fetch_sessions::FetchSessions;
 use crate::loggers::Loggers;
@@ -49,6 +49,16 @@ pub enum StartError {
     /// The log dirs do not belong together.
     #[error("{0}")]
     Dirs(String),
+    /// The disk of the metadata log is full.
+    #[error("{folder}: {usable_bytes} bytes are free, a start needs {needed_bytes}: make room on that disk")]
+    Full {
+        /// `metadata.log.dir`.
+        folder: String,
+        /// What is free.
+        usable_bytes: u64,
+        /// What is needed.
+        needed_bytes: u64,
+    },
     /// The metadata log cannot be used.
     #[error(transparent)]
     Quorum(#[from] klamm_quorum::StartError),
@@ -209,6 +219,7 @@ async fn start_quorum(
     dirs: &Dirs,
     metadata: Arc<MetadataStore>,
 ) -> Result<Quorum, StartError> {
+    check_room(env, &config.node.metadata_log_dir).await?;
     let folder = Path::new(&config.node.metadata_log_dir).join(QUORUM_FOLDER);
     let id = config.node.id.0;
     let endpoint = match config.node.voters.first() {
@@ -222,6 +233,21 @@ async fn start_quorum(
         .await
         .map_err(|error| StartError::Join(error.to_string()))?;
     Ok(quorum)
+}
+
+/// A start is decided and written down: without room for that there is none.
+async fn check_room(env: &Env, folder: &str) -> Result<(), StartError> {
+    let needed_bytes = 2 * controller::RESERVE_BYTES;
+    let (files, path) = (env.files().clone(), folder.to_owned());
+    match env.blocking(move || files.space(Path::new(&path))).await {
+        Ok(space) if space.usable_bytes < needed_bytes => Err(StartError::Full {
+            folder: folder.to_owned(),
+            usable_bytes: space.usable_bytes,
+            needed_bytes,
+        }),
+        // What cannot be asked is left to the writes.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// The controller of the node, with a state to decide on.

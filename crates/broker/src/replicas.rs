@@ -1,7 +1,7 @@
 //! The partitions that this broker holds.
 //!
 //! Always holds: the table is replaced as a whole, so a request sees one state of it and takes no lock; a partition in
-//! the table is open. [`partition`] is one of them, [`apply`] follows the metadata, [`commit`] makes appends durable,
+//! the table is open, or known to be impossible to open. [`partition`] is one of them, [`apply`] follows the metadata, [`commit`] makes appends durable,
 //! [`upkeep`] removes what is too old.
 
 mod apply;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use imbl::OrdMap;
-use klamm_model::TopicId;
+use klamm_model::{ErrorCode, TopicId};
 
 pub(crate) use self::apply::{Applier, Store};
 pub(crate) use self::commit::Committer;
@@ -26,24 +26,50 @@ pub(crate) use self::settings::Resolver;
 pub(crate) use self::standing::believed_epoch;
 pub(crate) use self::upkeep::Upkeep;
 
+/// What is here of one partition.
+#[derive(Clone, Debug)]
+enum Held {
+    /// Nothing: another broker has it.
+    Elsewhere,
+    Open(Arc<Partition>),
+    /// Its data, which could not be opened.
+    Unopened,
+}
+
 /// The partitions of one topic that are here.
 #[derive(Clone, Debug)]
 pub(crate) struct TopicReplicas {
     pub(crate) id: TopicId,
     pub(crate) name: Arc<str>,
-    /// By number; `None` for those that other brokers hold.
-    partitions: Vec<Option<Arc<Partition>>>,
+    /// By number.
+    partitions: Vec<Held>,
 }
 
 impl TopicReplicas {
-    /// The partition `index`, if it is here.
-    pub(crate) fn partition(&self, index: i32) -> Option<Arc<Partition>> {
-        self.partitions.get(usize::try_from(index).ok()?)?.clone()
+    /// The partition `index`, or what a client is told instead.
+    pub(crate) fn partition(&self, index: i32) -> Result<Arc<Partition>, ErrorCode> {
+        let held = usize::try_from(index)
+            .ok()
+            .and_then(|index| self.partitions.get(index));
+        match held {
+            Some(Held::Open(partition)) => Ok(partition.clone()),
+            Some(Held::Unopened) => Err(ErrorCode::KafkaStorageError),
+            Some(Held::Elsewhere) | None => Err(ErrorCode::UnknownTopicOrPartition),
+        }
     }
 
-    /// All that are here.
+    /// All that are open here.
     pub(crate) fn partitions(&self) -> impl Iterator<Item = &Arc<Partition>> {
-        self.partitions.iter().flatten()
+        self.partitions.iter().filter_map(|held| match held {
+            Held::Open(partition) => Some(partition),
+            Held::Elsewhere | Held::Unopened => None,
+        })
+    }
+
+    /// The numbers of those that could not be opened.
+    pub(crate) fn unopened(&self) -> impl Iterator<Item = usize> {
+        let numbered = self.partitions.iter().enumerate();
+        numbered.filter_map(|(index, held)| matches!(held, Held::Unopened).then_some(index))
     }
 }
 
@@ -90,7 +116,12 @@ impl Replicas {
         let mut table = Table::clone(&self.table.load());
         for change in changes {
             match change {
-                Change::Put(partition) => table.put(partition),
+                Change::Put(partition) => {
+                    let (id, name, index) =
+                        (partition.topic_id(), partition.topic().clone(), partition.index());
+                    table.put(id, name, index, Held::Open(partition));
+                }
+                Change::Fail { id, name, index } => table.put(id, name, index, Held::Unopened),
                 Change::Remove { id, index } => table.remove(id, index),
             }
         }
@@ -101,13 +132,21 @@ impl Replicas {
 /// A change of the table.
 enum Change {
     Put(Arc<Partition>),
-    Remove { id: TopicId, index: i32 },
+    /// It is here and cannot be used.
+    Fail {
+        id: TopicId,
+        name: Arc<str>,
+        index: i32,
+    },
+    Remove {
+        id: TopicId,
+        index: i32,
+    },
 }
 
 impl Table {
-    fn put(&mut self, partition: Arc<Partition>) {
-        let (id, name) = (partition.topic_id(), partition.topic().clone());
-        let index = usize::try_from(partition.index()).expect("the metadata has no negative partitions");
+    fn put(&mut self, id: TopicId, name: Arc<str>, index: i32, held: Held) {
+        let index = usize::try_from(index).expect("the metadata has no negative partitions");
         let mut topic = match self.by_id.get(&id) {
             Some(topic) => TopicReplicas::clone(topic),
             None => TopicReplicas {
@@ -117,9 +156,9 @@ impl Table {
             },
         };
         if topic.partitions.len() <= index {
-            topic.partitions.resize(index + 1, None);
+            topic.partitions.resize(index + 1, Held::Elsewhere);
         }
-        topic.partitions[index] = Some(partition);
+        topic.partitions[index] = held;
         self.set(topic);
     }
 
@@ -130,14 +169,15 @@ impl Table {
             .ok()
             .and_then(|index| topic.partitions.get_mut(index))
         {
-            *place = None;
+            *place = Held::Elsewhere;
         }
         self.set(topic);
     }
 
     fn set(&mut self, topic: TopicReplicas) {
         let topic = Arc::new(topic);
-        if topic.partitions().next().is_some() {
+        let is_empty = |held: &Held| matches!(held, Held::Elsewhere);
+        if !topic.partitions.iter().all(is_empty) {
             self.by_name.insert(topic.name.clone(), topic.clone());
             self.by_id.insert(topic.id, topic);
             return;

@@ -14,6 +14,8 @@
 
 #[path = "configuration/client.rs"]
 mod client;
+#[path = "configuration/disks.rs"]
+mod disks;
 #[path = "configuration/fixture.rs"]
 mod fixture;
 #[path = "configuration/housekeeping.rs"]

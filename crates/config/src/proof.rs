@@ -95,6 +95,10 @@ static TESTS: &[(&str, &[&str])] = &[
         &["log.dir", "log.dirs", "metadata.log.dir"],
     ),
     (
+        "klamm-broker: disks::a_log_dir_that_may_not_be_mounted_is_not_made_anew",
+        &["klamm.log.dirs.unformatted"],
+    ),
+    (
         "klamm-broker: node::so_many_files_stay_open",
         &["klamm.open.files.max"],
     ),

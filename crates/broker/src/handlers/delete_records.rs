@@ -31,11 +31,12 @@ pub(crate) async fn handle(
         for asked in &topic.partitions {
             let partition = found
                 .as_ref()
+                .ok_or(ErrorCode::UnknownTopicOrPartition)
                 .and_then(|topic| topic.partition(asked.partition_index));
             let result = match partition {
-                None => Err(ErrorCode::UnknownTopicOrPartition),
-                Some(_) if topic_name::is_internal(&topic.name) => Err(ErrorCode::InvalidTopicException),
-                Some(partition) => delete(&partition, asked.offset, &mut moved),
+                Err(code) => Err(code),
+                Ok(_) if topic_name::is_internal(&topic.name) => Err(ErrorCode::InvalidTopicException),
+                Ok(partition) => delete(&partition, asked.offset, &mut moved),
             };
             let (error_code, low_watermark) = match result {
                 Ok(start) => (0, start.0),

@@ -59,7 +59,7 @@ fn producers(
     let topic = context.broker.replicas.by_name(topic);
     // Kafka has words for a topic that is not there, and none for a partition.
     let topic = topic.ok_or_else(|| unknown(Some(operations::UNKNOWN_PARTITION)))?;
-    let partition = topic.partition(index).ok_or_else(|| unknown(None))?;
+    let partition = topic.partition(index).map_err(|code| (code, None))?;
     let active = partition.as_leader(None, |log, _| log.producers().active().collect());
     active.map_err(|code| (code, None))
 }

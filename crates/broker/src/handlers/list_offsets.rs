@@ -48,12 +48,13 @@ pub(crate) async fn handle(context: &RequestContext<'_>, request: ListOffsetsReq
                 > 1;
             let partition = found
                 .as_ref()
+                .ok_or(ErrorCode::UnknownTopicOrPartition)
                 .and_then(|topic| topic.partition(asked.partition_index));
             let result = match (committed, partition) {
                 (Err(code), _) => Err(code),
                 _ if twice => Err(ErrorCode::InvalidRequest),
-                (Ok(_), None) => Err(ErrorCode::UnknownTopicOrPartition),
-                (Ok(committed), Some(partition)) => find(context, &partition, asked, committed).await,
+                (Ok(_), Err(code)) => Err(code),
+                (Ok(committed), Ok(partition)) => find(context, &partition, asked, committed).await,
             };
             partitions.push(answer(context.version, asked.partition_index, result));
         }

@@ -26,10 +26,10 @@ pub(crate) async fn handle(
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|asked| {
             let found = context.broker.replicas.by_name(&topic.topic);
-            let result = match found.and_then(|topic| topic.partition(asked.partition)) {
-                Some(partition) => epoch_end(&partition, asked),
-                None => Err(ErrorCode::UnknownTopicOrPartition),
-            };
+            let result = found
+                .ok_or(ErrorCode::UnknownTopicOrPartition)
+                .and_then(|topic| topic.partition(asked.partition))
+                .and_then(|partition| epoch_end(&partition, asked));
             let (error, (leader_epoch, end_offset)) = match result {
                 Ok(end) => (ErrorCode::None, end),
                 Err(code) => (code, (-1, -1)),

@@ -139,7 +139,7 @@ async fn produce_topic(
         let records = std::mem::take(&mut data.records);
         let index = data.index;
         let partition = match &found {
-            Ok(topic) => topic.partition(index).ok_or(ErrorCode::UnknownTopicOrPartition),
+            Ok(topic) => topic.partition(index),
             Err(code) => Err(*code),
         };
         match (may_append(partition, terms), terms.acks) {

@@ -166,6 +166,12 @@ fn partitions(broker: &Broker, held: &[Arc<Partition>]) -> Partitions {
         }
     }
     let all = image.topics().iter().flat_map(|topic| topic.partitions.iter());
-    counts.offline = all.filter(|partition| partition.leader.is_none()).count();
+    let unopened: usize = broker
+        .replicas
+        .topics()
+        .iter()
+        .map(|topic| topic.unopened().count())
+        .sum();
+    counts.offline = all.filter(|partition| partition.leader.is_none()).count() + unopened;
     counts
 }

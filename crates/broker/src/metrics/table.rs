@@ -139,7 +139,7 @@ metrics! {
         UNDER_MIN_ISR: Gauge "klamm_partitions_under_min_isr" Count []
             "Partitions led here with fewer replicas in sync than min.insync.replicas: acks=all is refused.";
         OFFLINE: Gauge "klamm_partitions_offline" Count []
-            "Partitions of the cluster, as far as this broker knows, that have no leader.";
+            "Partitions of the cluster, as far as this broker knows, that have no leader, or whose data here cannot be opened.";
         LOG_SIZE: Gauge "klamm_log_size" Bytes ["log_dir"]
             "Bytes of all segments in a log dir.";
         LOG_SEGMENTS: Gauge "klamm_log_segments" Count ["log_dir"]

@@ -1,17 +1,18 @@
 //! Opens the log dirs and finds out which cluster they belong to.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use klamm_config::BrokerConfig;
-use klamm_env::Env;
+use klamm_env::{Env, Files};
 use klamm_log::dir::meta::Meta;
 use klamm_log::{HandleCache, LogDir, LogError};
 use klamm_model::{BrokerId, TopicId, TopicPartition, Uuid};
 use tracing::info;
 
-use super::StartError;
+use super::{QUORUM_FOLDER, StartError};
 use crate::replicas::{Committer, Store};
 
 /// Segment files kept open unless the configuration says otherwise.
@@ -34,6 +35,8 @@ impl Dirs {
             .open_files_max
             .map_or(OPEN_FILES, |limit| limit as usize);
         let node_id = config.node.id;
+        let format_new = config.node.format_new_log_dirs;
+        let quorum_folder = Path::new(&config.node.metadata_log_dir).join(QUORUM_FOLDER);
         let fresh: Vec<Uuid> = (0..=paths.len()).map(|_| env.random_uuid()).collect();
         env.blocking(move || {
             let handles = Arc::new(HandleCache::new(limit));
@@ -41,6 +44,9 @@ impl Dirs {
             let open = |path: &String| LogDir::open(files.clone(), Path::new(path), handles.clone(), &owner);
             let dirs = paths.iter().map(open).collect::<Result<Vec<_>, LogError>>()?;
             let cluster_id = cluster_of(&dirs, node_id)?.unwrap_or(fresh[0]);
+            let found = find(&dirs)?;
+            let decided = has_files(&*files, &quorum_folder)?;
+            check_all_there(&dirs, &found, decided, &quorum_folder, format_new)?;
             for (dir, directory_id) in dirs.iter().zip(&fresh[1..]) {
                 if dir.meta().is_none() {
                     let meta = Meta {
@@ -52,7 +58,6 @@ impl Dirs {
                     info!(path = %dir.path().display(), cluster = %cluster_id, "log dir formatted");
                 }
             }
-            let found = find(&dirs)?;
             Ok(Self {
                 cluster_id,
                 dirs,
@@ -80,6 +85,48 @@ impl Dirs {
                 unopened: Default::default(),
             })
             .collect()
+    }
+}
+
+fn has_files(files: &dyn Files, folder: &Path) -> Result<bool, StartError> {
+    match files.read_dir(folder) {
+        Ok(entries) => Ok(!entries.is_empty()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(StartError::Log(LogError::Io {
+            path: folder.to_path_buf(),
+            source,
+        })),
+    }
+}
+
+/// A disk that is not mounted leaves an empty folder behind: what was on it must not be replaced by nothing. A first start
+/// that was cut short has neither decisions nor partitions yet, and goes on.
+fn check_all_there(
+    dirs: &[Arc<LogDir>],
+    found: &BTreeMap<TopicPartition, (usize, Option<TopicId>)>,
+    decided: bool,
+    quorum_folder: &Path,
+    format_new: bool,
+) -> Result<(), StartError> {
+    if let (false, Some((partition, (place, _)))) = (decided, found.first_key_value()) {
+        let text = format!(
+            "there is no metadata log in {}, but {partition} is in {}: is the disk of metadata.log.dir mounted?",
+            quorum_folder.display(),
+            dirs[*place].path().display()
+        );
+        return Err(StartError::Dirs(text));
+    }
+    let unformatted = dirs.iter().find(|dir| dir.meta().is_none());
+    match unformatted {
+        Some(dir) if decided && !format_new => {
+            let text = format!(
+                "the log dir {} is empty, but the node has data elsewhere: is its disk mounted? If it is a new one, \
+                 start once with --set klamm.log.dirs.unformatted=format",
+                dir.path().display()
+            );
+            Err(StartError::Dirs(text))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -90,7 +90,7 @@ impl Applier {
         let present = broker
             .replicas
             .by_id(held.topic.id)
-            .and_then(|topic| topic.partition(held.partition));
+            .and_then(|topic| topic.partition(held.partition).ok());
         if let Some(partition) = present {
             partition.follow(broker.id, &held.image);
             return None;
@@ -118,8 +118,13 @@ impl Applier {
             Err(error) => {
                 error!(partition = %name, %error, "the partition cannot be opened and is not served");
                 store.unopened.store(true, Ordering::Relaxed);
-                self.unclaimed.insert(name, (place, Some(held.topic.id)));
-                None
+                let (id, index) = (held.topic.id, held.partition);
+                self.unclaimed.insert(name.clone(), (place, Some(id)));
+                Some(Change::Fail {
+                    id,
+                    name: name.topic,
+                    index,
+                })
             }
         }
     }
@@ -134,7 +139,7 @@ impl Applier {
             let held = broker
                 .replicas
                 .by_id(gone.topic.id)
-                .and_then(|topic| topic.partition(gone.partition));
+                .and_then(|topic| topic.partition(gone.partition).ok());
             let place = match &held {
                 Some(partition) => place_of(&broker, partition),
                 // It could not be opened: its folder has to go all the same.
@@ -147,13 +152,11 @@ impl Applier {
             self.unclaimed.remove(&name);
             let leaving = leaving.entry(place).or_default();
             leaving.folders.push((name, broker.env.random_uuid()));
-            if let Some(partition) = held {
-                changes.push(Change::Remove {
-                    id: gone.topic.id,
-                    index: gone.partition,
-                });
-                leaving.partitions.push(partition);
-            }
+            changes.push(Change::Remove {
+                id: gone.topic.id,
+                index: gone.partition,
+            });
+            leaving.partitions.extend(held);
         }
         broker.replicas.change(changes);
         for (place, leaving) in leaving {
@@ -251,7 +254,7 @@ fn place_for(broker: &Broker, opened: &[Change]) -> usize {
     let mut held = broker.replicas.partitions();
     held.extend(opened.iter().filter_map(|change| match change {
         Change::Put(partition) => Some(partition.clone()),
-        Change::Remove { .. } => None,
+        Change::Fail { .. } | Change::Remove { .. } => None,
     }));
     let count = |place: usize| {
         let dir = &broker.stores[place].dir;

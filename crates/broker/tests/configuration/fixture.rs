@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use klamm_broker::{FixedLoggers, Node};
+use klamm_broker::{FixedLoggers, Node, StartError};
 use klamm_config::{BrokerConfig, Sources};
 use klamm_env::sim::World;
+use klamm_env::sim::disk::Disk;
 use klamm_env::task::Blocking;
 use klamm_env::{Env, Files, Parts};
 
@@ -76,6 +77,26 @@ impl Fixture {
             .await
             .unwrap();
         Self { world, pipes, node }
+    }
+
+    /// The disk.
+    pub(crate) fn disk(&self) -> Disk {
+        self.world.disk(HOST)
+    }
+
+    /// Stops the node in order, does something to the disk, and starts it again with these keys.
+    pub(crate) async fn restart(
+        self,
+        meanwhile: impl FnOnce(&Disk),
+        set: Settings<'_>,
+    ) -> Result<Self, StartError> {
+        let Self { world, node, .. } = self;
+        node.stop().await;
+        drop(node);
+        meanwhile(&world.disk(HOST));
+        let pipes = Pipes::default();
+        let node = Node::start(env(&world, &pipes), config(set), Arc::new(FixedLoggers)).await?;
+        Ok(Self { world, pipes, node })
     }
 
     /// A connection to the first listener.

@@ -23,6 +23,8 @@ pub struct Node {
     pub log_dirs: Vec<String>,
     /// `metadata.log.dir`, or the first of the log folders.
     pub metadata_log_dir: String,
+    /// `klamm.log.dirs.unformatted`: whether a log dir without anything joins others that have data.
+    pub format_new_log_dirs: bool,
     /// `controller.quorum.voters`; empty, or this node alone.
     pub voters: Vec<Voter>,
     /// `controller.quorum.bootstrap.servers`.
@@ -70,6 +72,7 @@ pub(super) fn read(reader: &Reader<'_>, fixed: &mut Fixed) -> Option<Node> {
         rack: reader.text("broker.rack").filter(|rack| !rack.is_empty()),
         metadata_log_dir: metadata_log_dir.or_else(|| log_dirs.first().cloned())?,
         log_dirs,
+        format_new_log_dirs: reader.text("klamm.log.dirs.unformatted").as_deref() == Some("format"),
         voters: read_voters(reader, fixed, id),
         bootstrap_servers: read_bootstrap_servers(reader, fixed),
     })

@@ -14,6 +14,9 @@ pub(super) static KEYS: &[Key] = keys! {
          topics."
     String "klamm.http.listener" = "127.0.0.1:9644", served;
         "Address of metrics and health, HOST:PORT; empty turns it off."
+    String "klamm.log.dirs.unformatted" = "refuse", one_of(&["refuse", "format"]), served;
+        "What the start does with an empty log dir when others have data: it may be a disk that is not mounted (refuse), \
+         or a new one (format)."
     Long "klamm.memory.request.bytes" = "536870912", at_least(1048576), bytes, served;
         "Memory for requests that are being read or served; when it is used up, reading waits."
     Int "klamm.open.files.max" = "0", at_least(0), served;

@@ -165,10 +165,7 @@ fn find(context: &RequestContext<'_>, key: &PartitionKey) -> Result<Arc<Partitio
     } else {
         ErrorCode::UnknownTopicOrPartition
     };
-    topic
-        .ok_or(unknown)?
-        .partition(key.partition)
-        .ok_or(ErrorCode::UnknownTopicOrPartition)
+    topic.ok_or(unknown)?.partition(key.partition)
 }
 
 #[cfg(test)]
