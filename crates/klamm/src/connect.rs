@@ -100,6 +100,8 @@ fn log_to_stderr() {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // Telling standard error that it is closed would be a panic.
+        .log_internal_errors(false)
         .with_ansi(colours(std::io::stderr().is_terminal()))
         .with_target(false)
         .without_time()

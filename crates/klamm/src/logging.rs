@@ -72,13 +72,11 @@ where
 {
     type Filtered = tracing_subscriber::layer::Layered<reload::Layer<EnvFilter, Registry>, Registry>;
     let (filter, handle) = reload::Layer::new(levels.filter());
+    // A line that nobody reads any more is no failure; telling standard error about it would be a panic.
+    let layer = fmt::layer().log_internal_errors(false).with_writer(writer);
     let lines: Box<dyn Layer<Filtered> + Send + Sync> = match format {
-        LogFormat::Text => fmt::layer().with_writer(writer).with_ansi(false).boxed(),
-        LogFormat::Json => fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_writer(writer)
-            .boxed(),
+        LogFormat::Text => layer.with_ansi(false).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
     };
     let live = LiveLevels {
         levels: Mutex::new(levels),

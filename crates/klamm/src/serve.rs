@@ -3,9 +3,14 @@
 //! Always holds: what is wrong with the configuration is said all at once, before anything is touched; SIGTERM and SIGINT
 //! end the node in order, a second one at once; the process fails (exit code 1) when the node cannot go on.
 
+mod announcement;
+mod invocation;
+
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -13,10 +18,16 @@ use klamm_broker::Node;
 use klamm_config::{BrokerConfig, Sources, env, properties};
 use klamm_env::Env;
 use klamm_env::real::{self, SocketOptions};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::http::{self, HttpServer};
 use crate::logging::{self, LogFormat};
+
+use announcement::Announcement;
+use invocation::Invocation;
+
+/// How long a node that cannot go on may take to end in order.
+const FAILED_STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// Start a node in the foreground.
 #[derive(Args, Debug)]
@@ -54,10 +65,10 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         send_buffer_bytes: config.net.send_buffer_bytes.map(|bytes| bytes as usize),
         receive_buffer_bytes: config.net.receive_buffer_bytes.map(|bytes| bytes as usize),
     });
-    let code = runtime.block_on(serve(env, config, loggers))?;
-    // Blocking work of an orderly end is done; what is left is not worth waiting for.
+    let result = runtime.block_on(serve(env, config, loggers));
+    // Blocking work of an orderly end is done; what is left is not worth waiting for, and after a failure may hang.
     runtime.shutdown_background();
-    Ok(code)
+    result
 }
 
 async fn serve(env: Env, config: BrokerConfig, loggers: logging::Handle) -> anyhow::Result<ExitCode> {
@@ -84,20 +95,28 @@ async fn serve(env: Env, config: BrokerConfig, loggers: logging::Handle) -> anyh
         }
         why = node.failed() => Some(why),
     };
-    if let Some(why) = failure {
-        bail!("the node cannot go on: {why}");
-    }
     if let Some(http) = &http {
         http.stopping();
     }
+    let Some(why) = failure else {
+        return Ok(tokio::select! {
+            biased;
+            () = node.stop() => ExitCode::SUCCESS,
+            _ = signals.next() => {
+                warn!("told to stop again: not waiting for an orderly end");
+                ExitCode::FAILURE
+            }
+        });
+    };
+    error!(%why, "the node cannot go on");
+    // Requests under way are answered and what can be made durable is; a device that hangs must not keep the process.
     tokio::select! {
         biased;
-        () = node.stop() => Ok(ExitCode::SUCCESS),
-        _ = signals.next() => {
-            warn!("told to stop again: not waiting for an orderly end");
-            Ok(ExitCode::FAILURE)
-        }
+        () = node.stop() => {}
+        _ = signals.next() => warn!("told to stop: not waiting for an orderly end"),
+        () = env.sleep(FAILED_STOP_LIMIT) => warn!(limit = ?FAILED_STOP_LIMIT, "no orderly end within the limit"),
     }
+    bail!("the node cannot go on: {why}");
 }
 
 fn load(args: &ServeArgs) -> anyhow::Result<BrokerConfig> {
@@ -168,34 +187,16 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Tells a person where the node is and what to do first.
-#[expect(clippy::print_stdout, reason = "this is what the command prints")]
+/// Tells a person where the node is and what to do first. Whoever started the node may have gone: it serves all the same.
 fn announce(node: &Node, folder: &str, http: Option<SocketAddr>) {
-    println!(
-        "Klamm {} is listening on {}",
-        env!("CARGO_PKG_VERSION"),
-        addresses(node)
-    );
-    println!("  cluster  {}", node.cluster_id());
-    println!("  data     {folder}");
-    if let Some(address) = http {
-        println!("  metrics  http://{address}/metrics");
-    }
-    let bootstrap = match node.addresses().first() {
-        Some((_, address)) if address.port() != 9092 => format!(" -b {address}"),
-        _ => String::new(),
+    let announcement = Announcement {
+        addresses: node.addresses().iter().map(|(_, address)| *address).collect(),
+        cluster: node.cluster_id().to_owned(),
+        data: folder.to_owned(),
+        metrics: http,
+        invocation: Invocation::of_this_process(),
     };
-    println!();
-    println!("  klamm topic create greetings{bootstrap}");
-    println!("  echo hello | klamm produce greetings{bootstrap}");
-    println!("  klamm consume greetings --from beginning{bootstrap}");
-}
-
-fn addresses(node: &Node) -> String {
-    let each: Vec<_> = node
-        .addresses()
-        .iter()
-        .map(|(_, address)| address.to_string())
-        .collect();
-    each.join(", ")
+    let mut stdout = std::io::stdout().lock();
+    // What is printed at once is read at once.
+    let _ = write!(stdout, "{announcement}").and_then(|()| stdout.flush());
 }

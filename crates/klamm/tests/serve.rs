@@ -1,0 +1,154 @@
+//! The server as a process: what it prints, how it ends, and what it says when it cannot start.
+//!
+//! Always holds: each test runs the binary itself, on a folder of its own and ports that the system finds.
+//!
+//! Next: `serve/process.rs` starts it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    missing_docs
+)] // a test at the edge
+
+#[path = "serve/process.rs"]
+mod process;
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use process::{Serve, klamm};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
+
+/// What a log dir says that was left in order.
+const CLEAN: &str = ".kafka_cleanshutdown";
+
+#[test]
+fn signals_end_it_in_order() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let folder = tempfile::tempdir().unwrap();
+        let serve = Serve::new(folder.path()).start();
+        serve.signal(signal);
+        let ended = serve.wait();
+        assert_eq!(ended.code, Some(0), "{signal:?}: {}", ended.stderr);
+        assert!(folder.path().join(CLEAN).exists(), "{signal:?}");
+    }
+}
+
+#[test]
+fn a_node_whose_metadata_log_fails_ends_in_order_and_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    // A write beyond the limit is then an error, and no signal.
+    let serve = Serve::new(folder.path()).under("trap '' XFSZ").start();
+    let bootstrap = serve.bootstrap();
+    let created = klamm(&["topic", "create", "before", "-b", &bootstrap], "");
+    assert_eq!(created.code, Some(0), "{}", created.stderr);
+    let limit = largest(&folder.path().join("klamm-metadata"));
+    let limits = Rlimit {
+        current: Some(limit),
+        maximum: None,
+    };
+    prlimit(Some(serve.pid()), Resource::Fsize, limits).unwrap();
+    let refused = klamm(&["topic", "create", "after", "-b", &bootstrap], "");
+    assert_eq!(refused.code, Some(1), "{}", refused.stdout);
+    let ended = serve.wait();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let last = ended.stderr.lines().find(|line| line.starts_with("error:"));
+    assert!(
+        last.is_some_and(|line| line.contains("the node cannot go on")),
+        "{}",
+        ended.stderr
+    );
+    assert!(folder.path().join(CLEAN).exists(), "{}", ended.stderr);
+}
+
+/// The size of the largest file below a folder.
+fn largest(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let sizes = entries.map(|entry| match entry.file_type().unwrap().is_dir() {
+        true => largest(&entry.path()),
+        false => entry.metadata().unwrap().len(),
+    });
+    sizes.max().unwrap_or(0)
+}
+
+#[test]
+fn few_open_files_are_a_warning() {
+    let warning = "few files may be open";
+    for (limit, is_few) in [(1_000, true), (8_192, false)] {
+        if getrlimit(Resource::Nofile)
+            .maximum
+            .is_some_and(|most| most < limit)
+        {
+            continue;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let serve = Serve::new(folder.path())
+            .under(&format!("ulimit -Sn 500; ulimit -Hn {limit}"))
+            .start();
+        serve.signal(Signal::TERM);
+        let ended = serve.wait();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let line = ended.stderr.lines().find(|line| line.contains(warning));
+        assert_eq!(line.is_some(), is_few, "{limit}: {}", ended.stderr);
+        // The hard limit is in force, not the soft one.
+        assert!(line.is_none_or(|line| line.contains("limit=1000")), "{line:?}");
+    }
+}
+
+#[test]
+fn it_serves_when_nobody_reads_what_it_prints() {
+    let folder = tempfile::tempdir().unwrap();
+    let metrics = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = metrics.local_addr().unwrap();
+    // Found free a moment ago; the server takes it when the test lets go.
+    drop(metrics);
+    let mut child = Serve::new(folder.path())
+        .set("klamm.http.listener", &address.to_string())
+        .command()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop((child.stdout.take(), child.stderr.take()));
+    let is_ready = (0..400).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(25));
+        process::get(&address.to_string(), "/readyz").is_some_and(|answer| answer.contains(" 200 "))
+    });
+    let status = child.try_wait().unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).ok();
+    let end = child.wait().unwrap();
+    assert!(is_ready && status.is_none(), "{status:?}");
+    assert_eq!(end.code(), Some(0));
+}
+
+#[test]
+fn the_printed_commands_are_run_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    // The search path leads to no klamm: the commands name the program by its path.
+    let serve = Serve::new(folder.path()).start();
+    let commands = serve.commands();
+    let printed = [
+        "TOPIC      PARTITIONS  REPLICAS  STATUS\ngreetings  1           1         created\n",
+        "",
+        "hello\n",
+    ];
+    assert_eq!(commands.len(), printed.len(), "{commands:?}");
+    for (command, printed) in commands.iter().zip(printed) {
+        let mut shell = Command::new("sh")
+            .args(["-c", command])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut out = vec![0; printed.len()];
+        let read = shell.stdout.as_mut().unwrap().read_exact(&mut out);
+        // The last one waits for more records, until nobody reads them.
+        drop(shell.stdout.take());
+        let done = shell.wait_with_output().unwrap();
+        let errors = String::from_utf8_lossy(&done.stderr);
+        assert!(read.is_ok() && done.status.success(), "{command}: {errors}");
+        assert_eq!(String::from_utf8(out).unwrap(), printed, "{command}");
+    }
+}
