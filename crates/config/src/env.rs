@@ -2,7 +2,7 @@
 //!
 //! Always holds: only variables that begin with `KLAMM_` are read; a known key is found whichever of `.`, `-` and `_` its
 //! name has, and a name of ours may leave out the second `KLAMM_`. What is not found is given on with dots, so that the
-//! warning about unknown keys can name the nearest one.
+//! warning about unknown keys can name the nearest one. What the commands read for themselves is no key.
 //!
 //! Next: `source.rs`.
 
@@ -23,10 +23,15 @@ pub struct Variable {
 }
 
 const PREFIX: &str = "KLAMM_";
+/// Which cluster commands go to: whoever has set these may start a server in the same shell.
+const OF_COMMANDS: [&str; 2] = ["KLAMM_BOOTSTRAP", "KLAMM_PROFILE"];
 
 /// The keys that `variables` set, in the order of the variables' names.
 pub fn keys(variables: impl IntoIterator<Item = (String, String)>) -> Vec<Variable> {
     let ours = variables.into_iter().filter_map(|(name, value)| {
+        if OF_COMMANDS.contains(&name.as_str()) {
+            return None;
+        }
         let key = key_of(name.strip_prefix(PREFIX)?)?;
         Some(Variable { name, key, value })
     });
@@ -72,12 +77,26 @@ mod tests {
                 Some("listener.security.protocol.map"),
             ),
             ("KLAMM_LOG_RETENSION_MS", Some("log.retension.ms")),
+            ("KLAMM_BOOTSTRAP", None),
+            ("KLAMM_PROFILE", None),
+            ("KLAMM_PROFILES", Some("profiles")),
             ("KLAMM_", None),
             ("LOG_RETENTION_MS", None),
             ("klamm_log_retention_ms", None),
         ] {
             let found = keys([(variable.to_owned(), "1".to_owned())]);
             assert_eq!(found.first().map(|each| each.key.as_str()), key, "{variable}");
+        }
+    }
+
+    #[test]
+    fn no_key_has_the_name_of_a_variable_of_the_commands() {
+        for name in OF_COMMANDS {
+            assert_eq!(keys([(name.to_owned(), "1".to_owned())]), [], "{name}");
+            let plain = name.trim_start_matches(PREFIX).to_ascii_lowercase();
+            for key in [plain.clone(), format!("klamm_{plain}")] {
+                assert!(!BY_PLAIN_NAME.contains_key(&key), "{key} could not be set by {name}");
+            }
         }
     }
 
