@@ -12,6 +12,7 @@
 )]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod broker;
 mod ci;
 mod docs;
 mod fuzz;

@@ -7,15 +7,13 @@
 //! Always: a group whose tools are not on this machine is skipped by name, with the reason, and counted; under
 //! `--all` a skip is a failure. The last line of output is `N passed, N failed, N skipped`.
 //!
-//! Where to go next: [`group`] lists the clients, [`broker`] starts and kills what they talk to, [`program`] runs a
+//! Where to go next: [`group`] lists the clients, [`crate::broker`] starts and kills what they talk to, [`program`] runs a
 //! client program and reads its results.
 
-mod broker;
 mod check;
 mod go;
 mod group;
 mod java;
-mod kafka;
 mod kcat;
 mod million;
 mod node;
@@ -31,12 +29,9 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
+use self::group::{Group, Groups, Scope};
 pub(crate) use self::tally::{Skips, Tally};
-use self::{
-    broker::Kind,
-    group::{Group, Groups, Scope},
-};
-use crate::{process, workspace::cargo};
+use crate::{broker::Kind, process, workspace::cargo};
 
 /// Which tests to run.
 #[derive(clap::Args, Default)]

@@ -2,13 +2,8 @@
 
 use anyhow::{Context, Result};
 
-use super::{
-    broker::{Broker, Kind},
-    check::Checks,
-    go, java, kcat, node, python, readme,
-    tally::Tally,
-    tools, wire,
-};
+use super::{check::Checks, go, java, kcat, node, python, readme, tally::Tally, tools, wire};
+use crate::broker::{Broker, Jars, Kind};
 
 /// A client that Klamm must serve as it is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +127,7 @@ impl<'a> Groups<'a> {
     pub(super) fn new(filter: Option<&'a str>) -> Self {
         Groups {
             filter,
-            kafka_missing: super::kafka::Jars::missing(),
+            kafka_missing: Jars::missing(),
         }
     }
 

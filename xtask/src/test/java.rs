@@ -6,10 +6,9 @@ use anyhow::Result;
 
 use super::{
     group::{Ready, Scenario},
-    kafka::Jars,
     program::{self, MILLION},
 };
-use crate::workspace;
+use crate::{broker::Jars, workspace};
 
 pub(super) fn prepare() -> Result<Ready> {
     if let Some(reason) = Jars::missing() {

@@ -11,13 +11,12 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use super::{
-    broker::Broker,
     check::Checks,
     group::{Ready, Scenario},
     million::{PARTITIONS, Reader, Records, SLOTS, TOPICS},
     program::{Kills, MILLION},
 };
-use crate::process;
+use crate::{broker::Broker, process};
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 

@@ -18,7 +18,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{broker::Broker, check::Checks};
+use super::check::Checks;
+use crate::broker::Broker;
 
 /// A program that has not ended by then hangs.
 const LIMIT: Duration = Duration::from_secs(600);

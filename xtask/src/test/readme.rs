@@ -5,12 +5,14 @@ use std::{env, fs, process::Command, thread, time::Duration};
 use anyhow::{Context, Result, ensure};
 
 use super::{
-    broker::{Broker, Kind, target_folder},
     check::Checks,
     group::{Ready, Scenario},
     kcat,
 };
-use crate::{process, workspace};
+use crate::{
+    broker::{Broker, Kind, target_folder},
+    process, workspace,
+};
 
 /// The part of the README that is tested.
 const SECTION: &str = "## Five minutes";

@@ -8,12 +8,13 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use super::{
-    broker::Broker,
     check::Checks,
     group::{Ready, Scenario},
-    kafka::Jars,
 };
-use crate::process;
+use crate::{
+    broker::{Broker, Jars},
+    process,
+};
 
 pub(super) fn prepare() -> Result<Ready> {
     if let Some(reason) = Jars::missing() {

@@ -5,11 +5,11 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::{
-    broker::{Kind, target_folder},
     group::{Ready, Scenario},
     program,
 };
 use crate::{
+    broker::{Kind, target_folder},
     process,
     workspace::{self, cargo},
 };

@@ -4,6 +4,8 @@
 //! data in a temporary folder that goes with them. A broker that was killed comes back on the same port and data, as
 //! a client expects of an address. Dropping a broker ends its process.
 
+mod kafka;
+
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
@@ -18,7 +20,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-use super::kafka::Jars;
+pub(crate) use self::kafka::Jars;
 use crate::{process, workspace};
 
 /// Kafka takes two and a half seconds to start, and thirteen after it was killed.
@@ -29,13 +31,13 @@ const CONTROLLER_ABOVE: u16 = 1_000;
 
 /// Which broker the clients talk to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Klamm,
     Kafka,
 }
 
 impl Kind {
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Klamm => "klamm",
             Kind::Kafka => "kafka",
@@ -43,7 +45,7 @@ impl Kind {
     }
 }
 
-pub(super) struct Broker {
+pub(crate) struct Broker {
     kind: Kind,
     folder: TempDir,
     address: String,
@@ -54,7 +56,7 @@ pub(super) struct Broker {
 impl Broker {
     /// Starts a broker on empty data and waits until it listens. `partitions` is what topics get that are made without a
     /// number; the controller listens 1,000 ports above the broker.
-    pub(super) fn start(kind: Kind, partitions: u16) -> Result<Self> {
+    pub(crate) fn start(kind: Kind, partitions: u16) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("klamm-interop-").tempdir()?;
         let port = free_port()?;
         let controller = port + CONTROLLER_ABOVE;
@@ -81,17 +83,17 @@ impl Broker {
     }
 
     /// Where clients connect.
-    pub(super) fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
     /// The folder that holds the partitions.
-    pub(super) fn log_dir(&self) -> PathBuf {
+    pub(crate) fn log_dir(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
     /// Ends the process at once, as `kill -9` or a crash would.
-    pub(super) fn kill(&mut self) -> Result<()> {
+    pub(crate) fn kill(&mut self) -> Result<()> {
         if let Some(mut process) = self.process.take() {
             process.kill()?;
             process.wait()?;
@@ -100,7 +102,7 @@ impl Broker {
     }
 
     /// Starts the broker again on what it left behind.
-    pub(super) fn restart(&mut self) -> Result<()> {
+    pub(crate) fn restart(&mut self) -> Result<()> {
         let (mut command, ready) = match &self.java {
             None => (self.klamm()?, "listening on "),
             Some(jars) => (jars.broker(&self.properties()), "Kafka Server started"),
@@ -131,7 +133,7 @@ impl Broker {
     }
 
     /// Asks the broker to stop and waits for it; an error when it does not end well.
-    pub(super) fn stop(mut self) -> Result<()> {
+    pub(crate) fn stop(mut self) -> Result<()> {
         let Some(mut process) = self.process.take() else {
             return Ok(());
         };
@@ -152,20 +154,20 @@ impl Broker {
     }
 
     /// Where the broker serves its metrics, as it printed.
-    pub(super) fn metrics_address(&self) -> Option<String> {
+    pub(crate) fn metrics_address(&self) -> Option<String> {
         let text = fs::read_to_string(self.log()).ok()?;
         let rest = text.rsplit_once("http://")?.1;
         Some(rest.split_once('/')?.0.to_owned())
     }
 
     /// The end of what the broker logged.
-    pub(super) fn tail(&self) -> String {
+    pub(crate) fn tail(&self) -> String {
         let text = fs::read(self.log()).unwrap_or_default();
         process::last_lines(&String::from_utf8_lossy(&text), 30)
     }
 
     /// Keeps the data and the log for a look, and says where they are.
-    pub(super) fn keep(&mut self) -> &Path {
+    pub(crate) fn keep(&mut self) -> &Path {
         self.folder.disable_cleanup(true);
         self.folder.path()
     }
@@ -256,7 +258,7 @@ fn taken(port: u16) -> bool {
 }
 
 /// Where cargo puts what it builds.
-pub(super) fn target_folder() -> Result<PathBuf> {
+pub(crate) fn target_folder() -> Result<PathBuf> {
     #[derive(serde::Deserialize)]
     struct Metadata {
         target_directory: PathBuf,

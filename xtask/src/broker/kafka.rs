@@ -13,24 +13,24 @@ use crate::{process, workspace};
 
 /// The jars of one Maven project under `interop/java`.
 #[derive(Clone)]
-pub(super) struct Jars {
+pub(crate) struct Jars {
     folder: PathBuf,
     log4j: PathBuf,
 }
 
 impl Jars {
     /// The broker, at the version that Klamm speaks.
-    pub(super) fn server() -> Result<Self> {
+    pub(crate) fn server() -> Result<Self> {
         Self::fetch("server")
     }
 
     /// The command-line tools and the Java clients, at the newest version that is published.
-    pub(super) fn tools() -> Result<Self> {
+    pub(crate) fn tools() -> Result<Self> {
         Self::fetch("tools")
     }
 
     /// What is missing on this machine to run anything of Kafka, if something is.
-    pub(super) fn missing() -> Option<&'static str> {
+    pub(crate) fn missing() -> Option<&'static str> {
         if process::find("java").is_none() {
             return Some("there is no java on this machine");
         }
@@ -65,7 +65,7 @@ impl Jars {
     }
 
     /// A `java` command with these jars: the main class and its arguments follow.
-    pub(super) fn java(&self) -> Command {
+    pub(crate) fn java(&self) -> Command {
         let mut java = Command::new("java");
         java.arg("-Djava.awt.headless=true").arg("-XX:+UseSerialGC");
         java.arg(format!("-Dlog4j2.configurationFile={}", self.log4j.display()));
@@ -74,7 +74,7 @@ impl Jars {
     }
 
     /// Formats the data folder that a configuration names.
-    pub(super) fn format(&self, properties: &Path) -> Result<()> {
+    pub(crate) fn format(&self, properties: &Path) -> Result<()> {
         let mut java = self.java();
         java.args([
             "kafka.tools.StorageTool",
@@ -88,7 +88,7 @@ impl Jars {
     }
 
     /// The command that serves a configuration.
-    pub(super) fn broker(&self, properties: &Path) -> Command {
+    pub(crate) fn broker(&self, properties: &Path) -> Command {
         let mut java = Command::new("java");
         java.args([
             "-Xms256m",
