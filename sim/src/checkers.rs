@@ -60,6 +60,11 @@ const ALL: &[(&str, Checker)] = &[
     ("topics", topics::check),
 ];
 
+/// The names of the rules.
+pub fn rules() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|(rule, _)| *rule)
+}
+
 /// All breaches of all rules.
 pub fn check(history: &History) -> Vec<Violation> {
     let mut found = Vec::new();

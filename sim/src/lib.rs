@@ -12,6 +12,7 @@ pub mod checkers;
 pub mod history;
 pub mod observer;
 pub mod payload;
+pub mod places;
 pub mod producer;
 pub mod scenario;
 pub mod topics;
@@ -19,3 +20,4 @@ pub mod wire;
 
 pub use checkers::{Violation, check};
 pub use history::{Books, History};
+pub use places::Places;

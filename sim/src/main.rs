@@ -9,7 +9,7 @@ use std::panic;
 use std::process::ExitCode;
 
 use clap::Parser;
-use klamm_sim::scenario::{self, Outcome};
+use klamm_sim::scenario::{self, Ends, Outcome};
 use tracing_subscriber::EnvFilter;
 
 /// Runs a whole node in the simulator, crashes it, and checks that nothing acknowledged is lost.
@@ -41,13 +41,15 @@ fn main() -> ExitCode {
             .without_time()
             .init();
     }
-    let (mut passed, mut failed, mut acknowledged, mut ends) = (0_u64, 0_u64, 0, 0);
+    let (mut passed, mut failed, mut acknowledged) = (0_u64, 0_u64, 0);
+    let (mut ends, mut powerless) = (Ends::default(), 0);
     for seed in args.from..args.from + args.seeds {
         match run(seed, &args) {
             Ok(outcome) => {
                 passed += 1;
                 acknowledged += outcome.acknowledged;
-                ends += u64::from(outcome.ends);
+                ends += outcome.ends;
+                powerless += u64::from(outcome.ends.dropped + outcome.ends.torn > 0);
             }
             Err(reason) => {
                 failed += 1;
@@ -55,7 +57,14 @@ fn main() -> ExitCode {
             }
         }
     }
-    println!("{acknowledged} records acknowledged, {ends} ends of the node");
+    println!(
+        "{acknowledged} records acknowledged, {} ends of the node:",
+        ends.total()
+    );
+    println!(
+        "{} with the page cache kept, {} with it dropped, {} with it torn; {powerless} of {passed} seeds lost it at least once",
+        ends.kept, ends.dropped, ends.torn
+    );
     println!("{passed} passed, {failed} failed, 0 skipped");
     if failed == 0 {
         ExitCode::SUCCESS

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use klamm_env::Env;
-use klamm_model::{ErrorCode, Uuid};
+use klamm_model::ErrorCode;
 use klamm_protocol::Records;
 use klamm_protocol::messages::{
     fetch_request::{FetchPartition, FetchRequest, FetchTopic},
@@ -17,6 +17,7 @@ use klamm_records::{Batch, Batches};
 
 use crate::history::{Books, Look, Moment, Seen};
 use crate::payload::RecordId;
+use crate::places::Places;
 use crate::producer;
 use crate::wire::{Address, Wire, WireError};
 
@@ -39,16 +40,16 @@ const FRUITLESS: u32 = 500;
 pub struct Subject {
     /// Where the broker listens.
     pub address: Address,
-    /// The topic's id.
-    pub topic: Uuid,
-    /// How many partitions the topic has.
-    pub partitions: u32,
+    /// The partitions.
+    pub places: Places,
 }
 
 /// Follows all partitions until the books are closed. After a lost connection it starts over somewhere before.
 pub async fn follow(env: Env, name: u32, subject: Subject, books: Books) {
     let client_id = format!("observer-{name}");
-    let mut next: BTreeMap<u32, i64> = (0..subject.partitions).map(|partition| (partition, 0)).collect();
+    let mut next: BTreeMap<u32, i64> = (0..subject.places.count())
+        .map(|partition| (partition, 0))
+        .collect();
     while !books.is_over() {
         let life = async {
             let mut wire = Wire::open(&env, &subject.address, &client_id).await?;
@@ -78,7 +79,9 @@ pub async fn follow(env: Env, name: u32, subject: Subject, books: Books) {
 /// Reads every partition from its start to its high watermark.
 pub async fn read_all(env: Env, subject: Subject, books: Books) {
     let mut whole: BTreeMap<u32, Look> = BTreeMap::new();
-    let mut next: BTreeMap<u32, i64> = (0..subject.partitions).map(|partition| (partition, 0)).collect();
+    let mut next: BTreeMap<u32, i64> = (0..subject.places.count())
+        .map(|partition| (partition, 0))
+        .collect();
     let mut fruitless = 0;
     while !next.is_empty() {
         let life = async {
@@ -138,35 +141,41 @@ async fn fetch(
     next: &BTreeMap<u32, i64>,
     books: &Books,
 ) -> Result<Vec<Look>, WireError> {
-    let partitions = next.iter().map(|(partition, offset)| FetchPartition {
-        partition: *partition as i32,
-        current_leader_epoch: -1,
-        fetch_offset: *offset,
-        last_fetched_epoch: -1,
-        log_start_offset: -1,
-        partition_max_bytes: PARTITION_BYTES,
-        ..FetchPartition::default()
+    let offsets = next.iter().map(|(partition, offset)| (*partition, *offset));
+    let topics = subject.places.by_topic(offsets).into_iter();
+    let topics = topics.map(|(topic_id, offsets)| {
+        let partitions = offsets.into_iter().map(|(index, offset)| FetchPartition {
+            partition: index,
+            current_leader_epoch: -1,
+            fetch_offset: offset,
+            last_fetched_epoch: -1,
+            log_start_offset: -1,
+            partition_max_bytes: PARTITION_BYTES,
+            ..FetchPartition::default()
+        });
+        FetchTopic {
+            topic_id,
+            partitions: partitions.collect(),
+            ..FetchTopic::default()
+        }
     });
     let request = FetchRequest {
         max_wait_ms: MAX_WAIT_MS,
         min_bytes: 1,
         max_bytes: ANSWER_BYTES,
         session_epoch: -1,
-        topics: vec![FetchTopic {
-            topic_id: subject.topic,
-            partitions: partitions.collect(),
-            ..FetchTopic::default()
-        }],
+        topics: topics.collect(),
         ..FetchRequest::default()
     };
     let asked = books.moment();
     let answer = wire.ask(FETCH, &request).await?;
     let answered = books.moment();
-    Ok(looks(&answer, next, books, (asked, answered)))
+    Ok(looks(&answer, subject, next, books, (asked, answered)))
 }
 
 fn looks(
     answer: &FetchResponse,
+    subject: &Subject,
     next: &BTreeMap<u32, i64>,
     books: &Books,
     (asked, answered): (Moment, Moment),
@@ -174,10 +183,11 @@ fn looks(
     if answer.error_code != 0 {
         books.fault(format!("a fetch is answered with error {}", answer.error_code));
     }
-    let partitions = answer.responses.iter().flat_map(|topic| &topic.partitions);
+    let topics = answer.responses.iter();
+    let partitions = topics.flat_map(|topic| topic.partitions.iter().map(|data| (topic.topic_id, data)));
     partitions
-        .filter_map(|data| {
-            let partition = data.partition_index as u32;
+        .filter_map(|(topic, data)| {
+            let partition = subject.places.number(topic, data.partition_index)?;
             let from = *next.get(&partition)?;
             match ErrorCode::from_code(data.error_code) {
                 Some(ErrorCode::None) => {}
@@ -199,18 +209,17 @@ fn looks(
                 answered,
                 high_watermark: data.high_watermark,
                 log_start_offset: data.log_start_offset,
-                records: records(data, from, books),
+                records: records(data, partition, from, books),
             })
         })
         .collect()
 }
 
 /// The records from `from` on: a batch comes whole, whatever offset in it was asked for.
-fn records(data: &PartitionData, from: i64, books: &Books) -> Vec<Seen> {
+fn records(data: &PartitionData, partition: u32, from: i64, books: &Books) -> Vec<Seen> {
     let Records::Bytes(bytes) = &data.records else {
         return Vec::new();
     };
-    let partition = data.partition_index as u32;
     let mut seen = Vec::new();
     for batch in Batches::new(bytes.clone()) {
         let read = batch.and_then(|batch| {

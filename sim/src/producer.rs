@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use klamm_env::Env;
-use klamm_model::{ErrorCode, Offset, ProducerEpoch, ProducerId, Uuid};
+use klamm_model::{ErrorCode, Offset, ProducerEpoch, ProducerId};
 use klamm_protocol::Records;
 use klamm_protocol::messages::{
     init_producer_id_request::InitProducerIdRequest,
@@ -20,6 +20,7 @@ use klamm_records::{BatchBuilder, Compression};
 
 use crate::history::{Ack, Books};
 use crate::payload::RecordId;
+use crate::places::Places;
 use crate::wire::{Address, Wire, WireError};
 
 /// Requests without an answer; as many as a broker remembers batches of a producer.
@@ -39,10 +40,8 @@ pub struct Plan {
     pub name: u32,
     /// Where the broker listens.
     pub address: Address,
-    /// The topic's id.
-    pub topic: Uuid,
-    /// How many partitions the topic has.
-    pub partitions: u32,
+    /// The partitions that it writes to.
+    pub places: Places,
     /// Records in a batch, at most.
     pub batch_records: u32,
     /// The longest pause before a request.
@@ -195,7 +194,7 @@ impl Producer {
     fn prepare(&mut self) -> Vec<Sent> {
         let (count, all) = (
             1 + self.env.random_u64() % PARTITIONS_A_REQUEST,
-            u64::from(self.plan.partitions),
+            u64::from(self.plan.places.count()),
         );
         let partitions: BTreeSet<u32> = (0..count).map(|_| (self.env.random_u64() % all) as u32).collect();
         let batches: Vec<Sent> = partitions
@@ -242,36 +241,44 @@ impl Producer {
     }
 
     fn request(&self, batches: &[Sent]) -> ProduceRequest {
-        let partition_data = batches.iter().map(|batch| PartitionProduceData {
-            index: batch.first.partition as i32,
-            records: Records::Bytes(batch.bytes.clone()),
-            ..PartitionProduceData::default()
+        let batches = batches.iter().map(|batch| (batch.first.partition, batch));
+        let topics = self.plan.places.by_topic(batches).into_iter();
+        let topic_data = topics.map(|(topic_id, batches)| {
+            let batches = batches.into_iter();
+            let partition_data = batches.map(|(index, batch)| PartitionProduceData {
+                index,
+                records: Records::Bytes(batch.bytes.clone()),
+                ..PartitionProduceData::default()
+            });
+            TopicProduceData {
+                topic_id,
+                partition_data: partition_data.collect(),
+                ..TopicProduceData::default()
+            }
         });
         ProduceRequest {
             acks: -1,
             timeout_ms: 4_000,
-            topic_data: vec![TopicProduceData {
-                topic_id: self.plan.topic,
-                partition_data: partition_data.collect(),
-                ..TopicProduceData::default()
-            }],
+            topic_data: topic_data.collect(),
             ..ProduceRequest::default()
         }
     }
 
     /// What an answer means for a request: all of it acknowledged, or all of it to be sent again.
     fn judge(&self, batches: &[Sent], answer: &ProduceResponse) -> Result<Vec<Ack>, End> {
-        let mut answers: BTreeMap<i32, _> = BTreeMap::new();
+        let mut answers: BTreeMap<u32, _> = BTreeMap::new();
         for topic in &answer.responses {
-            if topic.topic_id != self.plan.topic {
-                return Err(End::Fault("an answer for another topic".to_owned()));
+            for one in &topic.partition_responses {
+                let Some(partition) = self.plan.places.number(topic.topic_id, one.index) else {
+                    return Err(End::Fault("an answer for another partition".to_owned()));
+                };
+                answers.insert(partition, one);
             }
-            answers.extend(topic.partition_responses.iter().map(|one| (one.index, one)));
         }
         let mut acks = Vec::with_capacity(batches.len());
         for batch in batches {
             let (first, count) = (batch.first, batch.count);
-            let Some(one) = answers.remove(&(first.partition as i32)) else {
+            let Some(one) = answers.remove(&first.partition) else {
                 return Err(End::Fault(format!("no answer for {first:?}")));
             };
             match ErrorCode::from_code(one.error_code) {

@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use self::fate::Fate;
 use crate::checkers::{self, Violation};
 use crate::history::Books;
+use crate::places::Places;
 use crate::topics::NewTopic;
 use crate::wire::Address;
 use crate::{observer, producer, topics};
@@ -34,6 +35,40 @@ const DATA: &str = "/data";
 /// How long the work may take to come to its end once the broker is left alone, in simulated time.
 const PATIENCE: Duration = Duration::from_secs(120);
 const OBSERVERS: u32 = 2;
+
+/// How often the node was ended, by what became of its disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// The process ended, and the page cache stayed.
+    pub kept: u32,
+    /// The power failed: all that was not synced is gone.
+    pub dropped: u32,
+    /// The power failed: of what was not synced, some parts are there and others are not.
+    pub torn: u32,
+}
+
+impl Ends {
+    /// All of them.
+    pub fn total(&self) -> u32 {
+        self.kept + self.dropped + self.torn
+    }
+
+    fn count(&mut self, mode: CrashMode) {
+        *match mode {
+            CrashMode::KeepPageCache => &mut self.kept,
+            CrashMode::DropUnsynced => &mut self.dropped,
+            CrashMode::Torn { .. } => &mut self.torn,
+        } += 1;
+    }
+}
+
+impl std::ops::AddAssign for Ends {
+    fn add_assign(&mut self, other: Self) {
+        self.kept += other.kept;
+        self.dropped += other.dropped;
+        self.torn += other.torn;
+    }
+}
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +84,7 @@ pub struct Outcome {
     /// Records that were acknowledged.
     pub acknowledged: u64,
     /// How often the node was ended.
-    pub ends: u32,
+    pub ends: Ends,
     /// The last lines of the trace.
     pub lines: Vec<String>,
 }
@@ -117,7 +152,7 @@ pub fn run(seed: u64, lines: usize) -> Outcome {
         books: Books::default(),
         stop: Arc::default(),
         simulation,
-        ends: 0,
+        ends: Ends::default(),
     };
     if let Err(error) = run.play() {
         run.books
@@ -133,7 +168,7 @@ struct Run {
     books: Books,
     /// Tells the node to end in order.
     stop: Arc<Notify>,
-    ends: u32,
+    ends: Ends,
 }
 
 /// Why a run came to an early end.
@@ -208,8 +243,7 @@ impl Run {
             let plan = producer::Plan {
                 name,
                 address: address(),
-                topic,
-                partitions: setting.partitions,
+                places: subject.places.clone(),
                 batch_records: setting.batch_records,
                 pause: setting.pause,
             };
@@ -244,8 +278,7 @@ impl Run {
     fn subject(&self, topic: Uuid) -> observer::Subject {
         observer::Subject {
             address: address(),
-            topic,
-            partitions: self.setting.partitions,
+            places: Places::new(vec![topic], self.setting.partitions),
         }
     }
 
@@ -273,7 +306,7 @@ impl Run {
 
     /// Ends this life of the node without warning, and begins the next.
     fn end(&mut self, mode: CrashMode) {
-        self.ends += 1;
+        self.ends.count(mode);
         self.simulation.crash(BROKER, mode);
         self.simulation.start(BROKER);
     }
