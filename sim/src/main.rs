@@ -9,6 +9,7 @@ use std::panic;
 use std::process::ExitCode;
 
 use clap::Parser;
+use klamm_sim::checkers;
 use klamm_sim::scenario::{self, Ends, Outcome};
 use tracing_subscriber::EnvFilter;
 
@@ -113,9 +114,12 @@ fn difference(one: &Outcome, other: &Outcome) -> String {
     )
 }
 
-/// The violations, as many as one can look at.
+/// The violations, of each rule as many as one can look at.
 fn describe(outcome: &Outcome) -> String {
-    let count = outcome.violations.len();
-    let lines = outcome.violations.iter().take(8).map(|one| format!("\n  {one}"));
-    format!("{count} violations{}", lines.collect::<String>())
+    let mut lines = format!("{} violations", outcome.violations.len());
+    for rule in checkers::rules() {
+        let of_it = outcome.violations.iter().filter(|one| one.rule == rule);
+        lines.extend(of_it.take(3).map(|one| format!("\n  {one}")));
+    }
+    lines
 }

@@ -155,8 +155,11 @@ pub fn run(seed: u64, lines: usize) -> Outcome {
         ends: Ends::default(),
     };
     if let Err(error) = run.play() {
-        run.books
-            .fault(format!("after {:?}: {error}", run.simulation.elapsed()));
+        let refusals = run.books.write(|history| history.refusals.clone());
+        run.books.fault(format!(
+            "after {:?}: {error}; answers to try again: {refusals:?}",
+            run.simulation.elapsed()
+        ));
     }
     run.outcome()
 }

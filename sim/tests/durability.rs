@@ -52,3 +52,8 @@ fn requests_in_flight_at_an_orderly_stop_are_no_gap_in_the_sequence() {
 fn requests_in_flight_at_a_new_segment_are_no_gap_in_the_sequence() {
     [2, 4, 29].into_iter().for_each(|seed| drop(good(seed)));
 }
+
+#[test]
+fn a_kill_while_the_data_folder_is_made_leaves_nothing_that_a_power_cut_takes_later() {
+    [544, 792].into_iter().for_each(|seed| drop(good(seed)));
+}

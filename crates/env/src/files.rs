@@ -155,4 +155,31 @@ pub trait Files: Send + Sync {
         self.rename(&temporary, path)?;
         self.sync_dir(parent)
     }
+
+    /// Makes a folder, and those above it that are missing, so that no power cut takes it, and with it all that it will
+    /// hold. Its name is synced where the folder was there too: a process that was killed may have made it and come no
+    /// further.
+    fn create_dir_durably(&self, path: &Path) -> io::Result<()> {
+        let was_there = self.entry(path)?.is_some();
+        let Some(parent) = path.parent() else {
+            return Ok(());
+        };
+        let parent = match parent.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => parent,
+        };
+        if !was_there {
+            // From the top down, each durable before the next is made: of a chain that a killed process left, only the
+            // last name can be in doubt.
+            if parent != path {
+                self.create_dir_durably(parent)?;
+            }
+            self.create_dir_all(path)?;
+        }
+        match self.sync_dir(parent) {
+            // A folder above that this process may not read is one in which it did not make anything.
+            Err(error) if was_there && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            synced => synced,
+        }
+    }
 }

@@ -105,7 +105,7 @@ impl LogDir {
         handles: Arc<HandleCache>,
         owner: &str,
     ) -> Result<Arc<Self>, LogError> {
-        create_durably(&*files, path)?;
+        files.create_dir_durably(path).map_err(LogError::io(path))?;
         let lock = files.lock(path, LOCK, owner).map_err(|error| match error {
             Ok(holder) => LogError::Locked {
                 path: path.to_path_buf(),
@@ -134,8 +134,10 @@ impl LogDir {
             files
                 .remove_file(&clean_path)
                 .map_err(LogError::io(&clean_path))?;
-            files.sync_dir(path).map_err(LogError::io(path))?;
         }
+        // The names that are seen from here on are durable: whatever a killed process made and did not sync, this one
+        // goes on from.
+        files.sync_dir(path).map_err(LogError::io(path))?;
         let read = |name: &str| checkpoint::read_offsets(&*files, &path.join(name));
         let checkpoints = Checkpoints {
             recovery_points: read(RECOVERY_POINTS)?,
@@ -386,19 +388,6 @@ impl LogDir {
             .write_atomically(path, bytes)
             .map_err(LogError::io(path))
     }
-}
-
-/// Makes a folder and those above it so that a power cut does not take them, and with them all that is in them.
-fn create_durably(files: &dyn Files, path: &Path) -> Result<(), LogError> {
-    if files.entry(path).map_err(LogError::io(path))?.is_some() {
-        return Ok(());
-    }
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        create_durably(files, parent)?;
-        files.create_dir_all(path).map_err(LogError::io(path))?;
-        return files.sync_dir(parent).map_err(LogError::io(parent));
-    }
-    files.create_dir_all(path).map_err(LogError::io(path))
 }
 
 /// Whether the folder is ours, of a version that is known here.

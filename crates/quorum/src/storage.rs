@@ -54,35 +54,14 @@ impl Folder {
     /// Makes the folder where it is missing, removes what a crash left half written, and makes sure that the names
     /// that are seen are durable.
     pub(crate) fn open(&self) -> Result<(), FileError> {
-        self.make()?;
+        self.files
+            .create_dir_durably(&self.path)
+            .map_err(FileError::io(&self.path))?;
         for name in self.names_with(".tmp")? {
             let path = self.path.join(name);
             self.files.remove_file(&path).map_err(FileError::io(path))?;
         }
         self.sync()
-    }
-
-    /// Makes the folder and those above it, durably. The folder's own name is synced even where it was there: the
-    /// process that made it may have been killed before it did.
-    fn make(&self) -> Result<(), FileError> {
-        let mut unsynced = vec![self.path.as_path()];
-        for above in self.path.ancestors().skip(1) {
-            if above.as_os_str().is_empty()
-                || self.files.entry(above).map_err(FileError::io(above))?.is_some()
-            {
-                break;
-            }
-            unsynced.push(above);
-        }
-        self.files
-            .create_dir_all(&self.path)
-            .map_err(FileError::io(&self.path))?;
-        for path in unsynced {
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let parent = parent.unwrap_or(Path::new("."));
-            self.files.sync_dir(parent).map_err(FileError::io(parent))?;
-        }
-        Ok(())
     }
 
     pub(crate) fn sync(&self) -> Result<(), FileError> {

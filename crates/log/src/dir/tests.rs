@@ -171,3 +171,51 @@ fn what_is_known_of_a_removed_partition_is_forgotten_before_a_crash() {
         assert_eq!(held.records(Offset(0)), expected(0, &["a", "b"]), "{aside}");
     }
 }
+
+#[test]
+fn a_process_killed_while_it_makes_a_partition_leaves_nothing_that_a_power_cut_takes_later() {
+    for changes in 0.. {
+        let disk = Disk::default();
+        drop(open_dir(&disk).unwrap());
+        disk.crash_after(changes);
+        drop(Held::open(&disk, small()));
+        let was_killed = disk.is_down();
+        disk.crash(CrashMode::KeepPageCache);
+        let held = Held::open(&disk, small()).unwrap();
+        held.append(&batch(1, &["a"])).unwrap();
+        held.commit().unwrap();
+        drop(held);
+        disk.crash(CrashMode::DropUnsynced);
+        let held = Held::open(&disk, small()).unwrap();
+        assert_eq!(held.records(Offset(0)).len(), 1, "after {changes} changes");
+        if !was_killed {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_process_killed_while_it_makes_the_folder_leaves_nothing_that_a_power_cut_takes_later() {
+    for changes in 0.. {
+        let disk = Disk::default();
+        let path = Path::new("/above/data");
+        let open = |disk: &Disk| {
+            let handles = Arc::new(HandleCache::new(5));
+            LogDir::open(Arc::new(disk.clone()), path, handles, "a test")
+        };
+        disk.crash_after(changes);
+        drop(open(&disk));
+        let was_killed = disk.is_down();
+        disk.crash(CrashMode::KeepPageCache);
+        open(&disk).unwrap().format(meta()).unwrap();
+        disk.crash(CrashMode::DropUnsynced);
+        assert_eq!(
+            open(&disk).unwrap().meta(),
+            Some(meta()),
+            "after {changes} changes"
+        );
+        if !was_killed {
+            break;
+        }
+    }
+}
