@@ -101,8 +101,38 @@ impl Broker {
         Ok(())
     }
 
-    /// Starts the broker again on what it left behind.
+    /// Ends the process at once and begins its next life, without waiting until that one serves. An error when the process
+    /// had ended by itself.
+    pub(crate) fn kill_and_begin(&mut self) -> Result<()> {
+        if let Some(status) = self.process.as_mut().map(Child::try_wait).transpose()?.flatten() {
+            bail!(
+                "{} ended by itself with {status}\n{}",
+                self.kind.name(),
+                self.tail()
+            );
+        }
+        self.kill()?;
+        self.begin().map(drop)
+    }
+
+    /// Starts the broker again on what it left behind, and waits until it serves.
     pub(crate) fn restart(&mut self) -> Result<()> {
+        let ready = self.begin()?;
+        match ready.recv_timeout(START_LIMIT) {
+            Ok(line) => self.check_address(&line),
+            Err(RecvTimeoutError::Timeout) => bail!(
+                "{} is not ready after {START_LIMIT:?}\n{}",
+                self.kind.name(),
+                self.tail()
+            ),
+            Err(RecvTimeoutError::Disconnected) => {
+                bail!("{} ended at its start\n{}", self.kind.name(), self.tail())
+            }
+        }
+    }
+
+    /// Starts the process, and returns where the line appears that says it is ready.
+    fn begin(&mut self) -> Result<mpsc::Receiver<String>> {
         let (mut command, ready) = match &self.java {
             None => (self.klamm()?, "listening on "),
             Some(jars) => (jars.broker(&self.properties()), "Kafka Server started"),
@@ -119,17 +149,7 @@ impl Broker {
         self.process = Some(process);
         let (sender, receiver) = mpsc::channel();
         thread::spawn(move || drain(output, log, ready, &sender));
-        match receiver.recv_timeout(START_LIMIT) {
-            Ok(line) => self.check_address(&line),
-            Err(RecvTimeoutError::Timeout) => bail!(
-                "{} is not ready after {START_LIMIT:?}\n{}",
-                self.kind.name(),
-                self.tail()
-            ),
-            Err(RecvTimeoutError::Disconnected) => {
-                bail!("{} ended at its start\n{}", self.kind.name(), self.tail())
-            }
-        }
+        Ok(receiver)
     }
 
     /// Asks the broker to stop and waits for it; an error when it does not end well.

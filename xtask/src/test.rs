@@ -15,6 +15,7 @@ mod go;
 mod group;
 mod java;
 mod kcat;
+pub(crate) mod kill;
 mod million;
 mod node;
 mod program;
@@ -39,7 +40,7 @@ pub(crate) struct Args {
     /// A skipped test or group is a failure
     #[arg(long)]
     all: bool,
-    /// Run only this group (repeatable): unit, kafka, wire, readme, kcat, python, java, tools, go, node
+    /// Run only this group (repeatable): unit, kafka, wire, readme, kill, kcat, python, java, tools, go, node
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
     /// Let the client groups talk to Apache Kafka instead of Klamm
@@ -105,7 +106,7 @@ fn run_selected(args: &Args, tally: &mut Tally) -> Result<()> {
 }
 
 /// Builds the broker once, optimised but without link-time optimisation.
-fn build_broker() -> Result<()> {
+pub(crate) fn build_broker() -> Result<()> {
     println!("building klamm");
     let mut build: Command = cargo();
     build.args([

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::{check::Checks, go, java, kcat, node, python, readme, tally::Tally, tools, wire};
+use super::{check::Checks, go, java, kcat, kill, node, python, readme, tally::Tally, tools, wire};
 use crate::broker::{Broker, Jars, Kind};
 
 /// A client that Klamm must serve as it is published.
@@ -12,6 +12,8 @@ pub(super) enum Group {
     Wire,
     /// The commands of the README.
     Readme,
+    /// Clients of our own that keep books while the broker is killed.
+    Kill,
     Kcat,
     Python,
     Java,
@@ -71,9 +73,10 @@ impl Scenario {
 const PARTITIONS: u16 = 12;
 
 impl Group {
-    pub(super) const ALL: [Group; 8] = [
+    pub(super) const ALL: [Group; 9] = [
         Group::Wire,
         Group::Readme,
+        Group::Kill,
         Group::Kcat,
         Group::Python,
         Group::Java,
@@ -86,6 +89,7 @@ impl Group {
         match self {
             Group::Wire => "wire",
             Group::Readme => "readme",
+            Group::Kill => "kill",
             Group::Kcat => "kcat",
             Group::Python => "python",
             Group::Java => "java",
@@ -99,6 +103,7 @@ impl Group {
         match self {
             Group::Wire => wire::prepare(kind),
             Group::Readme => readme::prepare(kind),
+            Group::Kill => kill::prepare(kind),
             Group::Kcat => kcat::prepare(),
             Group::Python => python::prepare(),
             Group::Java => java::prepare(),

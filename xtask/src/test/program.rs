@@ -2,12 +2,13 @@
 //!
 //! The contract (also in `interop/README.md`): the program finds the broker in `KLAMM_BOOTSTRAP`, what to do in
 //! `KLAMM_SCENARIO` and how many records to move in `KLAMM_RECORDS`. It prints `ok NAME`, `not ok NAME: REASON` and,
-//! where it moves many records, `progress DONE TOTAL`; it ends with 0 when all results are ok and 1 when one is not.
+//! where it moves many records, `progress DONE TOTAL`; a program that decides itself when the broker is killed prints `kill`
+//! and reads `again` when the broker's next life has begun. It ends with 0 when all results are ok and 1 when one is not.
 //! Any other line is for the reader of the log.
 
 use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdin, Command, Stdio},
     sync::{
         Arc, Mutex,
         mpsc::{self, RecvTimeoutError},
@@ -53,6 +54,21 @@ pub(super) fn run_killing(
     .go(command, broker, checks)
 }
 
+/// Runs a scenario that asks for the broker to be killed.
+pub(super) fn run_asking(
+    command: Command,
+    scenario: &str,
+    broker: &mut Broker,
+    checks: &mut Checks,
+) -> Result<()> {
+    Run {
+        scenario,
+        records: 0,
+        kills: Kills::asked(),
+    }
+    .go(command, broker, checks)
+}
+
 struct Run<'a> {
     scenario: &'a str,
     records: u64,
@@ -65,9 +81,13 @@ impl Run<'_> {
             .env("KLAMM_BOOTSTRAP", broker.address())
             .env("KLAMM_SCENARIO", self.scenario)
             .env("KLAMM_RECORDS", self.records.to_string())
-            .stdin(Stdio::null())
+            .stdin(match self.kills.are_asked {
+                true => Stdio::piped(),
+                false => Stdio::null(),
+            })
             .stdout(Stdio::piped());
         let mut child = command.spawn().context("cannot run the client program")?;
+        let mut input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().expect("standard output is piped"));
         let watchdog = Watchdog::start(child);
         let failures = checks.failures();
@@ -82,6 +102,7 @@ impl Run<'_> {
                     broker.restart()?;
                 }
                 Line::Progress(..) => {}
+                Line::Kill => self.kills.answer(broker, input.as_mut())?,
                 Line::Other => println!("  {line}"),
             }
         }
@@ -104,15 +125,40 @@ impl Run<'_> {
 #[derive(Debug)]
 pub(super) struct Kills {
     percent: &'static [u64],
+    /// Or whenever the program asks.
+    are_asked: bool,
+    answered: u32,
 }
 
 impl Kills {
     fn none() -> Self {
-        Kills { percent: &[] }
+        Kills {
+            percent: &[],
+            are_asked: false,
+            answered: 0,
+        }
     }
 
     pub(super) fn twice() -> Self {
-        Kills { percent: &[25, 60] }
+        Kills {
+            percent: &[25, 60],
+            ..Kills::none()
+        }
+    }
+
+    fn asked() -> Self {
+        Kills {
+            are_asked: true,
+            ..Kills::none()
+        }
+    }
+
+    /// Does as the program asks, and tells it so.
+    fn answer(&mut self, broker: &mut Broker, input: Option<&mut ChildStdin>) -> Result<()> {
+        let input = input.context("a program of this scenario may not ask for a kill")?;
+        broker.kill_and_begin()?;
+        self.answered += 1;
+        writeln!(input, "again").context("the program that asked for a kill has ended")
     }
 
     /// Whether the next kill is due; each is due once.
@@ -131,6 +177,9 @@ impl Kills {
         if !self.percent.is_empty() {
             bail!("the broker was to be killed {} more times", self.percent.len());
         }
+        if self.are_asked && self.answered == 0 {
+            bail!("the program never asked for a kill");
+        }
         Ok(())
     }
 }
@@ -141,6 +190,7 @@ enum Line<'a> {
     Ok(&'a str),
     NotOk(&'a str, &'a str),
     Progress(u64, u64),
+    Kill,
     Other,
 }
 
@@ -152,6 +202,9 @@ impl<'a> Line<'a> {
         if let Some(rest) = line.strip_prefix("not ok ") {
             let (name, reason) = rest.split_once(": ").unwrap_or((rest, "no reason given"));
             return Line::NotOk(name, reason);
+        }
+        if line == "kill" {
+            return Line::Kill;
         }
         let mut numbers = line
             .strip_prefix("progress ")
@@ -225,6 +278,8 @@ mod tests {
             ("progress 20 100", Line::Progress(20, 100)),
             ("progress of a kind", Line::Other),
             ("okay", Line::Other),
+            ("kill", Line::Kill),
+            ("killed", Line::Other),
         ] {
             assert_eq!(Line::parse(line), expected, "{line}");
         }
@@ -246,5 +301,6 @@ mod tests {
         let mut kills = Kills::twice();
         assert!(kills.due(30, 100));
         assert!(kills.check().is_err());
+        assert!(Kills::asked().check().is_err());
     }
 }

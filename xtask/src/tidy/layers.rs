@@ -131,6 +131,17 @@ const ROWS: &[Row] = &[
             "klamm-records",
         ],
     ),
+    row(
+        "klamm-kill",
+        Layer::Project,
+        &[
+            "klamm-env",
+            "klamm-model",
+            "klamm-protocol",
+            "klamm-records",
+            "klamm-sim",
+        ],
+    ),
     row("xtask", Layer::Project, &["klamm-config", "klamm-protocol"]),
 ];
 
