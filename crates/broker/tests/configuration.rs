@@ -26,6 +26,8 @@ mod network;
 mod node;
 #[path = "configuration/pipes.rs"]
 mod pipes;
+#[path = "configuration/pressure.rs"]
+mod pressure;
 #[path = "configuration/records.rs"]
 mod records;
 #[path = "configuration/retention.rs"]

@@ -14,6 +14,7 @@
     allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::disallowed_types)
 )]
 
+mod activity;
 mod admission;
 mod connection;
 mod frames;
@@ -29,3 +30,4 @@ pub use memory::{Charge, RequestMemory};
 pub use output::{Output, Piece};
 pub use server::{Server, ServerConfig};
 pub use service::{Connection, ConnectionInfo, Frame, NetMetrics, Outcome, Overlap, Pending, Service};
+pub use stop::Stopping;

@@ -1,4 +1,6 @@
 //! Accepts connections on one listener, runs each as a task, closes what is idle, and stops in order.
+//!
+//! Always holds: when [`Server::stop`] returns, no task of the server is left.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,11 +11,12 @@ use klamm_env::{Env, Listener, Stream, Task};
 use parking_lot::Mutex;
 use tracing::{Instrument, debug, debug_span, info, warn};
 
+use crate::activity::{Activity, IdleWatch};
 use crate::admission::{Admission, AdmissionLimits};
-use crate::connection::{self, Activity, End, Surroundings};
+use crate::connection::{self, End, Surroundings};
 use crate::memory::RequestMemory;
 use crate::service::{ConnectionInfo, Service};
-use crate::stop::Stop;
+use crate::stop::{Stop, Stopping};
 
 /// How a [`Server`] treats its connections.
 #[derive(Clone, Debug)]
@@ -49,12 +52,12 @@ struct Shared<S> {
     connections: Mutex<BTreeMap<u64, Running>>,
     tasks: Mutex<Vec<Task<()>>>,
     stop: Arc<Stop>,
-    ended: tokio::sync::Notify,
 }
 
 struct Running {
     task: Task<()>,
     activity: Arc<Activity>,
+    idle: IdleWatch,
     listener: Arc<str>,
     peer: std::net::SocketAddr,
 }
@@ -72,7 +75,6 @@ impl<S: Service> Server<S> {
             connections: Mutex::default(),
             tasks: Mutex::default(),
             stop: Arc::default(),
-            ended: tokio::sync::Notify::new(),
         });
         let server = Self { shared };
         let idle = server.clone();
@@ -104,28 +106,31 @@ impl<S: Service> Server<S> {
     /// Accepts no more, lets every connection finish the requests it has read, and ends after `limit` in any case.
     pub async fn stop(&self, limit: Duration) {
         self.shared.stop.tell();
-        for task in self.shared.tasks.lock().drain(..) {
-            task.abort();
-        }
+        let tasks = std::mem::take(&mut *self.shared.tasks.lock());
+        end_all(tasks).await;
+        let connections = std::mem::take(&mut *self.shared.connections.lock());
+        let mut tasks: Vec<_> = connections.into_values().map(|running| running.task).collect();
         let drained = async {
-            loop {
-                let ended = self.shared.ended.notified();
-                if self.shared.connections.lock().is_empty() {
-                    return;
-                }
-                ended.await;
+            for task in &mut tasks {
+                task.await;
             }
         };
         if self.shared.env.timeout(limit, drained).await.is_err() {
-            let connections = std::mem::take(&mut *self.shared.connections.lock());
+            tasks.retain(|task| !task.is_finished());
             warn!(
-                connections = connections.len(),
+                connections = tasks.len(),
                 "connections were still busy at the end of the time to stop"
             );
-            for running in connections.values() {
-                running.task.abort();
-            }
+            end_all(tasks).await;
         }
+    }
+
+    /// Ends all tasks without waiting for anything: for a node that is dropped without being stopped.
+    pub fn abort(&self) {
+        self.shared.stop.tell();
+        self.shared.tasks.lock().drain(..).for_each(|task| task.abort());
+        let connections = std::mem::take(&mut *self.shared.connections.lock());
+        connections.values().for_each(|running| running.task.abort());
     }
 
     async fn accept(&self, name: Arc<str>, listener: Box<dyn Listener>) {
@@ -157,11 +162,9 @@ impl<S: Service> Server<S> {
             peer,
             local: stream.local_addr(),
             id,
+            stopping: Stopping::of(&shared.stop),
         };
-        let now = shared.env.monotonic().as_millis() as u64;
-        let activity = Arc::new(Activity {
-            last_read_ms: AtomicU64::new(now),
-        });
+        let activity = Arc::new(Activity::default());
         // Registered under the lock before the task can end, so that its end always finds it.
         let mut connections = shared.connections.lock();
         let task = self.run(info, stream, activity.clone());
@@ -170,6 +173,7 @@ impl<S: Service> Server<S> {
             Running {
                 task,
                 activity,
+                idle: IdleWatch::new(shared.env.monotonic()),
                 listener: name.clone(),
                 peer,
             },
@@ -194,7 +198,7 @@ impl<S: Service> Server<S> {
             let handler = shared.service.connect(info.clone());
             let end = connection::run(stream, handler, context, shared.service.metrics()).await;
             match &end {
-                End::Misbehaved(why) => {
+                End::Misbehaved(why) | End::Unanswered(why) => {
                     warn!(listener = %info.listener, peer = %info.peer, reason = %why, "connection closed");
                 }
                 _ => debug!(reason = %end, "connection ended"),
@@ -209,13 +213,22 @@ impl<S: Service> Server<S> {
         loop {
             self.shared.env.sleep(interval).await;
             let now = self.shared.env.monotonic();
-            for running in self.shared.connections.lock().values() {
-                if connection::idle_for(&running.activity, now) > max_idle {
+            for running in self.shared.connections.lock().values_mut() {
+                if running.idle.look(&running.activity, now) > max_idle {
                     debug!(peer = %running.peer, listener = %running.listener, "idle connection closed");
                     running.task.abort();
                 }
             }
         }
+    }
+}
+
+/// Ends tasks and waits until each has.
+async fn end_all(tasks: impl IntoIterator<Item = Task<()>>) {
+    let tasks: Vec<_> = tasks.into_iter().collect();
+    tasks.iter().for_each(Task::abort);
+    for task in tasks {
+        task.await;
     }
 }
 
@@ -230,6 +243,5 @@ impl<S: Service> Drop for Leaving<S> {
         self.shared.admission.leave(self.info.peer.ip());
         self.shared.service.metrics().closed(&self.info.listener);
         self.shared.connections.lock().remove(&self.info.id);
-        self.shared.ended.notify_waiters();
     }
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::admission::Refused;
 use crate::memory::Charge;
 use crate::output::Output;
+use crate::stop::Stopping;
 
 /// One request as it came: the bytes behind the length, and the memory they are charged with until this is dropped.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct ConnectionInfo {
     pub local: SocketAddr,
     /// Counts the connections of this process, from 1.
     pub id: u64,
+    /// Whether the server stops.
+    pub stopping: Stopping,
 }
 
 /// How a request stands to its neighbours on the same connection.
@@ -40,7 +43,8 @@ pub struct ConnectionInfo {
 pub enum Overlap {
     /// Starts when everything before it is answered.
     Serial,
-    /// Serial, and only waits for something to read: given up when the client goes away.
+    /// Serial, and only waits for something to read: given up when the client goes away, polled once more when the server
+    /// stops ([`ConnectionInfo::stopping`]): it should then answer what is there.
     SerialWait,
     /// Starts when the ordered stage of the request before it, also of this kind, has ended.
     Pipelined,
@@ -61,8 +65,9 @@ pub enum Outcome<P> {
 
 /// The background stage of a pipelined request: polled by the connection's task until the answer is written.
 pub trait Pending: Send + Unpin {
-    /// Writes the whole answer into `out` once it is decided.
-    fn poll_answer(&mut self, cx: &mut Context<'_>, out: &mut Output) -> Poll<()>;
+    /// Writes the whole answer into `out` once it is decided. An error, for the log, ends the connection: without this
+    /// answer the client would take the next one for it.
+    fn poll_answer(&mut self, cx: &mut Context<'_>, out: &mut Output) -> Poll<Result<(), String>>;
 }
 
 /// One connection, as the layer above sees it.

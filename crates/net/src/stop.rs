@@ -3,6 +3,7 @@
 //! Always holds: who waits is woken in the order of waiting. (tokio's channel for such a value spreads those who wait over
 //! several lists by chance; the simulator must see one order.)
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
@@ -28,6 +29,21 @@ impl Stop {
         if !self.is_told.load(Ordering::Acquire) {
             telling.await;
         }
+    }
+}
+
+/// Whether a server stops, for those who look now and then.
+#[derive(Clone, Debug, Default)]
+pub struct Stopping(Arc<Stop>);
+
+impl Stopping {
+    pub(crate) fn of(stop: &Arc<Stop>) -> Self {
+        Self(stop.clone())
+    }
+
+    /// Whether it does.
+    pub fn has_begun(&self) -> bool {
+        self.0.is_told.load(Ordering::Acquire)
     }
 }
 

@@ -1,7 +1,8 @@
 //! The rules of a connection, over real sockets: order of answers, what overlaps, what is refused, how it stops.
 //!
 //! The test service answers a frame with `=` and the frame. The first byte says how: `s` at once; `p` parked until the
-//! test releases it; `i` could be parked too and is answered at once; `w` waits for ever (and may be given up); `n` is silent; `c` ends the connection.
+//! test releases it; `i` could be parked too and is answered at once; `e` is parked and cannot be answered; `w` waits until
+//! the server stops (and may be given up); `W` does so even then; `n` is silent; `c` ends the connection.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -45,6 +46,7 @@ impl Seen {
 struct Echo {
     seen: Arc<Seen>,
     release: Arc<Semaphore>,
+    stopping: Stopping,
 }
 
 struct Parked {
@@ -60,10 +62,13 @@ fn answer(frame: &[u8], out: &mut Output) {
 }
 
 impl Pending for Parked {
-    fn poll_answer(&mut self, cx: &mut Context<'_>, out: &mut Output) -> Poll<()> {
+    fn poll_answer(&mut self, cx: &mut Context<'_>, out: &mut Output) -> Poll<Result<(), String>> {
         std::task::ready!(self.released.as_mut().poll(cx));
+        if self.frame.starts_with(b"e") {
+            return Poll::Ready(Err("no answer".into()));
+        }
         answer(&self.frame, out);
-        Poll::Ready(())
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -81,8 +86,8 @@ impl Connection for Echo {
 
     fn overlap(frame: &[u8]) -> Overlap {
         match frame.first() {
-            Some(b'p' | b'i') => Overlap::Pipelined,
-            Some(b'w') => Overlap::SerialWait,
+            Some(b'p' | b'i' | b'e') => Overlap::Pipelined,
+            Some(b'w' | b'W') => Overlap::SerialWait,
             _ => Overlap::Serial,
         }
     }
@@ -91,7 +96,7 @@ impl Connection for Echo {
         self.seen.started.fetch_add(1, Ordering::SeqCst);
         self.seen.changed.notify_waiters();
         match frame.bytes.first() {
-            Some(b'p') => {
+            Some(b'p' | b'e') => {
                 let release = self.release.clone();
                 let released = Box::pin(async move { release.acquire_owned().await.unwrap().forget() });
                 Outcome::Parked(Parked {
@@ -100,6 +105,16 @@ impl Connection for Echo {
                 })
             }
             Some(b'w') => {
+                let _guard = GivenUp(self.seen.clone());
+                std::future::poll_fn(|_| match self.stopping.has_begun() {
+                    true => Poll::Ready(()),
+                    false => Poll::Pending,
+                })
+                .await;
+                answer(&frame.bytes, out);
+                Outcome::Answered
+            }
+            Some(b'W') => {
                 let _guard = GivenUp(self.seen.clone());
                 std::future::pending().await
             }
@@ -116,8 +131,11 @@ impl Connection for Echo {
 impl Service for Echo {
     type Connection = Echo;
 
-    fn connect(&self, _: ConnectionInfo) -> Echo {
-        self.clone()
+    fn connect(&self, info: ConnectionInfo) -> Echo {
+        Echo {
+            stopping: info.stopping,
+            ..self.clone()
+        }
     }
 
     fn metrics(&self) -> &dyn NetMetrics {
@@ -151,6 +169,7 @@ async fn fixture(max_connections: usize) -> Fixture {
     let echo = Echo {
         seen: seen.clone(),
         release: release.clone(),
+        stopping: Stopping::default(),
     };
     let admission = AdmissionLimits {
         max: max_connections,
@@ -272,6 +291,49 @@ async fn a_wait_is_given_up_when_the_client_goes_away() {
         .until(|seen| seen.given_up.load(Ordering::SeqCst) == 1)
         .await;
     f.seen.until(|seen| seen.closed.load(Ordering::SeqCst) == 1).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_written_ends_the_connection_instead_of_shifting_the_others() {
+    let f = fixture(10).await;
+    let mut client = TcpStream::connect(f.address).await.unwrap();
+    client
+        .write_all(&frames(&["p1", "e2", "p3", "i4"]))
+        .await
+        .unwrap();
+    f.seen
+        .until(|seen| seen.started.load(Ordering::SeqCst) == 4)
+        .await;
+    f.release.add_permits(3);
+    assert_eq!(receive(&mut client).await.unwrap(), "=p1");
+    assert_eq!(receive(&mut client).await, None);
+}
+
+#[tokio::test]
+async fn a_wait_is_answered_when_the_server_stops() {
+    let f = fixture(10).await;
+    let mut client = TcpStream::connect(f.address).await.unwrap();
+    client.write_all(&frames(&["w"])).await.unwrap();
+    f.seen
+        .until(|seen| seen.started.load(Ordering::SeqCst) == 1)
+        .await;
+    f.server.stop(Duration::from_secs(600)).await;
+    assert_eq!(receive(&mut client).await.unwrap(), "=w");
+    assert_eq!(receive(&mut client).await, None);
+}
+
+#[tokio::test]
+async fn a_connection_that_stays_busy_is_gone_when_the_stop_returns() {
+    let f = fixture(10).await;
+    let mut client = TcpStream::connect(f.address).await.unwrap();
+    client.write_all(&frames(&["W"])).await.unwrap();
+    f.seen
+        .until(|seen| seen.started.load(Ordering::SeqCst) == 1)
+        .await;
+    f.server.stop(Duration::from_millis(10)).await;
+    assert_eq!(f.seen.given_up.load(Ordering::SeqCst), 1, "its task has ended");
+    assert_eq!(f.seen.closed.load(Ordering::SeqCst), 1);
+    assert_eq!(receive(&mut client).await, None);
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ pub(crate) struct Peer {
 pub(crate) enum Never {}
 
 impl Pending for Never {
-    fn poll_answer(&mut self, _cx: &mut Context<'_>, _out: &mut Output) -> Poll<()> {
+    fn poll_answer(&mut self, _cx: &mut Context<'_>, _out: &mut Output) -> Poll<Result<(), String>> {
         match *self {}
     }
 }

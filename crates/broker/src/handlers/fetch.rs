@@ -4,7 +4,7 @@
 //! has any is returned whatever its size (KIP-74). Fetch sessions since version 7 (KIP-227), epoch fencing since 9
 //! (KIP-320), diverging epochs since 12 (KIP-595), topic ids since 13 (KIP-516), the current leader since 16 (KIP-951).
 //! A request that finds fewer than `min_bytes` waits, without polling, until a watermark passes enough or `max_wait_ms`
-//! is over; an error answers at once.
+//! is over; an error, and the end of the node, answers at once.
 //!
 //! *Order*: serial; given up when the client goes away.
 //! *Memory*: none for records: resident ranges of segment files are sent by the kernel; cold ones are read and checked
@@ -170,6 +170,9 @@ async fn gather(
             waiter.register(cx.waker());
             if waiter.has_fired() {
                 return Poll::Ready(true);
+            }
+            if context.connection.stopping.has_begun() {
+                return Poll::Ready(false);
             }
             let elapsed = timer
                 .as_mut()

@@ -18,7 +18,6 @@ use klamm_protocol::messages::produce_response::{
 };
 use klamm_protocol::{ApiKey, RequestHeader, Writer};
 use parking_lot::Mutex;
-use tracing::error;
 
 use crate::broker::Broker;
 use crate::dispatch::{Fault, emit, encode};
@@ -319,23 +318,23 @@ impl Parked {
 }
 
 impl Pending for Parked {
-    fn poll_answer(&mut self, cx: &mut Context<'_>, out: &mut Output) -> Poll<()> {
+    fn poll_answer(&mut self, cx: &mut Context<'_>, out: &mut Output) -> Poll<Result<(), String>> {
         let Some(answer) = &mut self.answer else {
-            return Poll::Ready(());
+            return Poll::Ready(Ok(()));
         };
         std::task::ready!(answer.poll(cx));
-        if let Some(mut answer) = self.answer.take() {
-            let mut writer = std::mem::take(&mut answer.writer);
-            match answer.encode(&mut writer) {
-                Ok(()) => emit(&mut writer, out, |_| None),
-                Err(fault) => error!(%fault, "a produce request stays unanswered"),
-            }
-            writer.clear();
-            answer.writer = writer;
-            answer.count(&self.broker);
+        let mut writer = std::mem::take(&mut answer.writer);
+        let encoded = answer.encode(&mut writer);
+        if encoded.is_ok() {
+            emit(&mut writer, out, |_| None);
+        }
+        writer.clear();
+        answer.writer = writer;
+        answer.count(&self.broker);
+        if let Some(answer) = self.answer.take() {
             self.pool.put(answer);
         }
-        Poll::Ready(())
+        Poll::Ready(encoded.map_err(|fault| fault.to_string()))
     }
 }
 

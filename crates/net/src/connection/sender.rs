@@ -1,0 +1,195 @@
+//! The sending side of a connection: apart from what handles requests, so that both can be driven at once.
+//!
+//! Always holds: answers leave in the order of their requests; after an answer that could not be written none follows.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use klamm_env::{Env, Stream};
+
+use super::{End, Surroundings};
+use crate::activity::Activity;
+use crate::frames::Frames;
+use crate::output::Output;
+use crate::service::{NetMetrics, Pending};
+use crate::stop::Stop;
+
+/// A request whose answer does not go out yet.
+pub(super) enum Parked<P> {
+    /// It is not decided.
+    Waiting(P),
+    /// It is decided, and stays behind one that is not: answers leave in the order of the requests.
+    Decided(Output),
+}
+
+/// See the head of the file.
+pub(super) struct Sender<'m, P> {
+    pub(super) stream: Box<dyn Stream>,
+    pub(super) output: Output,
+    scratch: Output,
+    /// The requests that are not answered yet, oldest first.
+    pub(super) parked: VecDeque<Parked<P>>,
+    pub(super) metrics: &'m dyn NetMetrics,
+    env: Env,
+    pub(super) activity: Arc<Activity>,
+    /// Since when the socket takes no more, while it does not.
+    blocked_since: Option<Duration>,
+}
+
+impl<'m, P: Pending> Sender<'m, P> {
+    /// Sends on `stream`.
+    pub(super) fn new(stream: Box<dyn Stream>, context: &Surroundings, metrics: &'m dyn NetMetrics) -> Self {
+        Self {
+            stream,
+            output: Output::default(),
+            scratch: Output::default(),
+            parked: VecDeque::new(),
+            metrics,
+            env: context.env.clone(),
+            activity: context.activity.clone(),
+            blocked_since: None,
+        }
+    }
+
+    /// Collects the parked answers that are decided, in order, and sends. Ready when an answer was collected or
+    /// everything is sent; never ready when there is nothing to do.
+    pub(super) fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let mut collected = false;
+        while let Some(first) = self.parked.front_mut() {
+            match first {
+                Parked::Waiting(pending) => match pending.poll_answer(cx, &mut self.scratch) {
+                    Poll::Pending => break,
+                    Poll::Ready(Ok(())) => self.output.append(&mut self.scratch),
+                    Poll::Ready(Err(why)) => {
+                        // Whatever came next would be taken for this answer.
+                        self.scratch.clear();
+                        self.parked.clear();
+                        return Poll::Ready(Err(End::Unanswered(why)));
+                    }
+                },
+                Parked::Decided(answer) => self.output.append(answer),
+            }
+            self.parked.pop_front();
+            collected = true;
+        }
+        if !self.output.is_empty() {
+            match self.output.poll_send(cx, &mut *self.stream) {
+                Poll::Ready(Ok(sent)) => {
+                    self.metrics.sent(sent);
+                    self.activity.moved();
+                    collected |= self.output.is_empty();
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                Poll::Pending => {}
+            }
+            self.time_sending();
+        }
+        if collected {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// After an attempt to send. A socket that takes all at once, the usual case, costs no look at the clock.
+    fn time_sending(&mut self) {
+        match (self.output.is_empty(), self.blocked_since) {
+            (true, None) => self.metrics.drained(Duration::ZERO),
+            (true, Some(since)) => {
+                self.blocked_since = None;
+                self.metrics.drained(self.env.monotonic().saturating_sub(since));
+            }
+            (false, None) => self.blocked_since = Some(self.env.monotonic()),
+            (false, Some(_)) => {}
+        }
+    }
+
+    /// Sends and collects until neither goes on.
+    fn poll_all(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        while let Poll::Ready(progress) = self.poll_progress(cx) {
+            progress?;
+        }
+        Ok(())
+    }
+
+    /// Runs `future` while answers go out.
+    pub(super) async fn during<T>(&mut self, future: impl Future<Output = T>) -> Result<T, End> {
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            if let Poll::Ready(value) = future.as_mut().poll(cx) {
+                return Poll::Ready(Ok(value));
+            }
+            match self.poll_all(cx) {
+                Ok(()) => Poll::Pending,
+                Err(end) => Poll::Ready(Err(end)),
+            }
+        })
+        .await
+    }
+
+    /// Like [`Sender::during`], but ends as soon as the client is gone. What the client sends meanwhile is kept, up to
+    /// one read. Looks at `future` once more when the server stops, so that it can end its wait.
+    pub(super) async fn during_unless_gone<T>(
+        &mut self,
+        future: impl Future<Output = T>,
+        frames: &mut Frames,
+        stop: &Stop,
+    ) -> Result<T, End> {
+        let mut future = pin!(future);
+        let mut stopping = pin!(stop.told());
+        let mut is_told = false;
+        poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(value) = future.as_mut().poll(cx) {
+                    return Poll::Ready(Ok(value));
+                }
+                if is_told || stopping.as_mut().poll(cx).is_pending() {
+                    break;
+                }
+                is_told = true;
+            }
+            if let Err(end) = self.poll_all(cx) {
+                return Poll::Ready(Err(end));
+            }
+            if !frames.is_within_frame()
+                && let Poll::Ready(read) = self.stream.poll_read(cx, frames.make_room())
+            {
+                match read {
+                    Ok(0) => return Poll::Ready(Err(End::Gone)),
+                    Ok(n) => {
+                        frames.read_at = self.env.monotonic();
+                        self.activity.moved();
+                        self.metrics.received(n);
+                    }
+                    Err(error) => return Poll::Ready(Err(error.into())),
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Sends what was decided, as far as the socket takes it, and ends the stream.
+    pub(super) async fn finish(mut self, end: End) -> End {
+        self.activity.under_way(false);
+        if let Err(error) = self.flush().await {
+            return error;
+        }
+        // The client may be gone already: there is nobody to tell.
+        let _: io::Result<()> = poll_fn(|cx| self.stream.poll_shutdown(cx)).await;
+        end
+    }
+
+    /// Returns when all that was decided is sent.
+    async fn flush(&mut self) -> Result<(), End> {
+        while !self.output.is_empty() || !self.parked.is_empty() {
+            poll_fn(|cx| self.poll_progress(cx)).await?;
+        }
+        Ok(())
+    }
+}
