@@ -1,18 +1,36 @@
-//! What a server sees of a connection while it runs: whether anything moves.
+//! What a server sees of a connection while it runs: whether anything moves, and whether it keeps memory waiting.
 //!
 //! Always holds: only the connection's own task writes; the server reads, from time to time, and takes the time itself,
 //! so that a request costs no look at the clock.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+/// No frame is half here.
+const NONE: u64 = u64::MAX;
+
 /// See the head of the file.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Activity {
     /// Counts reads and writes.
     moved: AtomicU64,
     /// A request is being handled, or is parked: it is not the client who lets the connection rest.
     under_way: AtomicBool,
+    /// Since when the client owes the rest of a frame, in milliseconds of the monotonic clock.
+    owed_since_ms: AtomicU64,
+    /// The memory that the frame is charged with meanwhile.
+    owed_bytes: AtomicUsize,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self {
+            moved: AtomicU64::new(0),
+            under_way: AtomicBool::new(false),
+            owed_since_ms: AtomicU64::new(NONE),
+            owed_bytes: AtomicUsize::new(0),
+        }
+    }
 }
 
 impl Activity {
@@ -25,6 +43,25 @@ impl Activity {
     /// Whether a request is under way from now on.
     pub(crate) fn under_way(&self, is_under_way: bool) {
         self.under_way.store(is_under_way, Ordering::Relaxed);
+    }
+
+    /// The client owes the rest of a frame that is charged with `bytes`.
+    pub(crate) fn owes(&self, since: Duration, bytes: usize) {
+        self.owed_bytes.store(bytes, Ordering::Relaxed);
+        self.owed_since_ms
+            .store(since.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// The client owes nothing, or it is not its fault that nothing comes.
+    pub(crate) fn owes_nothing(&self) {
+        self.owed_since_ms.store(NONE, Ordering::Relaxed);
+    }
+
+    /// Since when the client owes the rest of a frame, and the memory that is charged with.
+    pub(crate) fn owed(&self) -> Option<(Duration, usize)> {
+        let since = self.owed_since_ms.load(Ordering::Relaxed);
+        let bytes = self.owed_bytes.load(Ordering::Relaxed);
+        (since != NONE).then(|| (Duration::from_millis(since), bytes))
     }
 }
 

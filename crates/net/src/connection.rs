@@ -176,7 +176,7 @@ async fn next_frame<C: Connection>(
     }
 }
 
-/// Takes the memory for the next read.
+/// Takes the memory for the next read. It is not the client's fault when that takes its time.
 async fn charge<P: Pending>(
     sender: &mut Sender<'_, P>,
     frames: &mut Frames,
@@ -185,7 +185,9 @@ async fn charge<P: Pending>(
     let uncharged = frames.uncharged();
     if uncharged > 0 && !frames.charge().try_grow(uncharged) {
         context.activity.under_way(true);
+        let began = context.env.monotonic();
         sender.during(frames.charge().grow(uncharged)).await?;
+        frames.excuse(context.env.monotonic().saturating_sub(began));
     }
     Ok(())
 }
@@ -205,6 +207,9 @@ async fn read<P: Pending>(
     context: &Surroundings,
 ) -> Result<Read, End> {
     context.activity.under_way(!sender.parked.is_empty());
+    if let Some(since) = frames.half_since() {
+        context.activity.owes(since, frames.charge().bytes());
+    }
     let mut waited = false;
     let result = {
         let mut stopping = pin!(context.shutdown.told());
@@ -230,6 +235,7 @@ async fn read<P: Pending>(
         })
         .await
     };
+    context.activity.owes_nothing();
     if !waited {
         task::yield_now().await;
     }

@@ -1,7 +1,8 @@
 //! Cuts the stream of a connection into frames: four bytes of length, then the request.
 //!
-//! Always holds: a length is compared with the limit before anything else happens; beyond [`READ_BYTES`] the buffer grows
-//! by what arrives, in steps that are charged before they are taken.
+//! Always holds: a length is compared with the limit before anything else happens; beyond [`READ_BYTES`], which every
+//! connection has of its own, the buffer grows by what arrives, in steps that are charged before they are taken; a frame
+//! above that has its buffer to itself, so that the memory ends with the frame and its charge.
 
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use bytes::{Bytes, BytesMut};
 
 use crate::memory::Charge;
 
-/// Room that every connection has for a read without asking: small requests fit.
-pub(crate) const READ_BYTES: usize = 4 * 1024;
-/// Room for the first part of a large frame. After it, a frame may take as much again as has arrived of it.
-const FIRST_STEP_BYTES: usize = 256 * 1024;
+/// Room that every connection has for a read without asking: small requests fit, and are served however short memory is.
+pub const READ_BYTES: usize = 4 * 1024;
+/// A frame beyond [`READ_BYTES`] may take so many times what has arrived of it for the next read.
+const GROWTH: usize = 3;
 
 /// Why a stream cannot be cut any further; the connection ends.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +36,8 @@ pub struct Frames {
     max: usize,
     /// When bytes were last read, on the monotonic clock.
     pub read_at: Duration,
+    /// Since when a part of a frame is here.
+    half_since: Option<Duration>,
 }
 
 impl Frames {
@@ -45,6 +48,7 @@ impl Frames {
             charge,
             max,
             read_at: Duration::ZERO,
+            half_since: None,
         }
     }
 
@@ -58,6 +62,11 @@ impl Frames {
         }
         let mut frame = self.buffer.split_to(4 + len);
         let charge = self.charge.split(4 + len);
+        if frame.len() > READ_BYTES {
+            // What was read beyond it must not hold on to its memory.
+            self.buffer = BytesMut::from(&self.buffer[..]);
+        }
+        self.half_since = None;
         Ok(Some((frame.split_off(4).freeze(), charge)))
     }
 
@@ -72,19 +81,32 @@ impl Frames {
         !self.buffer.is_empty()
     }
 
+    /// Since when a part of a frame is here, not counting the time that was excused.
+    pub fn half_since(&mut self) -> Option<Duration> {
+        if self.buffer.is_empty() {
+            return None;
+        }
+        Some(*self.half_since.get_or_insert(self.read_at))
+    }
+
+    /// The client could not send for `time`: it does not count.
+    pub fn excuse(&mut self, time: Duration) {
+        if let Some(since) = &mut self.half_since {
+            *since += time;
+        }
+    }
+
     /// Bytes that must be added to the charge before the next read.
     pub fn uncharged(&self) -> usize {
         let received = self.buffer.len();
+        if received < READ_BYTES {
+            return 0;
+        }
         let missing = match self.announced() {
             Ok(Some(len)) => (4 + len).saturating_sub(received),
             _ => 0,
         };
-        let step = if missing > READ_BYTES {
-            missing.min(received.max(FIRST_STEP_BYTES))
-        } else {
-            0
-        };
-        (received + step).saturating_sub(self.charge.bytes())
+        (received + missing.min(GROWTH * received)).saturating_sub(self.charge.bytes())
     }
 
     /// What the buffer is charged with.
@@ -94,10 +116,17 @@ impl Frames {
 
     /// The buffer, with room for the next read.
     pub fn make_room(&mut self) -> &mut BytesMut {
-        let charged = self.charge.bytes().saturating_sub(self.buffer.len());
-        let room = charged.max(READ_BYTES);
-        if self.buffer.capacity() - self.buffer.len() < room {
-            self.buffer.reserve(room);
+        let received = self.buffer.len();
+        let whole = self.charge.bytes().max(READ_BYTES).max(received + 1);
+        if self.buffer.capacity() < whole {
+            if whole <= READ_BYTES {
+                self.buffer.reserve(whole - received);
+            } else {
+                // Exactly what is charged: growing in place would take up to twice as much.
+                let mut buffer = BytesMut::with_capacity(whole);
+                buffer.extend_from_slice(&self.buffer);
+                self.buffer = buffer;
+            }
         }
         &mut self.buffer
     }
@@ -160,12 +189,59 @@ mod tests {
     }
 
     #[test]
-    fn room_follows_what_arrives_not_what_is_announced() {
-        let (mut frames, _memory) = frames(&[0x05, 0xf5, 0xe0, 0xff], 100_000_000);
-        assert_eq!(frames.uncharged(), FIRST_STEP_BYTES);
-        let received = 400_000;
-        assert!(frames.charge().try_grow(received));
-        frames.make_room().resize(4 + received, 0);
-        assert_eq!(frames.uncharged(), 4 + received);
+    fn a_length_alone_takes_no_memory_and_room_follows_what_arrives() {
+        let head = [0x05, 0xf5, 0xe1, 0x00];
+        for (received, charged) in [
+            (4, 0),
+            (READ_BYTES - 1, 0),
+            (READ_BYTES, 4 * READ_BYTES),
+            (400_000, 1_600_000),
+            (90_000_000, 100_000_004),
+        ] {
+            let memory = RequestMemory::new(1 << 30);
+            let mut frames = Frames::new(memory.charge(), 100_000_000);
+            frames.buffer.resize(received, 0);
+            frames.buffer[..4].copy_from_slice(&head);
+            let uncharged = frames.uncharged();
+            assert_eq!(uncharged, charged, "{received}");
+            assert!(frames.charge().try_grow(uncharged));
+            assert_eq!(frames.uncharged(), 0);
+            let capacity = frames.make_room().capacity();
+            assert!(
+                capacity <= charged.max(2 * READ_BYTES),
+                "{received}: {capacity} for {charged}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_connection_keeps_no_memory_of_a_large_frame_that_is_done() {
+        let mut bytes = vec![0, 0, 0x40, 0];
+        bytes.resize(4 + 0x4000, 7);
+        bytes.extend([0, 0, 0, 9, 1, 2]);
+        let (mut frames, memory) = frames(&bytes, 1 << 20);
+        let (frame, charge) = frames.next_frame().unwrap().unwrap();
+        assert_eq!((frame.len(), charge.bytes()), (0x4000, 4 + 0x4000));
+        assert!(frame.is_unique(), "nothing else holds its buffer");
+        assert_eq!(frames.buffer[..], [0, 0, 0, 9, 1, 2]);
+        drop(charge);
+        assert_eq!(memory.used(), 6);
+    }
+
+    #[test]
+    fn a_half_frame_is_as_old_as_its_first_byte_less_what_is_excused() {
+        let at = Duration::from_secs;
+        let (mut frames, _memory) = frames(b"", 100);
+        frames.read_at = at(1);
+        assert_eq!(frames.half_since(), None);
+        frames.make_room().extend_from_slice(b"\0\0\0\x02a");
+        assert_eq!(frames.half_since(), Some(at(1)));
+        frames.read_at = at(2);
+        frames.excuse(at(3));
+        assert_eq!(frames.half_since(), Some(at(4)));
+        frames.make_room().extend_from_slice(b"b\0");
+        frames.read_at = at(9);
+        assert!(frames.next_frame().unwrap().is_some());
+        assert_eq!(frames.half_since(), Some(at(9)), "of the next frame");
     }
 }

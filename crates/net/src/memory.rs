@@ -1,7 +1,9 @@
 //! The memory that all requests of the node share.
 //!
-//! Always holds: what is charged never exceeds the limit by more than one frame. When it is used up, readers wait; one
-//! of them at a time may overdraw, so that half-read frames can never block each other for good.
+//! Always holds: what is charged never exceeds the limit by more than one request. When it is used up, those who need
+//! more wait, readers as well as decoders; one of them at a time may overdraw, so that half-read frames can never block
+//! each other for good. A client that never sends the rest could: the server watches those who wait
+//! ([`RequestMemory::contended`]) and lets go of such a client.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +22,11 @@ struct Shared {
     used: AtomicUsize,
     /// How many wait for memory.
     waiting: AtomicUsize,
+    /// How much they wait for.
+    wanted: AtomicUsize,
     freed: Notify,
+    /// Somebody waits.
+    contended: Notify,
     overdraft: Arc<Semaphore>,
 }
 
@@ -60,7 +66,9 @@ impl RequestMemory {
                 limit,
                 used: AtomicUsize::new(0),
                 waiting: AtomicUsize::new(0),
+                wanted: AtomicUsize::new(0),
                 freed: Notify::new(),
+                contended: Notify::new(),
                 overdraft,
             }),
         }
@@ -74,6 +82,18 @@ impl RequestMemory {
     /// The budget.
     pub fn limit(&self) -> usize {
         self.shared.limit
+    }
+
+    /// How many bytes are waited for.
+    pub fn wanted(&self) -> usize {
+        self.shared.wanted.load(Ordering::Relaxed)
+    }
+
+    /// Returns when somebody waits. For one caller at a time.
+    pub(crate) async fn contended(&self) {
+        while self.shared.waiting.load(Ordering::SeqCst) == 0 {
+            self.shared.contended.notified().await;
+        }
     }
 
     /// Takes `bytes` if they are there, to be given back with [`RequestMemory::give_back`].
@@ -97,6 +117,11 @@ impl RequestMemory {
 }
 
 impl Charge {
+    /// The budget that the charge is taken from.
+    pub fn limit(&self) -> usize {
+        self.shared.limit
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -109,17 +134,11 @@ impl Charge {
             self.bytes += bytes;
             return true;
         }
-        let limit = self.shared.limit;
-        let taken = self
-            .shared
-            .used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(bytes).filter(|sum| *sum <= limit)
-            });
-        if taken.is_ok() {
+        let is_taken = self.shared.try_take(bytes);
+        if is_taken {
             self.bytes += bytes;
         }
-        taken.is_ok()
+        is_taken
     }
 
     /// Takes `bytes` more, waiting until they are there or until this charge may overdraw.
@@ -127,7 +146,7 @@ impl Charge {
         if self.try_grow(bytes) {
             return;
         }
-        let _waiting = Waiting::new(&self.shared);
+        let _waiting = Waiting::new(&self.shared, bytes);
         loop {
             let shared = self.shared.clone();
             let mut freed = std::pin::pin!(shared.freed.notified());
@@ -156,19 +175,29 @@ impl Charge {
     }
 }
 
-/// Counts one that waits.
-struct Waiting(Arc<Shared>);
+/// Counts one that waits, and what for.
+struct Waiting {
+    shared: Arc<Shared>,
+    bytes: usize,
+}
 
 impl Waiting {
-    fn new(shared: &Arc<Shared>) -> Self {
-        shared.waiting.fetch_add(1, Ordering::SeqCst);
-        Self(shared.clone())
+    fn new(shared: &Arc<Shared>, bytes: usize) -> Self {
+        shared.wanted.fetch_add(bytes, Ordering::Relaxed);
+        if shared.waiting.fetch_add(1, Ordering::SeqCst) == 0 {
+            shared.contended.notify_one();
+        }
+        Self {
+            shared: shared.clone(),
+            bytes,
+        }
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.shared.wanted.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.shared.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

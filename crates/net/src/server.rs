@@ -1,6 +1,8 @@
 //! Accepts connections on one listener, runs each as a task, closes what is idle, and stops in order.
 //!
-//! Always holds: when [`Server::stop`] returns, no task of the server is left.
+//! Always holds: while requests wait for memory, a client that owes the rest of a frame for [`PATIENCE`] is let go, the one
+//! that has owed it for longest first, until there is as much as is waited for: half frames and silence cannot
+//! hold up the others. When [`Server::stop`] returns, no task of the server is left.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +19,11 @@ use crate::connection::{self, End, Surroundings};
 use crate::memory::RequestMemory;
 use crate::service::{ConnectionInfo, Service};
 use crate::stop::{Stop, Stopping};
+
+/// How long a client may owe the rest of a frame while others wait for memory.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often this is looked at while somebody waits.
+const RELIEF_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How a [`Server`] treats its connections.
 #[derive(Clone, Debug)]
@@ -77,9 +84,13 @@ impl<S: Service> Server<S> {
             stop: Arc::default(),
         });
         let server = Self { shared };
-        let idle = server.clone();
-        let task = server.shared.env.spawn(async move { idle.close_idle().await });
-        server.shared.tasks.lock().push(task);
+        let (idle, relief) = (server.clone(), server.clone());
+        let env = &server.shared.env;
+        let tasks = [
+            env.spawn(async move { idle.close_idle().await }),
+            env.spawn(async move { relief.relieve().await }),
+        ];
+        server.shared.tasks.lock().extend(tasks);
         server
     }
 
@@ -217,6 +228,44 @@ impl<S: Service> Server<S> {
                 if running.idle.look(&running.activity, now) > max_idle {
                     debug!(peer = %running.peer, listener = %running.listener, "idle connection closed");
                     running.task.abort();
+                }
+            }
+        }
+    }
+
+    /// Lets go of clients that owe the rest of a frame while others wait for memory.
+    async fn relieve(&self) {
+        let memory = &self.shared.memory;
+        loop {
+            memory.contended().await;
+            self.shared.env.sleep(RELIEF_INTERVAL).await;
+            let mut wanted = memory.wanted();
+            if wanted == 0 {
+                continue;
+            }
+            let now = self.shared.env.monotonic();
+            let connections = self.shared.connections.lock();
+            let mut owing: Vec<_> = connections
+                .values()
+                .filter_map(|running| {
+                    running
+                        .activity
+                        .owed()
+                        .map(|(since, bytes)| (since, bytes, running))
+                })
+                .filter(|(since, bytes, _)| *bytes > 0 && now.saturating_sub(*since) >= PATIENCE)
+                .collect();
+            owing.sort_by_key(|(since, ..)| *since);
+            for (since, bytes, running) in owing {
+                let reason = format!(
+                    "the rest of a request was awaited for {} s while others wait for memory",
+                    now.saturating_sub(since).as_secs()
+                );
+                warn!(listener = %running.listener, peer = %running.peer, %reason, "connection closed");
+                running.task.abort();
+                wanted = wanted.saturating_sub(bytes);
+                if wanted == 0 {
+                    break;
                 }
             }
         }
