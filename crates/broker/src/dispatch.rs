@@ -13,10 +13,14 @@ use klamm_protocol::{
 };
 
 use crate::api_table::{self, Row};
+use crate::body::Body;
 use crate::broker::Broker;
 use crate::context::RequestContext;
 use crate::handlers::{api_versions, fetch, produce};
 use crate::metrics::Phases;
+
+/// What a connection keeps for encoding the next answer.
+const KEPT_BYTES: usize = 64 * 1024;
 
 /// Why a request ends its connection.
 #[derive(Debug, thiserror::Error)]
@@ -82,17 +86,19 @@ pub(crate) struct Client {
 
 /// What a serial handler's request is read from and its answer written to.
 pub(crate) struct Serial<'a> {
-    reader: Reader,
+    /// Kept until the answer is written.
+    pub(crate) body: Body,
     writer: &'a mut Writer,
 }
 
 impl<'a> Serial<'a> {
-    pub(crate) fn new(reader: Reader, writer: &'a mut Writer) -> Self {
-        Self { reader, writer }
+    pub(crate) fn new(body: Body, writer: &'a mut Writer) -> Self {
+        Self { body, writer }
     }
 
-    pub(crate) fn decode<M: Message>(&mut self, version: i16) -> Result<M, Fault> {
-        M::decode(&mut self.reader, version).map_err(|error| Fault::Malformed { api: M::NAME, error })
+    pub(crate) async fn decode<M: Message>(&mut self, version: i16) -> Result<M, Fault> {
+        let decoded = self.body.decode(|reader| M::decode(reader, version)).await;
+        decoded.map_err(|error| Fault::Malformed { api: M::NAME, error })
     }
 
     pub(crate) fn encode<M: Message>(&mut self, header: &RequestHeader, response: &M) -> Result<(), Fault> {
@@ -134,6 +140,7 @@ pub(crate) fn emit(writer: &mut Writer, out: &mut Output, mut external: impl FnM
         }
     }
     writer.clear();
+    writer.trim(KEPT_BYTES);
 }
 
 /// Whether the request is one of `row`, the row of its API if there is one.
@@ -160,8 +167,7 @@ impl Client {
             received,
         } = frame;
         let broker = &self.broker;
-        let mut reader = Reader::with_pool(bytes, broker.decode_pool.clone());
-        let prefix = RequestPrefix::decode(&mut reader).map_err(Fault::Header)?;
+        let prefix = RequestPrefix::decode(&mut Reader::new(bytes.clone())).map_err(Fault::Header)?;
         let row = api_table::row(prefix.api_key);
         if prefix.api_key == ApiKey::ApiVersions.to_i16() && check_version(prefix, row).is_err() {
             api_versions::answer_unsupported(&mut self.writer, prefix.correlation_id)?;
@@ -169,7 +175,8 @@ impl Client {
             return Ok(Outcome::Answered);
         }
         check_version(prefix, row)?;
-        let header = RequestHeader::decode_rest(prefix, &mut reader).map_err(Fault::Header)?;
+        let mut body = Body::new(bytes, charge, broker.decode_pool.clone());
+        let header = body.decode(RequestHeader::decode).await.map_err(Fault::Header)?;
         let mut phases = Phases::begin(&broker.env, received);
         let context = RequestContext {
             broker,
@@ -181,18 +188,17 @@ impl Client {
                 produce::handle(
                     &context,
                     &header,
-                    reader,
+                    body,
                     &mut self.produce,
                     &mut self.writer,
                     out,
-                    charge,
                     phases,
                 )
                 .await?
             }
             ApiKey::Fetch => {
                 let (reused, writer) = (&mut self.fetch, &mut self.writer);
-                fetch::handle(&context, &header, reader, reused, writer, out, &mut phases).await?;
+                fetch::handle(&context, &header, body, reused, writer, out, &mut phases).await?;
                 broker
                     .metrics
                     .requests
@@ -200,7 +206,7 @@ impl Client {
                 Outcome::Answered
             }
             _ => {
-                let mut serial = Serial::new(reader, &mut self.writer);
+                let mut serial = Serial::new(body, &mut self.writer);
                 api_table::serve_serial(&context, &header, &mut serial).await?;
                 emit(&mut self.writer, out, |_| None);
                 broker

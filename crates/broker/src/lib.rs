@@ -12,6 +12,7 @@
 
 pub mod api_table;
 mod auto_create;
+mod body;
 mod broker;
 mod context;
 mod controller;

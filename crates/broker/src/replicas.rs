@@ -15,6 +15,7 @@ mod upkeep;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use bytestring::ByteString;
 use imbl::OrdMap;
 use klamm_model::{ErrorCode, TopicId};
 
@@ -41,6 +42,8 @@ enum Held {
 pub(crate) struct TopicReplicas {
     pub(crate) id: TopicId,
     pub(crate) name: Arc<str>,
+    /// The name as answers carry it.
+    pub(crate) wire_name: ByteString,
     /// By number.
     partitions: Vec<Held>,
 }
@@ -151,6 +154,7 @@ impl Table {
             Some(topic) => TopicReplicas::clone(topic),
             None => TopicReplicas {
                 id,
+                wire_name: ByteString::from(name.to_string()),
                 name,
                 partitions: Vec::new(),
             },

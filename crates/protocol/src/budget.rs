@@ -21,6 +21,10 @@ pub trait MemoryPool: Send + Sync {
 pub struct DecodeBudget {
     left: usize,
     charged: usize,
+    /// Bytes that need not come from the pool.
+    own: usize,
+    /// Bytes that came from the pool.
+    pooled: usize,
     pool: Option<Arc<dyn MemoryPool>>,
 }
 
@@ -30,6 +34,8 @@ impl DecodeBudget {
         Self {
             left: bytes,
             charged: 0,
+            own: 0,
+            pooled: 0,
             pool: None,
         }
     }
@@ -39,8 +45,23 @@ impl DecodeBudget {
         Self {
             left: bytes,
             charged: 0,
+            own: 0,
+            pooled: 0,
             pool: Some(pool),
         }
+    }
+
+    /// Takes the first `bytes` from elsewhere: only what is beyond them comes from the pool.
+    #[must_use]
+    pub fn with_own(mut self, bytes: usize) -> Self {
+        self.own = bytes;
+        self
+    }
+
+    /// Takes over what `other`, of the same pool, has charged: it is given back with the rest.
+    pub fn absorb(&mut self, mut other: DecodeBudget) {
+        self.charged += other.charged;
+        self.pooled += std::mem::take(&mut other.pooled);
     }
 
     /// Bytes taken so far.
@@ -55,10 +76,13 @@ impl DecodeBudget {
                 left: self.left,
             });
         }
-        if let Some(pool) = &self.pool
-            && !pool.try_charge(bytes)
-        {
-            return Err(DecodeError::PoolExhausted { needed: bytes });
+        if let Some(pool) = &self.pool {
+            let beyond = bytes.saturating_sub(self.own);
+            if beyond > 0 && !pool.try_charge(beyond) {
+                return Err(DecodeError::PoolExhausted { needed: bytes });
+            }
+            self.own -= bytes - beyond;
+            self.pooled += beyond;
         }
         self.left -= bytes;
         self.charged += bytes;
@@ -80,7 +104,7 @@ impl DecodeBudget {
 impl Drop for DecodeBudget {
     fn drop(&mut self) {
         if let Some(pool) = &self.pool {
-            pool.release(self.charged);
+            pool.release(self.pooled);
         }
     }
 }
@@ -133,6 +157,23 @@ mod tests {
             100,
             "what was taken is given back"
         );
+    }
+
+    #[test]
+    fn what_is_its_own_does_not_come_from_the_pool() {
+        let pool = Arc::new(Pool(AtomicUsize::new(100)));
+        let left = || pool.0.load(Ordering::Relaxed);
+        let mut budget = DecodeBudget::with_pool(500, pool.clone()).with_own(50);
+        budget.charge(30).unwrap();
+        assert_eq!(left(), 100);
+        budget.charge(30).unwrap();
+        assert_eq!((budget.charged(), left()), (60, 90), "20 were left of its own");
+        let mut other = DecodeBudget::with_pool(500, pool.clone());
+        other.charge(70).unwrap();
+        budget.absorb(other);
+        assert_eq!((budget.charged(), left()), (130, 20));
+        drop(budget);
+        assert_eq!(left(), 100);
     }
 
     #[test]

@@ -115,6 +115,19 @@ impl Writer {
         self.hole_bytes = 0;
     }
 
+    /// Gives back the memory of a writer that is empty and takes more than `most` bytes.
+    pub fn trim(&mut self, most: usize) {
+        if self.is_empty() && self.capacity() > most {
+            self.buffer = BytesMut::new();
+            self.holes = Vec::new();
+        }
+    }
+
+    /// The memory that the buffer and the list of holes take.
+    pub fn capacity(&self) -> usize {
+        self.buffer.capacity() + self.holes.capacity() * size_of::<Hole>()
+    }
+
     /// Whether nothing was written.
     pub fn is_empty(&self) -> bool {
         self.buffer.is_empty() && self.holes.is_empty()

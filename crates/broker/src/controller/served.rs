@@ -6,8 +6,6 @@
 //! Always holds: what is advertised is served, at exactly the versions that a controller of Apache Kafka 4.4 advertises;
 //! what may come in an envelope is what brokers pass on, and an envelope is not among it.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use klamm_model::ErrorCode;
 use klamm_net::Overlap;
@@ -19,10 +17,11 @@ use klamm_protocol::messages::{
     DescribeQuorumRequest, EnvelopeRequest, EnvelopeResponse, IncrementalAlterConfigsRequest,
     UpdateFeaturesRequest, UpdateFeaturesResponse,
 };
-use klamm_protocol::{ApiKey, MemoryPool, RequestHeader};
+use klamm_protocol::{ApiKey, RequestHeader};
 
 use super::{Asked, Controller, Decide, describe_cluster};
 use crate::api_table::Row;
+use crate::body::Body;
 use crate::context::RequestContext;
 use crate::dispatch::{Fault, Serial};
 use crate::handlers;
@@ -33,8 +32,6 @@ use crate::router::principal::Caller;
 pub(super) struct Serving<'a> {
     pub(super) context: &'a RequestContext<'a>,
     pub(super) controller: &'a Controller,
-    /// What the decoding of envelopes draws on.
-    pub(super) pool: &'a Arc<dyn MemoryPool>,
 }
 
 macro_rules! served {
@@ -57,7 +54,7 @@ macro_rules! served {
         ) -> Result<(), Fault> {
             match header.api_key {
                 $(ApiKey::$decided => {
-                    let request = serial.decode::<$request>(header.api_version)?;
+                    let request = serial.decode::<$request>(header.api_version).await?;
                     let response = serving.decide(header, request).await;
                     // All answers to brokers say at their top what went wrong.
                     let response = response.unwrap_or_else(|code| $response {
@@ -71,9 +68,13 @@ macro_rules! served {
         }
 
         /// Has the content of an envelope decided, and returns the content of the answer's.
-        async fn decide_forwarded(controller: &Controller, opened: Opened) -> Result<Bytes, ErrorCode> {
+        async fn decide_forwarded(
+            controller: &Controller,
+            opened: Opened,
+            body: &mut Body,
+        ) -> Result<Bytes, ErrorCode> {
             match opened.header.api_key {
-                $(ApiKey::$forwarded => forwarded::<$forwarded_request>(controller, opened).await,)*
+                $(ApiKey::$forwarded => forwarded::<$forwarded_request>(controller, opened, body).await,)*
                 _ => Err(ErrorCode::InvalidRequest),
             }
         }
@@ -135,36 +136,41 @@ async fn show(serving: &Serving<'_>, header: &RequestHeader, serial: &mut Serial
     let (context, version) = (serving.context, header.api_version);
     match header.api_key {
         ApiKey::ApiVersions => {
-            let request: ApiVersionsRequest = serial.decode(version)?;
+            let request: ApiVersionsRequest = serial.decode(version).await?;
             let image = context.broker.metadata.applied();
             let response = handlers::api_versions::answer(context, &request, &image, ROWS);
             serial.encode(header, &response)
         }
         ApiKey::DescribeConfigs => {
-            let request: DescribeConfigsRequest = serial.decode(version)?;
+            let request: DescribeConfigsRequest = serial.decode(version).await?;
             let response = Box::pin(handlers::describe_configs::handle(context, request)).await;
             serial.encode(header, &response)
         }
         ApiKey::DescribeQuorum => {
-            let request: DescribeQuorumRequest = serial.decode(version)?;
+            let request: DescribeQuorumRequest = serial.decode(version).await?;
             let response = handlers::describe_quorum::handle(context, request).await;
             serial.encode(header, &response)
         }
         ApiKey::DescribeCluster => {
-            let request: DescribeClusterRequest = serial.decode(version)?;
+            let request: DescribeClusterRequest = serial.decode(version).await?;
             serial.encode(header, &describe_cluster::handle(context, &request))
         }
         ApiKey::Envelope => {
-            let request: EnvelopeRequest = serial.decode(version)?;
-            serial.encode(header, &answer_envelope(serving, request).await)
+            let request: EnvelopeRequest = serial.decode(version).await?;
+            let answer = answer_envelope(serving, request, &mut serial.body).await;
+            serial.encode(header, &answer)
         }
         other => Err(Fault::NotServed(other.to_i16())),
     }
 }
 
-async fn answer_envelope(serving: &Serving<'_>, request: EnvelopeRequest) -> EnvelopeResponse {
-    let answer = match envelope::open(request, serving.context.broker.id, serving.pool.clone()) {
-        Ok(opened) => Box::pin(decide_forwarded(serving.controller, opened)).await,
+async fn answer_envelope(
+    serving: &Serving<'_>,
+    request: EnvelopeRequest,
+    body: &mut Body,
+) -> EnvelopeResponse {
+    let answer = match envelope::open(request, serving.context.broker.id, body).await {
+        Ok(opened) => Box::pin(decide_forwarded(serving.controller, opened, body)).await,
         Err(code) => Err(code),
     };
     match answer {
@@ -179,19 +185,21 @@ async fn answer_envelope(serving: &Serving<'_>, request: EnvelopeRequest) -> Env
     }
 }
 
-async fn forwarded<R: Decide>(controller: &Controller, opened: Opened) -> Result<Bytes, ErrorCode> {
-    let Opened {
-        header,
-        mut reader,
-        asked,
-    } = opened;
+async fn forwarded<R: Decide>(
+    controller: &Controller,
+    opened: Opened,
+    body: &mut Body,
+) -> Result<Bytes, ErrorCode> {
+    let Opened { header, asked } = opened;
     if !R::VERSIONS.contains(&header.api_version) {
         return Err(ErrorCode::UnsupportedVersion);
     }
     // Kafka answers a body that cannot be read like a version that it does not know.
-    let request = R::decode(&mut reader, header.api_version)
-        .and_then(|request| reader.finish().map(|()| request))
-        .map_err(|_| ErrorCode::UnsupportedVersion)?;
+    let decoded = body.decode(|reader| {
+        let request = R::decode(reader, header.api_version)?;
+        reader.finish().map(|()| request)
+    });
+    let request = decoded.await.map_err(|_| ErrorCode::UnsupportedVersion)?;
     let response = controller.ask(request, asked).await?;
     envelope::seal_answer(&header, &response).map_err(|_| ErrorCode::UnknownServerError)
 }

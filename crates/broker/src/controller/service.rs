@@ -12,6 +12,7 @@ use klamm_protocol::{ApiKey, MemoryPool, Reader, RequestHeader, RequestPrefix, W
 
 use super::Controller;
 use super::served::{self, Serving};
+use crate::body::Body;
 use crate::broker::Broker;
 use crate::context::RequestContext;
 use crate::dispatch::{Fault, Serial, check_version, emit};
@@ -67,8 +68,7 @@ impl Peer {
             broker,
             pool,
         } = &self.service;
-        let mut reader = Reader::with_pool(frame.bytes, pool.clone());
-        let prefix = RequestPrefix::decode(&mut reader).map_err(Fault::Header)?;
+        let prefix = RequestPrefix::decode(&mut Reader::new(frame.bytes.clone())).map_err(Fault::Header)?;
         let row = served::row(prefix.api_key);
         let checked = check_version(prefix, row);
         if checked.is_err() && prefix.api_key == ApiKey::ApiVersions.to_i16() {
@@ -77,7 +77,8 @@ impl Peer {
             return Ok(());
         }
         checked?;
-        let header = RequestHeader::decode_rest(prefix, &mut reader).map_err(Fault::Header)?;
+        let mut body = Body::new(frame.bytes, frame.charge, pool.clone());
+        let header = body.decode(RequestHeader::decode).await.map_err(Fault::Header)?;
         let phases = Phases::begin(&broker.env, frame.received);
         let context = RequestContext {
             broker,
@@ -87,9 +88,8 @@ impl Peer {
         let serving = Serving {
             context: &context,
             controller,
-            pool,
         };
-        let mut serial = Serial::new(reader, &mut self.writer);
+        let mut serial = Serial::new(body, &mut self.writer);
         Box::pin(served::serve(&serving, &header, &mut serial)).await?;
         emit(&mut self.writer, out, |_| None);
         broker

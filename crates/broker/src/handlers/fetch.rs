@@ -26,10 +26,11 @@ use klamm_model::ErrorCode;
 use klamm_net::{Output, Piece};
 use klamm_protocol::messages::fetch_response::PartitionData;
 use klamm_protocol::messages::{FetchRequest, FetchResponse};
-use klamm_protocol::{ApiKey, Message, Reader, RequestHeader, Writer};
+use klamm_protocol::{ApiKey, Message, RequestHeader, Writer};
 
 use self::open::Source;
 use self::read::{Bounds, Part};
+use crate::body::{Body, bytes_of};
 use crate::context::RequestContext;
 use crate::dispatch::{Fault, emit, encode};
 use crate::metrics::Phases;
@@ -37,6 +38,9 @@ use crate::waiters::Waiter;
 
 /// Rounds of making cold partitions ready before a request answers with what it has.
 const MAX_PREPARATIONS: usize = 8;
+
+/// The most that a connection keeps of the lists of a request, and of those of its answer, for the next.
+const KEPT_BYTES: usize = 64 * 1024;
 
 /// What a connection keeps from one fetch request to the next.
 #[derive(Default)]
@@ -55,22 +59,19 @@ pub(crate) struct Reused {
 pub(crate) async fn handle(
     context: &RequestContext<'_>,
     header: &RequestHeader,
-    mut reader: Reader,
+    mut body: Body,
     reused: &mut Reused,
     writer: &mut Writer,
     out: &mut Output,
     phases: &mut Phases,
 ) -> Result<(), Fault> {
-    reused
-        .request
-        .decode_into(&mut reader, header.api_version)
+    body.decode(|reader| reused.request.decode_into(reader, header.api_version))
+        .await
         .map_err(|error| Fault::Malformed { api: "Fetch", error })?;
-    drop(reader);
     let bounds = Bounds::of(
         &reused.request,
         context.broker.config.net.fetch_max_bytes as usize,
     );
-    answer::recycle(reused);
     match bounds {
         Err(code) => answer::refuse_all(context, code, reused),
         Ok(bounds) => serve(context, &bounds, reused, phases).await,
@@ -96,8 +97,7 @@ pub(crate) async fn handle(
             len: range.len,
         })
     });
-    pieces.clear();
-    reused.parts.clear();
+    release(reused);
     Ok(())
 }
 
@@ -109,6 +109,42 @@ async fn serve(context: &RequestContext<'_>, bounds: &Bounds, reused: &mut Reuse
             gather(context, bounds, &source, reused, phases).await;
             reused.response.session_id = answer::build(context, bounds, source, reused);
         }
+    }
+}
+
+/// Lets go of the frame and the files, which would be held until the next request, and of lists that are too long to
+/// keep.
+fn release(reused: &mut Reused) {
+    reused.pieces.clear();
+    reused.parts.clear();
+    answer::recycle(reused);
+    let request = &mut reused.request;
+    request.cluster_id = None;
+    request.rack_id = Default::default();
+    request.unknown_tagged_fields = Vec::new();
+    request.replica_state.unknown_tagged_fields = Vec::new();
+    let mut kept = bytes_of(&request.topics) + bytes_of(&request.forgotten_topics_data);
+    for topic in &mut request.topics {
+        topic.topic = Default::default();
+        topic.unknown_tagged_fields = Vec::new();
+        for partition in &mut topic.partitions {
+            partition.unknown_tagged_fields = Vec::new();
+        }
+        kept += bytes_of(&topic.partitions);
+    }
+    for topic in &mut request.forgotten_topics_data {
+        topic.topic = Default::default();
+        topic.unknown_tagged_fields = Vec::new();
+        kept += bytes_of(&topic.partitions);
+    }
+    if kept > KEPT_BYTES {
+        *request = FetchRequest::default();
+    }
+    let spare: usize = reused.spare.iter().map(bytes_of).sum();
+    let answered = bytes_of(&reused.response.responses) + bytes_of(&reused.parts) + bytes_of(&reused.pieces);
+    if spare + answered > KEPT_BYTES {
+        reused.response = FetchResponse::default();
+        (reused.spare, reused.parts, reused.pieces) = Default::default();
     }
 }
 

@@ -7,23 +7,26 @@
 //!
 //! *Order*: the ordered stage validates and appends; waiting for the watermark is the background stage ([`Parked`]), so
 //! that batches in flight on one connection are appended one behind the other within one round trip.
-//! *Memory*: the request's frame, held until the batch is in the log; the rest is kept from request to request.
+//! *Memory*: the request's frame, held until the batches are in the log (until the answer, when it names a topic that is
+//! not there); lists are kept from request to request, up to [`kept::KEPT_BYTES`].
 //! *Authorization*: WRITE on the topic.
 
 mod answer;
 mod append;
+mod kept;
 
 use std::sync::Arc;
 
 use klamm_model::{ErrorCode, TimestampMs, topic_name};
-use klamm_net::{Charge, Outcome, Output};
+use klamm_net::{Outcome, Output};
 use klamm_protocol::messages::ProduceRequest;
 use klamm_protocol::messages::produce_request::TopicProduceData;
-use klamm_protocol::{Message, Reader, Records, RequestHeader, Writer};
+use klamm_protocol::{Message, Records, RequestHeader, Writer};
 use klamm_records::{BatchHeader, Scratch};
 
 pub(crate) use self::answer::Parked;
 use self::answer::{Answer, Pool};
+use crate::body::Body;
 use crate::context::RequestContext;
 use crate::dispatch::{Fault, emit};
 use crate::metrics::Phases;
@@ -60,18 +63,13 @@ impl Acks {
 }
 
 /// The ordered stage of a produce request.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the parts of one connection, borrowed apart"
-)]
 pub(crate) async fn handle(
     context: &RequestContext<'_>,
     header: &RequestHeader,
-    mut reader: Reader,
+    mut body: Body,
     reused: &mut Reused,
     writer: &mut Writer,
     out: &mut Output,
-    charge: Charge,
     phases: Phases,
 ) -> Result<Outcome<Parked>, Fault> {
     let Reused {
@@ -79,23 +77,21 @@ pub(crate) async fn handle(
         scratch,
         answers,
     } = reused;
-    request
-        .decode_into(&mut reader, header.api_version)
+    body.decode(|reader| request.decode_into(reader, header.api_version))
+        .await
         .map_err(|error| Fault::Malformed {
             api: "Produce",
             error,
         })?;
-    drop(reader);
     let terms = Terms::of(request);
     let mut answer = answers.take(header, phases);
     let now = context.broker.env.now();
     for topic in &mut request.topic_data {
         produce_topic(context, topic, terms, now, scratch, &mut answer).await;
-        // What is kept for the next request must not hold on to the memory of this one.
-        topic.name = Default::default();
     }
-    request.transactional_id = None;
-    drop(charge);
+    let timeout_ms = request.timeout_ms;
+    kept::release(request);
+    answer.hold(body);
     if terms.acks == Some(Acks::None) {
         let fault = answer.first_error();
         answer.count(context.broker);
@@ -106,7 +102,7 @@ pub(crate) async fn handle(
         };
     }
     if answer.waits() {
-        answer.wait_for(request.timeout_ms, &context.broker.env);
+        answer.wait_for(timeout_ms, &context.broker.env);
         return Ok(Outcome::Parked(Parked::new(
             answer,
             answers.clone(),
@@ -133,8 +129,12 @@ async fn produce_topic(
         return;
     }
     let by_id = context.version >= 13;
-    answer.begin_topic(&topic.name, topic.topic_id);
     let found = find(context, topic, by_id);
+    match &found {
+        _ if by_id => answer.begin_topic_by_id(topic.topic_id),
+        Ok(found) => answer.begin_topic(found.wire_name.clone()),
+        Err(_) => answer.begin_unknown_topic(topic.name.clone()),
+    }
     for data in &mut topic.partition_data {
         let records = std::mem::take(&mut data.records);
         let index = data.index;

@@ -13,19 +13,19 @@
 //! order: principal, host, header, body.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use klamm_model::{BrokerId, ErrorCode};
 use klamm_protocol::messages::EnvelopeRequest;
 use klamm_protocol::{
-    EncodeError, MemoryPool, Message, RawTaggedField, Reader, Request, RequestHeader, RequestPrefix,
-    ResponseHeader, Writer, encode_request, encode_response,
+    EncodeError, Message, RawTaggedField, Request, RequestHeader, ResponseHeader, Writer, encode_request,
+    encode_response,
 };
 
 use super::link::{Link, LinkError};
 use super::newest;
 use super::principal::{Caller, Principal};
+use crate::body::Body;
 use crate::controller::Asked;
 
 /// The tag of the broker's id: far from those that Kafka gives out.
@@ -36,8 +36,6 @@ const LENGTH_BYTES: usize = 4;
 /// What was in an envelope.
 pub(crate) struct Opened {
     pub(crate) header: RequestHeader,
-    /// Stands at the body of the request.
-    pub(crate) reader: Reader,
     pub(crate) asked: Asked,
 }
 
@@ -81,11 +79,11 @@ fn seal<R: Request>(request: &R, asked: &Asked) -> Result<EnvelopeRequest, Encod
 }
 
 /// Opens an envelope. It came to the controller of node `own`, which takes itself for the broker that was asked when
-/// the sender names none. Decoding draws on `pool`.
-pub(crate) fn open(
+/// the sender names none. `body` is that of the envelope; it stands at that of the request afterwards.
+pub(crate) async fn open(
     envelope: EnvelopeRequest,
     own: BrokerId,
-    pool: Arc<dyn MemoryPool>,
+    body: &mut Body,
 ) -> Result<Opened, ErrorCode> {
     let principal = envelope
         .request_principal
@@ -93,10 +91,9 @@ pub(crate) fn open(
         .ok_or(ErrorCode::PrincipalDeserializationFailure)?;
     let host = host(&envelope.client_host_address).ok_or(ErrorCode::InvalidRequest)?;
     let broker = broker(&envelope.unknown_tagged_fields, own).ok_or(ErrorCode::InvalidRequest)?;
-    let mut reader = Reader::with_pool(envelope.request_data, pool);
-    let header = RequestPrefix::decode(&mut reader)
-        .and_then(|prefix| RequestHeader::decode_rest(prefix, &mut reader))
-        .map_err(|_| ErrorCode::UnsupportedVersion)?;
+    body.enter(envelope.request_data);
+    let header = body.decode(RequestHeader::decode).await;
+    let header = header.map_err(|_| ErrorCode::UnsupportedVersion)?;
     let asked = Asked {
         broker,
         version: header.api_version,
@@ -105,11 +102,7 @@ pub(crate) fn open(
             host: Some(host),
         },
     };
-    Ok(Opened {
-        header,
-        reader,
-        asked,
-    })
+    Ok(Opened { header, asked })
 }
 
 /// The content of the answer's envelope.

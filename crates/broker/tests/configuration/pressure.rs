@@ -2,11 +2,132 @@
 
 use std::time::Duration;
 
+use klamm_protocol::messages::MetadataRequest;
+use klamm_protocol::messages::metadata_request::MetadataRequestTopic;
 use tokio::io::AsyncWriteExt;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::client::{Client, batch, frame};
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, Settings};
+
+/// The smallest memory there may be.
+const SMALL: Settings<'_> = &[
+    ("socket.request.max.bytes", "1048576"),
+    ("klamm.memory.request.bytes", "1048576"),
+];
+
+/// A request whose bytes are more than a connection has of its own, and whose names are unknown.
+fn large_metadata(count: usize) -> MetadataRequest {
+    let topics = (0..count).map(|n| MetadataRequestTopic {
+        name: Some(format!("{n:0200}").into()),
+        ..Default::default()
+    });
+    MetadataRequest {
+        topics: Some(topics.collect()),
+        allow_auto_topic_creation: false,
+        ..Default::default()
+    }
+}
+
+/// A connection that announces a request, sends its first bytes, and then nothing.
+async fn stalled(fixture: &Fixture, announced: u32, bytes: usize) -> Client {
+    let mut client = fixture.connect();
+    let mut part = announced.to_be_bytes().to_vec();
+    part.resize(bytes, 0);
+    // More than the memory allows is not read, and stays where it is.
+    let _ = timeout(Duration::from_millis(100), client.stream.write_all(&part)).await;
+    client
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_lengths_without_a_request_leave_the_memory_to_others() {
+    let fixture = Fixture::start(SMALL).await;
+    let mut held = Vec::new();
+    for _ in 0..1_000 {
+        held.push(stalled(&fixture, 1_000_000, 4).await);
+    }
+    let mut client = fixture.connect();
+    let began = Instant::now();
+    assert!(client.ask(12, &large_metadata(2_000)).await.is_some());
+    assert!(began.elapsed() < Duration::from_secs(1), "nobody was waited for");
+    assert_eq!(held.len(), 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_frames_and_silence_hold_up_others_for_seconds_at_most() {
+    let fixture = Fixture::start(SMALL).await;
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        held.push(stalled(&fixture, 1_000_000, 300_000).await);
+    }
+    let mut client = fixture.connect();
+    let began = Instant::now();
+    assert!(
+        client.is_served().await,
+        "small requests need nothing of the memory"
+    );
+    assert!(began.elapsed() < Duration::from_secs(1));
+    let answer = timeout(Duration::from_secs(60), client.ask(12, &large_metadata(2_000))).await;
+    assert!(answer.expect("others go on").is_some());
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_half_frame_may_take_its_time_while_nobody_waits_for_memory() {
+    let fixture = Fixture::start(SMALL).await;
+    let mut client = fixture.connect();
+    let request = frame(12, &large_metadata(1_000));
+    let (first, rest) = request.split_at(100_000);
+    client.stream.write_all(first).await.unwrap();
+    fixture.pass(300_000).await;
+    assert!(fixture.connect().is_served().await);
+    client.stream.write_all(rest).await.unwrap();
+    assert!(client.receive().await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_cannot_be_decoded_for_want_of_memory_waits_for_it() {
+    let fixture = Fixture::start(SMALL).await;
+    // Nearly all is taken, and it is another one's turn to overdraw.
+    let first = stalled(&fixture, 1_040_000, 1_030_000).await;
+    let second = stalled(&fixture, 1_000_000, 100_000).await;
+    // Short enough to be read from room of its own; the list of its names is not.
+    let topics = std::iter::repeat_with(|| MetadataRequestTopic {
+        name: Some("x".into()),
+        ..Default::default()
+    });
+    let request = MetadataRequest {
+        topics: Some(topics.take(1_200).collect()),
+        ..Default::default()
+    };
+    let mut third = fixture.connect();
+    third.stream.write_all(&frame(4, &request)).await.unwrap();
+    let answer = timeout(Duration::from_secs(5), third.receive()).await;
+    assert!(
+        answer.is_err(),
+        "it is answered although there is no memory, or closed"
+    );
+    drop(first);
+    let answer = timeout(Duration::from_secs(2), third.receive()).await;
+    assert!(answer.expect("it goes on").is_some(), "it is not closed");
+    drop(second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_never_fits_the_memory_is_closed() {
+    let fixture = Fixture::start(SMALL).await;
+    let mut client = fixture.connect();
+    // 20,000 empty names: few bytes, and more than a megabyte decoded.
+    let mut body = vec![0, 3, 0, 1, 0, 0, 0, 1, 255, 255];
+    body.extend(40_000u32.to_be_bytes());
+    body.resize(body.len() + 80_000, 0);
+    let mut request = u32::try_from(body.len()).unwrap().to_be_bytes().to_vec();
+    request.extend(body);
+    client.stream.write_all(&request).await.unwrap();
+    let answer = timeout(Duration::from_secs(30), client.receive()).await;
+    assert_eq!(answer, Ok(None));
+    assert!(fixture.connect().is_served().await);
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_fetch_that_waits_longer_than_the_idle_time_is_answered() {

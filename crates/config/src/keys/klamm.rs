@@ -18,7 +18,8 @@ pub(super) static KEYS: &[Key] = keys! {
         "What the start does with an empty log dir when others have data: it may be a disk that is not mounted (refuse), \
          or a new one (format)."
     Long "klamm.memory.request.bytes" = "536870912", at_least(1048576), bytes, served;
-        "Memory for requests that are being read or served; when it is used up, reading waits."
+        "Memory for requests that are being read or served. When it is used up, reading waits, and a client that owes the \
+         rest of a request for 10 s is closed, the one that has owed it for longest first."
     Int "klamm.open.files.max" = "0", at_least(0), served;
         "Log files kept open at once; 0 takes half of the process's limit on open files."
     Int "klamm.workers" = "0", between(0, 1024), served;

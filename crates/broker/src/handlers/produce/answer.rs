@@ -19,25 +19,34 @@ use klamm_protocol::messages::produce_response::{
 use klamm_protocol::{ApiKey, RequestHeader, Writer};
 use parking_lot::Mutex;
 
+use super::kept::KEPT_BYTES;
+use crate::body::{Body, Held, bytes_of};
 use crate::broker::Broker;
 use crate::dispatch::{Fault, emit, encode};
 use crate::metrics::Phases;
 use crate::replicas::{Partition, Watched};
 use crate::waiters::Waiter;
 
-/// Answers kept for the next requests of a connection.
+/// Answers kept for the next requests of a connection, as long as they take no more than [`KEPT_BYTES`].
 const KEPT: usize = 8;
 
 /// The memory of answers that are done.
 #[derive(Default)]
-#[expect(clippy::vec_box, reason = "an answer is large, and goes to and fro")]
 pub(crate) struct Pool {
-    free: Mutex<Vec<Box<Answer>>>,
+    free: Mutex<Free>,
+}
+
+#[derive(Default)]
+struct Free {
+    #[expect(clippy::vec_box, reason = "an answer is large, and goes to and fro")]
+    answers: Vec<Box<Answer>>,
+    /// What their lists take.
+    bytes: usize,
 }
 
 impl Pool {
     pub(crate) fn take(&self, header: &RequestHeader, phases: Phases) -> Box<Answer> {
-        let mut answer = self.free.lock().pop().unwrap_or_default();
+        let mut answer = self.free.lock().pop();
         answer.correlation_id = header.correlation_id;
         answer.version = header.api_version;
         answer.phases = phases;
@@ -48,10 +57,32 @@ impl Pool {
         answer.waiter.disarm();
         answer.waits.clear();
         answer.timeout = None;
+        answer.held = None;
         answer.recycle();
-        let mut free = self.free.lock();
-        if free.len() < KEPT {
-            free.push(answer);
+        self.free.lock().push(answer);
+    }
+
+    /// How many answers are kept.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> usize {
+        self.free.lock().answers.len()
+    }
+}
+
+impl Free {
+    fn pop(&mut self) -> Box<Answer> {
+        let Some(answer) = self.answers.pop() else {
+            return Box::default();
+        };
+        self.bytes -= answer.kept_bytes();
+        answer
+    }
+
+    fn push(&mut self, answer: Box<Answer>) {
+        let bytes = self.bytes + answer.kept_bytes();
+        if self.answers.len() < KEPT && bytes <= KEPT_BYTES {
+            self.bytes = bytes;
+            self.answers.push(answer);
         }
     }
 }
@@ -70,6 +101,9 @@ pub(crate) struct Answer {
     timeout: Option<Duration>,
     timer: Option<Timer>,
     writer: Writer,
+    /// A name in the response is a slice of the frame.
+    keeps_frame: bool,
+    held: Option<Held>,
 }
 
 /// What is told of a batch that was refused, besides the error's code.
@@ -100,18 +134,45 @@ pub(crate) struct Place {
 }
 
 impl Answer {
-    pub(crate) fn begin_topic(&mut self, name: &ByteString, topic_id: Uuid) {
-        let by_id = self.version >= 13;
+    /// The partitions that follow are those of the topic `topic_id` (since version 13).
+    pub(crate) fn begin_topic_by_id(&mut self, topic_id: Uuid) {
+        self.begin(ByteString::new(), topic_id);
+    }
+
+    /// The partitions that follow are those of the topic `name`, which is no part of the frame.
+    pub(crate) fn begin_topic(&mut self, name: ByteString) {
+        self.begin(name, Uuid::ZERO);
+    }
+
+    /// The partitions that follow are those of a topic that is not there; `name` is a part of the frame.
+    pub(crate) fn begin_unknown_topic(&mut self, name: ByteString) {
+        self.keeps_frame = true;
+        self.begin(name, Uuid::ZERO);
+    }
+
+    fn begin(&mut self, name: ByteString, topic_id: Uuid) {
         self.response.responses.push(TopicProduceResponse {
-            name: if by_id { ByteString::new() } else { name.clone() },
-            topic_id: if by_id { topic_id } else { Uuid::ZERO },
+            name,
+            topic_id,
             partition_responses: self.spare.pop().unwrap_or_default(),
             ..Default::default()
         });
     }
 
+    /// Nothing more is read of the request: keeps what its answer is charged with.
+    pub(crate) fn hold(&mut self, body: Body) {
+        self.held = Some(body.into_held(self.keeps_frame));
+    }
+
+    /// What its lists take.
+    fn kept_bytes(&self) -> usize {
+        let spare: usize = self.spare.iter().map(bytes_of).sum();
+        spare + bytes_of(&self.response.responses) + bytes_of(&self.waits) + self.writer.capacity()
+    }
+
     /// Empties the response and keeps its memory.
     fn recycle(&mut self) {
+        self.keeps_frame = false;
         for mut topic in self.response.responses.drain(..) {
             topic.partition_responses.clear();
             if self.spare.len() < KEPT {

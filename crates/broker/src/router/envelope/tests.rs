@@ -1,7 +1,12 @@
 //! Envelopes as they should be, and with one thing wrong.
 
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use klamm_net::RequestMemory;
 use klamm_protocol::messages::CreateTopicsRequest;
 use klamm_protocol::messages::create_topics_request::CreatableTopic;
+use klamm_protocol::{MemoryPool, Reader};
 
 use super::*;
 
@@ -14,6 +19,18 @@ impl MemoryPool for Pool {
     }
 
     fn release(&self, _: usize) {}
+}
+
+fn body() -> Body {
+    Body::new(
+        Bytes::new(),
+        RequestMemory::new(usize::MAX).charge(),
+        Arc::new(Pool),
+    )
+}
+
+fn opened(envelope: EnvelopeRequest, body: &mut Body) -> Result<Opened, ErrorCode> {
+    open(envelope, OWN, body).now_or_never().unwrap()
 }
 
 const OWN: BrokerId = BrokerId(9);
@@ -44,12 +61,15 @@ fn request() -> CreateTopicsRequest {
 fn what_is_sealed_is_found() {
     for host in ["10.1.2.3", "2001:db8::1"] {
         let envelope = seal(&request(), &asked(host)).unwrap();
-        let mut opened = open(envelope, OWN, Arc::new(Pool)).ok().unwrap();
+        let mut body = body();
+        let opened = opened(envelope, &mut body).ok().unwrap();
         assert_eq!(opened.asked, asked(host));
         assert_eq!(opened.header.api_key, CreateTopicsRequest::KEY);
-        let found = CreateTopicsRequest::decode(&mut opened.reader, 5).unwrap();
-        assert_eq!(found, request());
-        opened.reader.finish().unwrap();
+        let decoded = body.decode(|reader| {
+            let found = CreateTopicsRequest::decode(reader, 5)?;
+            reader.finish().map(|()| found)
+        });
+        assert_eq!(decoded.now_or_never().unwrap().unwrap(), request());
     }
 }
 
@@ -57,10 +77,7 @@ fn what_is_sealed_is_found() {
 fn without_a_broker_the_controllers_own_was_asked() {
     let mut envelope = seal(&request(), &asked("::1")).unwrap();
     envelope.unknown_tagged_fields.clear();
-    assert_eq!(
-        open(envelope, OWN, Arc::new(Pool)).ok().unwrap().asked.broker,
-        OWN
-    );
+    assert_eq!(opened(envelope, &mut body()).ok().unwrap().asked.broker, OWN);
 }
 
 #[test]
@@ -106,11 +123,7 @@ fn one_thing_wrong_is_answered_as_kafka_does() {
     for (name, spoil, expected) in wrongs {
         let mut envelope = seal(&request(), &asked("127.0.0.1")).unwrap();
         spoil(&mut envelope);
-        assert_eq!(
-            open(envelope, OWN, Arc::new(Pool)).err(),
-            Some(*expected),
-            "{name}"
-        );
+        assert_eq!(opened(envelope, &mut body()).err(), Some(*expected), "{name}");
     }
 }
 
