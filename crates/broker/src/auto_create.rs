@@ -1,5 +1,7 @@
 //! Makes topics that clients name before anybody made them (`auto.create.topics.enable`).
 
+use std::collections::BTreeSet;
+
 use klamm_model::{ErrorCode, topic_name};
 use klamm_protocol::ByteString;
 use klamm_protocol::messages::CreateTopicsRequest;
@@ -19,11 +21,12 @@ pub(crate) async fn create(
 ) -> Vec<(ByteString, ErrorCode)> {
     let mut refused = Vec::new();
     let mut topics: Vec<CreatableTopic> = Vec::new();
+    let mut seen = BTreeSet::new();
     for name in names {
         if topic_name::validate(name).is_err() || topic_name::is_internal(name) {
             continue;
         }
-        if topics.iter().any(|topic| topic.name == *name) {
+        if !seen.insert(name) {
             continue;
         }
         topics.push(CreatableTopic {

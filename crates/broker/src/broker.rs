@@ -10,6 +10,7 @@ use klamm_net::RequestMemory;
 use klamm_protocol::MemoryPool;
 use klamm_quorum::Quorum;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use crate::fetch_sessions::FetchSessions;
 use crate::loggers::Loggers;
@@ -41,6 +42,8 @@ pub(crate) struct Broker {
     pub(crate) decode_pool: Arc<dyn MemoryPool>,
     /// What `decode_pool` draws on.
     pub(crate) request_memory: RequestMemory,
+    /// How many batches may be unpacked at once beside the network threads.
+    pub(crate) unpacking: Semaphore,
     pub(crate) loggers: Arc<dyn Loggers>,
     /// Takes over what changed of the broker's own dynamic configuration.
     pub(crate) on_dynamic: Mutex<Vec<OnDynamic>>,

@@ -29,6 +29,7 @@ mod pool;
 mod producer_ids;
 mod replicas;
 mod router;
+mod turn;
 mod waiters;
 
 pub use loggers::{FixedLoggers, Loggers};

@@ -17,6 +17,7 @@ use klamm_config::BrokerConfig;
 use klamm_env::{Env, Task};
 use klamm_net::Server;
 use klamm_quorum::{NoPeers, Quorum, QuorumConfig};
+use tokio::sync::Semaphore;
 use tracing::info;
 
 use self::controllers::{Controllers, Memory};
@@ -37,6 +38,8 @@ pub use crate::router::RouterMode;
 
 /// The folder of the metadata log within its log dir.
 const QUORUM_FOLDER: &str = "klamm-metadata";
+/// Batches that are unpacked at once beside the network threads.
+const UNPACKERS: usize = 4;
 /// How long connections may take to finish what they were asked when the node stops.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -132,6 +135,7 @@ impl Node {
             metrics: Metrics::default(),
             decode_pool: Arc::new(DecodePool::new(memory.clients.clone())),
             request_memory: memory.clients.clone(),
+            unpacking: Semaphore::new(UNPACKERS),
             loggers,
             on_dynamic: Default::default(),
             config,

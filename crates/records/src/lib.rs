@@ -27,5 +27,5 @@ pub use crc::verify_crc;
 pub use error::{BatchError, RecordFault};
 pub use header::{BatchHeader, HEADER_BYTES, NO_TIMESTAMP, Producer, TimestampType};
 pub use rejection::{RecordError, RecordErrors, RecordReason, Rejection, RejectionKind};
-pub use validate::{Origin, Rules, Validated, validate, validate_framing};
+pub use validate::{Origin, Rules, Validated, validate, validate_briefly, validate_framing};
 pub use walk::{Limits, RecordHead, walk};

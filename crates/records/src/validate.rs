@@ -29,6 +29,9 @@ use crate::walk::{Limits, RecordHead, walk};
 /// The first version of Produce that may carry zstd (KIP-110).
 const FIRST_VERSION_WITH_ZSTD: i16 = 7;
 
+/// Packing takes about so many times as long as unpacking.
+const REPACKING: u64 = 16;
+
 /// Who made the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -78,6 +81,13 @@ impl Rules {
             target: None,
             limits: Limits::default(),
         }
+    }
+
+    /// Whether the batch in `bytes` would be packed anew, as far as its header tells.
+    fn packs_anew(&self, bytes: &[u8]) -> bool {
+        let codec = bytes.get(crate::header::ATTRIBUTES_AT + 1).map(|low| low & 0x07);
+        self.target
+            .is_some_and(|target| codec.is_some_and(|codec| codec != target.compression.id()))
     }
 }
 
@@ -149,6 +159,30 @@ pub fn validate(bytes: &Bytes, rules: &Rules, scratch: &mut Scratch) -> Result<V
 /// anything else in the request. [`validate`] asks it too.
 pub fn validate_framing(bytes: &Bytes, origin: Origin) -> Result<(), Rejection> {
     only_batch(bytes, origin).map(drop)
+}
+
+/// As [`validate`], for a thread that others wait for: `None` when the batch unpacks to more than `most` bytes, or has to
+/// be packed anew and has more than a sixteenth of that, which takes as long. It is then for [`validate`] elsewhere.
+pub fn validate_briefly(
+    bytes: &Bytes,
+    rules: &Rules,
+    most: u64,
+    scratch: &mut Scratch,
+) -> Option<Result<Validated, Rejection>> {
+    let most = if rules.packs_anew(bytes) {
+        most / REPACKING
+    } else {
+        most
+    };
+    if rules.limits.batch_bytes <= most {
+        return Some(validate(bytes, rules, scratch));
+    }
+    let mut brief = *rules;
+    brief.limits.batch_bytes = most;
+    match validate(bytes, &brief, scratch) {
+        Err(Rejection::UnpacksTooLarge { .. }) => None,
+        validated => Some(validated),
+    }
 }
 
 /// Control records stay uncompressed whatever the topic asks for.

@@ -9,6 +9,7 @@ use klamm_model::{Offset, TimestampMs};
 use klamm_records::compression::{Compressor, DecompressError, Decompressor};
 use klamm_records::{
     Batch, BatchBuilder, BatchError, BatchHeader, Compression, Origin, Rejection, Rules, Scratch, validate,
+    validate_briefly,
 };
 
 const LIMIT: u64 = 1 << 20;
@@ -123,6 +124,9 @@ fn bombs() {
             Err(Rejection::UnpacksTooLarge { limit: LIMIT }),
             "{codec}"
         );
+        rules.limits.batch_bytes = u64::MAX;
+        let briefly = validate_briefly(&bytes, &rules, LIMIT, &mut Scratch::new());
+        assert!(briefly.is_none(), "{codec} takes long");
         let records = Batch::parse(&bytes).unwrap().records(LIMIT).map(drop);
         assert_eq!(
             records,

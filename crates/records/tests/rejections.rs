@@ -7,7 +7,7 @@ use klamm_model::{Offset, ProducerEpoch, ProducerId, TimestampMs};
 use klamm_records::RejectionKind::*;
 use klamm_records::{
     Batch, BatchBuilder, BatchHeader, Codec, Compression, EndTransactionMarker, Origin, RejectionKind, Rules,
-    Scratch, TimestampType, Validated, validate, verify_crc,
+    Scratch, TimestampType, Validated, validate, validate_briefly, verify_crc,
 };
 
 const NOW: i64 = 1_700_000_100_000;
@@ -672,5 +672,22 @@ fn a_record_above_the_limit_is_refused_where_it_is_unpacked() {
             Err(InvalidRecord)
         };
         assert_eq!(verdict, expected, "{codec}");
+    }
+}
+
+#[test]
+fn what_has_to_be_packed_anew_is_brief_up_to_a_sixteenth() {
+    let mut builder = BatchBuilder::new(Compression::Lz4);
+    builder.append(TimestampMs(1), None, Some(&[7; 100_000]), &[]);
+    let bytes = builder.build(Offset(0)).unwrap();
+    let mut rules = Rules::defaults(Origin::Client { produce_version: 13 }, TimestampMs(1));
+    for (target, is_brief) in [
+        (None, true),
+        (Some(Compression::Lz4), true),
+        (Some(Compression::Zstd), false),
+    ] {
+        rules.target = target.map(Into::into);
+        let briefly = validate_briefly(&bytes, &rules, 1 << 20, &mut Scratch::new());
+        assert_eq!(briefly.is_some(), is_brief, "{target:?}");
     }
 }

@@ -7,6 +7,7 @@
 //! *Memory*: the answer. Looking a timestamp up reads from the device on a thread that may block.
 //! *Authorization*: DESCRIBE on the topic.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use klamm_log::offsets::{FoundRecord, max_timestamp, offset_for_timestamp};
@@ -19,6 +20,7 @@ use klamm_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 
 use crate::context::RequestContext;
 use crate::replicas::{Partition, believed_epoch};
+use crate::turn::Turn;
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -35,28 +37,25 @@ pub(crate) async fn handle(context: &RequestContext<'_>, request: ListOffsetsReq
         _ => Err(ErrorCode::UnknownServerError),
     };
     let mut topics = Vec::with_capacity(request.topics.len());
+    let mut turn = Turn::default();
     // Kafka answers by partition: a topic without one is not told of.
     for topic in request.topics.iter().filter(|topic| !topic.partitions.is_empty()) {
         let found = context.broker.replicas.by_name(&topic.name);
         let mut partitions = Vec::with_capacity(topic.partitions.len());
+        let twice = named_twice(&topic.partitions);
         for asked in &topic.partitions {
-            let twice = topic
-                .partitions
-                .iter()
-                .filter(|p| p.partition_index == asked.partition_index)
-                .count()
-                > 1;
             let partition = found
                 .as_ref()
                 .ok_or(ErrorCode::UnknownTopicOrPartition)
                 .and_then(|topic| topic.partition(asked.partition_index));
             let result = match (committed, partition) {
                 (Err(code), _) => Err(code),
-                _ if twice => Err(ErrorCode::InvalidRequest),
+                _ if twice.contains(&asked.partition_index) => Err(ErrorCode::InvalidRequest),
                 (Ok(_), Err(code)) => Err(code),
                 (Ok(committed), Ok(partition)) => find(context, &partition, asked, committed).await,
             };
             partitions.push(answer(context.version, asked.partition_index, result));
+            turn.spend(0).await;
         }
         topics.push(ListOffsetsTopicResponse {
             name: topic.name.clone(),
@@ -68,6 +67,17 @@ pub(crate) async fn handle(context: &RequestContext<'_>, request: ListOffsetsReq
         topics,
         ..Default::default()
     }
+}
+
+/// The partitions that stand there more than once.
+fn named_twice(asked: &[ListOffsetsPartition]) -> BTreeSet<i32> {
+    let mut numbers: Vec<i32> = asked.iter().map(|asked| asked.partition_index).collect();
+    numbers.sort_unstable();
+    let pairs = numbers.windows(2);
+    pairs
+        .filter(|pair| pair[0] == pair[1])
+        .map(|pair| pair[0])
+        .collect()
 }
 
 /// The offset, its timestamp, and its leader epoch.

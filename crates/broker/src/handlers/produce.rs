@@ -7,6 +7,7 @@
 //!
 //! *Order*: the ordered stage validates and appends; waiting for the watermark is the background stage ([`Parked`]), so
 //! that batches in flight on one connection are appended one behind the other within one round trip.
+//! *Time*: between partitions others get their turn; a batch that takes long to check is checked elsewhere.
 //! *Memory*: the request's frame, held until the batches are in the log (until the answer, when it names a topic that is
 //! not there); lists are kept from request to request, up to [`kept::KEPT_BYTES`].
 //! *Authorization*: WRITE on the topic.
@@ -22,7 +23,7 @@ use klamm_net::{Outcome, Output};
 use klamm_protocol::messages::ProduceRequest;
 use klamm_protocol::messages::produce_request::TopicProduceData;
 use klamm_protocol::{Message, Records, RequestHeader, Writer};
-use klamm_records::{BatchHeader, Scratch};
+use klamm_records::BatchHeader;
 
 pub(crate) use self::answer::Parked;
 use self::answer::{Answer, Pool};
@@ -31,12 +32,12 @@ use crate::context::RequestContext;
 use crate::dispatch::{Fault, emit};
 use crate::metrics::Phases;
 use crate::replicas::{Partition, TopicReplicas};
+use crate::turn::Turn;
 
 /// What a connection keeps from one produce request to the next.
 #[derive(Default)]
 pub(crate) struct Reused {
     request: ProduceRequest,
-    scratch: Scratch,
     answers: Arc<Pool>,
 }
 
@@ -72,11 +73,7 @@ pub(crate) async fn handle(
     out: &mut Output,
     phases: Phases,
 ) -> Result<Outcome<Parked>, Fault> {
-    let Reused {
-        request,
-        scratch,
-        answers,
-    } = reused;
+    let Reused { request, answers } = reused;
     body.decode(|reader| request.decode_into(reader, header.api_version))
         .await
         .map_err(|error| Fault::Malformed {
@@ -86,8 +83,9 @@ pub(crate) async fn handle(
     let terms = Terms::of(request);
     let mut answer = answers.take(header, phases);
     let now = context.broker.env.now();
+    let mut turn = Turn::default();
     for topic in &mut request.topic_data {
-        produce_topic(context, topic, terms, now, scratch, &mut answer).await;
+        produce_topic(context, topic, terms, now, &mut turn, &mut answer).await;
     }
     let timeout_ms = request.timeout_ms;
     kept::release(request);
@@ -121,7 +119,7 @@ async fn produce_topic(
     topic: &mut TopicProduceData,
     terms: Terms,
     now: TimestampMs,
-    scratch: &mut Scratch,
+    turn: &mut Turn,
     answer: &mut Answer,
 ) {
     // Kafka answers by partition: a topic without one is not told of.
@@ -138,13 +136,14 @@ async fn produce_topic(
     for data in &mut topic.partition_data {
         let records = std::mem::take(&mut data.records);
         let index = data.index;
+        turn.spend(records.len()).await;
         let partition = match &found {
             Ok(topic) => topic.partition(index),
             Err(code) => Err(*code),
         };
         match (may_append(partition, terms), terms.acks) {
             (Ok(partition), Some(acks)) => {
-                append::append(context, &partition, index, records, acks, now, scratch, answer).await;
+                append::append(context, &partition, index, records, acks, now, answer).await;
             }
             (Ok(partition), None) => append::refuse_acks(context, &partition, index, records, answer),
             (Err(code), _) => answer.refuse(index, code),

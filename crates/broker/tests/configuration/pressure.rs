@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
-use klamm_protocol::messages::MetadataRequest;
+use klamm_model::{Offset, TimestampMs};
+use klamm_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use klamm_protocol::messages::metadata_request::MetadataRequestTopic;
+use klamm_protocol::messages::produce_request::PartitionProduceData;
+use klamm_protocol::messages::{ListOffsetsRequest, MetadataRequest, ProduceResponse};
+use klamm_protocol::{Message, Reader, Records, ResponseHeader};
+use klamm_records::{BatchBuilder, Compression};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout};
 
@@ -188,4 +193,83 @@ async fn a_fetch_that_waits_is_answered_when_the_node_stops() {
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     assert!(client.receive().await.is_some(), "with what is there: nothing");
     assert_eq!(client.receive().await, None);
+}
+
+/// Whether `second` is answered before `first`, which sends its request just before.
+async fn overtakes(fixture: &Fixture, first: &mut Client, request: &[u8], second: &mut Client) -> bool {
+    let (most, last) = request.split_at(request.len() - 1);
+    first.stream.write_all(most).await.unwrap();
+    fixture.pass(100).await;
+    first.stream.write_all(last).await.unwrap();
+    let quick = async {
+        assert!(second.is_served().await);
+    };
+    tokio::select! {
+        biased;
+        answer = first.receive() => {
+            assert!(answer.is_some());
+            false
+        }
+        () = quick => true,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_produce_request_of_many_partitions_lets_others_go_first() {
+    let fixture = Fixture::start(&[]).await;
+    let (mut first, mut second) = (fixture.connect(), fixture.connect());
+    first.create("t", 1, &[]).await;
+    // Its files are open from here on: nothing else makes the request wait.
+    first.produce(batch(fixture.now(), 1)).await;
+    let partitions = (0..1_000).map(|index| PartitionProduceData {
+        index: index % 2,
+        records: Records::Bytes(batch(fixture.now(), 1)),
+        ..Default::default()
+    });
+    let mut request = Client::produce_request("t", 0, batch(fixture.now(), 1));
+    request.acks = 1;
+    request.topic_data[0].partition_data = partitions.collect();
+    assert!(overtakes(&fixture, &mut first, &frame(11, &request), &mut second).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decompression_bomb_is_unpacked_where_nobody_waits() {
+    let fixture = Fixture::start(&[]).await;
+    let (mut first, mut second) = (fixture.connect(), fixture.connect());
+    first.create("t", 1, &[]).await;
+    let mut bomb = BatchBuilder::new(Compression::Zstd);
+    bomb.append(TimestampMs(fixture.now()), None, Some(&vec![0; 4 << 20]), &[]);
+    let mut request = Client::produce_request("t", 0, bomb.build(Offset(0)).unwrap());
+    request.acks = 1;
+    assert!(overtakes(&fixture, &mut first, &frame(11, &request), &mut second).await);
+    let mut reader = Reader::new(first.receive().await.unwrap());
+    ResponseHeader::decode(&mut reader, klamm_protocol::ApiKey::Produce, 11).unwrap();
+    let answer = ProduceResponse::decode(&mut reader, 11).unwrap();
+    assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_thousand_partitions_are_not_compared_with_each_other() {
+    let fixture = Fixture::start(&[]).await;
+    let mut client = fixture.connect();
+    client.create("t", 1, &[]).await;
+    let partitions = (0..100_000).map(|index| ListOffsetsPartition {
+        partition_index: index,
+        timestamp: -1,
+        ..Default::default()
+    });
+    let request = ListOffsetsRequest {
+        replica_id: -1,
+        topics: vec![ListOffsetsTopic {
+            name: "t".into(),
+            partitions: partitions.collect(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let began = std::time::Instant::now();
+    let answer = client.ask(7, &request).await.unwrap();
+    assert_eq!(answer.topics[0].partitions.len(), 100_000);
+    // Compared with each other they took minutes.
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }

@@ -1,11 +1,18 @@
 //! One batch of a produce request: validated, appended, and its outcome put into the answer.
+//!
+//! Always holds: what unpacks to more than [`BRIEF_BYTES`] is not unpacked on a network thread, and only so much of it at
+//! once as [`crate::broker::Broker::unpacking`] lets, so that decompression bombs neither stop the other connections nor
+//! take all cores.
+
+use std::cell::RefCell;
 
 use bytes::Bytes;
 use klamm_model::{ErrorCode, TimestampMs};
 use klamm_protocol::Records;
 use klamm_protocol::messages::produce_response::BatchIndexAndErrorMessage;
 use klamm_records::{
-    Origin, RecordErrors, RecordReason, Rejection, RejectionKind, Scratch, validate, validate_framing,
+    Origin, RecordErrors, RecordReason, Rejection, RejectionKind, Rules, Scratch, Validated, validate,
+    validate_briefly, validate_framing,
 };
 
 use super::Acks;
@@ -16,11 +23,15 @@ use crate::replicas::{Appended, Partition, Refusal};
 /// Records at fault that the message of a batch names; all of them stand beside it.
 const RECORDS_IN_A_MESSAGE: usize = 3;
 
+/// What is unpacked on a network thread at most: a millisecond's work, or two.
+const BRIEF_BYTES: u64 = 512 * 1024;
+
+thread_local! {
+    /// The memory for unpacking: kept by threads, which are few, and not by connections.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
 /// Validates and appends `records` to `partition`.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the parts of one request, borrowed apart"
-)]
 pub(super) async fn append(
     context: &RequestContext<'_>,
     partition: &std::sync::Arc<Partition>,
@@ -28,13 +39,12 @@ pub(super) async fn append(
     records: Records,
     acks: Acks,
     now: TimestampMs,
-    scratch: &mut Scratch,
     answer: &mut Answer,
 ) {
     let bytes = bytes_of(records);
     let settings = partition.settings();
     let rules = settings.rules(origin(context), now);
-    let batch = match validate(&bytes, &rules, scratch) {
+    let batch = match check(context, &bytes, rules).await {
         Ok(batch) => batch,
         Err(rejection) => return reject(partition, index, &rejection, answer),
     };
@@ -87,6 +97,18 @@ fn origin(context: &RequestContext<'_>) -> Origin {
     Origin::Client {
         produce_version: context.version,
     }
+}
+
+async fn check(context: &RequestContext<'_>, bytes: &Bytes, rules: Rules) -> Result<Validated, Rejection> {
+    let brief = SCRATCH.with_borrow_mut(|scratch| validate_briefly(bytes, &rules, BRIEF_BYTES, scratch));
+    if let Some(validated) = brief {
+        return validated;
+    }
+    let _permit = context.broker.unpacking.acquire().await;
+    let bytes = bytes.clone();
+    let env = &context.broker.env;
+    env.blocking(move || validate(&bytes, &rules, &mut Scratch::new()))
+        .await
 }
 
 fn accepted(
