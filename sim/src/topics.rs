@@ -108,8 +108,7 @@ fn settle(
             books.write(|history| history.topic_events[asked].answered = Some(id));
             return true;
         }
-        // A controller whose disk fails cannot know whether the change was made.
-        Ok(Err(code)) if code.is_retriable() || code == ErrorCode::UnknownServerError => {
+        Ok(Err(code)) if code.is_retriable() => {
             books.write(|history| history.refused(api, code));
         }
         Ok(Err(code)) => books.fault(format!("{api} is answered with {code}")),

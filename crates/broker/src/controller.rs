@@ -20,7 +20,7 @@ use klamm_metadata::{Image, bootstrap, encode_decision};
 use klamm_model::ErrorCode;
 use klamm_quorum::{ProposeError, Quorum};
 use tokio::sync::Mutex;
-use tracing::error;
+use tracing::{error, warn};
 
 pub(crate) use self::decide::{Asked, Decide};
 use crate::features;
@@ -136,9 +136,10 @@ impl Controller {
                 error!(%error, records = decision.records.len(), "a decision does not fit one entry");
                 Err(ErrorCode::PolicyViolation)
             }
-            Err(error) => {
-                error!(%error, "a decision could not be committed");
-                Err(ErrorCode::UnknownServerError)
+            // It may be decided, or not: whoever asks the next controller finds out.
+            Err(error @ (ProposeError::OutcomeUnknown { .. } | ProposeError::Stopped(_))) => {
+                warn!(%error, "a decision could not be committed");
+                Err(ErrorCode::NotController)
             }
         }
     }

@@ -16,6 +16,8 @@
 mod client;
 #[path = "configuration/disks.rs"]
 mod disks;
+#[path = "configuration/failing.rs"]
+mod failing;
 #[path = "configuration/fixture.rs"]
 mod fixture;
 #[path = "configuration/housekeeping.rs"]

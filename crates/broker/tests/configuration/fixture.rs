@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use klamm_broker::{FixedLoggers, Node, StartError};
 use klamm_config::{BrokerConfig, Sources};
-use klamm_env::sim::World;
 use klamm_env::sim::disk::Disk;
+use klamm_env::sim::{Fault, World};
 use klamm_env::task::Blocking;
 use klamm_env::{Env, Files, Parts};
 
@@ -97,6 +97,23 @@ impl Fixture {
         let pipes = Pipes::default();
         let node = Node::start(env(&world, &pipes), config(set), Arc::new(FixedLoggers)).await?;
         Ok(Self { world, pipes, node })
+    }
+
+    /// Drops the node as it is and starts another one on the same disk.
+    pub(crate) async fn start_again(self, set: Settings<'_>) -> Self {
+        let Self { world, pipes, node } = self;
+        drop(node);
+        // What was told to end does so when it is its turn.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let node = Node::start(env(&world, &pipes), config(set), Arc::new(FixedLoggers))
+            .await
+            .unwrap();
+        Self { world, pipes, node }
+    }
+
+    /// Makes calls to the disk fail.
+    pub(crate) fn inject(&self, fault: Fault) {
+        self.world.disk(HOST).inject(fault);
     }
 
     /// A connection to the first listener.
