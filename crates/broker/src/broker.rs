@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::replicas::{Replicas, Store, Upkeep};
 use crate::router::Router;
+use crate::vitals::Vitals;
 
 /// Takes over a new dynamic configuration.
 type OnDynamic = Box<dyn Fn(&Dynamic) + Send>;
@@ -36,6 +37,7 @@ pub(crate) struct Broker {
     pub(crate) stores: Vec<Store>,
     pub(crate) replicas: Replicas,
     pub(crate) upkeep: Upkeep,
+    pub(crate) vitals: Arc<Vitals>,
     pub(crate) fetch_sessions: FetchSessions,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) metrics: Metrics,

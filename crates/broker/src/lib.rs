@@ -30,6 +30,7 @@ mod producer_ids;
 mod replicas;
 mod router;
 mod turn;
+mod vitals;
 mod waiters;
 
 pub use loggers::{FixedLoggers, Loggers};

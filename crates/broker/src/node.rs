@@ -10,13 +10,16 @@ mod register;
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use klamm_config::BrokerConfig;
 use klamm_env::{Env, Task};
 use klamm_net::Server;
 use klamm_quorum::{NoPeers, Quorum, QuorumConfig};
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tracing::info;
 
@@ -35,6 +38,7 @@ use crate::producer_ids::ProducerIds;
 use crate::replicas::{Applier, Replicas, Upkeep};
 use crate::router::Router;
 pub use crate::router::RouterMode;
+use crate::vitals::Vitals;
 
 /// The folder of the metadata log within its log dir.
 const QUORUM_FOLDER: &str = "klamm-metadata";
@@ -93,7 +97,7 @@ pub struct Node {
     server: Server<ClientService>,
     addresses: Vec<(Arc<str>, SocketAddr)>,
     controllers: Option<Controllers>,
-    tasks: Vec<Task<()>>,
+    tasks: Mutex<Vec<Task<()>>>,
 }
 
 impl Node {
@@ -120,6 +124,7 @@ impl Node {
         let controller = start_controller(&env, &config, &dirs, &quorum, &metadata).await?;
         let memory = Memory::new(&config, &bound);
         let route = controllers::route(options.router, &env, &config, &bound, &memory, &controller);
+        let vitals = Arc::new(Vitals::default());
         let broker = Arc::new(Broker {
             env: env.clone(),
             id: config.node.id,
@@ -127,7 +132,8 @@ impl Node {
             metadata,
             quorum,
             router: Router::new(config.node.id, route),
-            stores: dirs.stores(&env),
+            stores: dirs.stores(&env, &vitals),
+            vitals,
             replicas: Replicas::default(),
             upkeep: Upkeep::default(),
             fetch_sessions: FetchSessions::new(config.net.fetch_sessions as usize),
@@ -159,7 +165,7 @@ impl Node {
             server,
             addresses,
             controllers,
-            tasks,
+            tasks: Mutex::new(tasks),
         })
     }
 
@@ -188,11 +194,12 @@ impl Node {
 
     /// Waits until the node cannot go on, and says why.
     pub async fn failed(&self) -> String {
-        let quorum = std::pin::pin!(self.broker.quorum.fatal());
-        let metadata = std::pin::pin!(self.broker.metadata.failed());
-        match futures_util::future::select(quorum, metadata).await {
-            futures_util::future::Either::Left((error, _)) => error.to_string(),
-            futures_util::future::Either::Right((why, _)) => why,
+        let quorum = pin!(self.broker.quorum.fatal());
+        let metadata = pin!(self.broker.metadata.failed());
+        let vitals = pin!(self.broker.vitals.failed());
+        match select(quorum, select(metadata, vitals)).await {
+            Either::Left((error, _)) => error.to_string(),
+            Either::Right((Either::Left((why, _)) | Either::Right((why, _)), _)) => why,
         }
     }
 
@@ -203,8 +210,10 @@ impl Node {
         if let Some(controllers) = &self.controllers {
             controllers.stop().await;
         }
-        for task in &self.tasks {
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        for task in tasks {
             task.abort();
+            task.await;
         }
         self.broker
             .upkeep
@@ -214,6 +223,19 @@ impl Node {
         // They hold the server, which holds the broker: without this it would never be let go, nor its log dirs.
         self.broker.on_dynamic.lock().clear();
         info!("stopped");
+    }
+}
+
+/// A node that is dropped without an end in order, as after a failure, leaves its log dirs as a crash would, and unlocked.
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.server.abort();
+        if let Some(controllers) = &self.controllers {
+            controllers.abort();
+        }
+        self.tasks.lock().drain(..).for_each(|task| task.abort());
+        // They hold the server, which holds the broker.
+        self.broker.on_dynamic.lock().clear();
     }
 }
 
@@ -295,7 +317,8 @@ async fn follow_metadata(broker: &Arc<Broker>, dirs: Dirs) -> Task<()> {
     applier.apply(broker.metadata.applied()).await;
     let broker = broker.clone();
     let env = broker.env.clone();
-    env.spawn(async move {
+    let vitals = broker.vitals.clone();
+    vitals.spawn(&env, "follows the metadata", async move {
         loop {
             let image = broker.metadata.next().await;
             applier.apply(image).await;

@@ -27,6 +27,9 @@ pub(super) fn of(broker: &Broker) -> Health {
     if let Some(why) = broker.metadata.failed().now_or_never() {
         failures.push(format!("the metadata cannot be followed: {why}"));
     }
+    if let Some(why) = broker.vitals.failed().now_or_never() {
+        failures.push(why);
+    }
     let mut obstacles = failures.clone();
     if broker.quorum.leader().is_none() {
         obstacles.push("the metadata quorum has no leader".into());

@@ -124,6 +124,11 @@ impl Controllers {
         Some(Self { server, addresses })
     }
 
+    /// Ends all connections at once.
+    pub(super) fn abort(&self) {
+        self.server.abort();
+    }
+
     /// Lets every connection finish what it was asked.
     pub(super) async fn stop(&self) {
         self.server.stop(DRAIN).await;

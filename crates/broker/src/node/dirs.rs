@@ -14,6 +14,7 @@ use tracing::info;
 
 use super::{QUORUM_FOLDER, StartError};
 use crate::replicas::{Committer, Store};
+use crate::vitals::Vitals;
 
 /// Segment files kept open unless the configuration says otherwise.
 const OPEN_FILES: usize = 8_192;
@@ -76,12 +77,12 @@ impl Dirs {
     }
 
     /// The dirs with a commit each.
-    pub(super) fn stores(&self, env: &Env) -> Vec<Store> {
+    pub(super) fn stores(&self, env: &Env, vitals: &Arc<Vitals>) -> Vec<Store> {
         self.dirs
             .iter()
             .map(|dir| Store {
                 dir: dir.clone(),
-                committer: Committer::start(env),
+                committer: Committer::start(env, vitals),
                 unopened: Default::default(),
             })
             .collect()

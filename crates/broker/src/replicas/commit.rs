@@ -10,6 +10,7 @@ use klamm_log::{Commit, CommitTarget, FlushTicket, LogCell, LogError, SegmentSyn
 use tokio::sync::Notify;
 
 use super::partition::Partition;
+use crate::vitals::Vitals;
 
 /// See the head of the file.
 pub(crate) struct Committer {
@@ -20,13 +21,14 @@ pub(crate) struct Committer {
 
 impl Committer {
     /// Starts the commit of a log dir.
-    pub(crate) fn start(env: &Env) -> Arc<Self> {
+    pub(crate) fn start(env: &Env, vitals: &Arc<Vitals>) -> Arc<Self> {
         let committer = Arc::new(Self {
             commit: Box::new(SegmentSync::default()),
             waiting: Arc::default(),
         });
         let weak = Arc::downgrade(&committer);
-        env.spawn(drive(env.clone(), weak, committer.waiting.clone()));
+        let driving = drive(env.clone(), weak, committer.waiting.clone());
+        vitals.spawn(env, "makes appends durable", driving);
         committer
     }
 

@@ -93,7 +93,7 @@ fn every(
     work: impl Fn(&Broker) + Copy + Send + 'static,
 ) -> Task<()> {
     let (weak, env) = (Arc::downgrade(broker), broker.env.clone());
-    broker.env.spawn(async move {
+    broker.vitals.spawn(&broker.env, "does the upkeep", async move {
         loop {
             env.sleep(interval).await;
             let Some(broker) = weak.upgrade() else { return };
