@@ -95,7 +95,10 @@ mod tests {
             assert_eq!(keys([(name.to_owned(), "1".to_owned())]), [], "{name}");
             let plain = name.trim_start_matches(PREFIX).to_ascii_lowercase();
             for key in [plain.clone(), format!("klamm_{plain}")] {
-                assert!(!BY_PLAIN_NAME.contains_key(&key), "{key} could not be set by {name}");
+                assert!(
+                    !BY_PLAIN_NAME.contains_key(&key),
+                    "{key} could not be set by {name}"
+                );
             }
         }
     }
