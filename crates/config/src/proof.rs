@@ -24,6 +24,10 @@ pub enum Proof {
 /// The tests, by crate and name, and the served keys that each sets; a broker key and a topic key of one name share theirs.
 static TESTS: &[(&str, &[&str])] = &[
     (
+        "klamm-broker: disks::a_log_dir_that_may_not_be_mounted_is_not_made_anew",
+        &["klamm.log.dirs.unformatted"],
+    ),
+    (
         "klamm-broker: housekeeping::offsets_are_written_down_from_time_to_time",
         &[
             "log.flush.offset.checkpoint.interval.ms",
@@ -93,10 +97,6 @@ static TESTS: &[(&str, &[&str])] = &[
     (
         "klamm-broker: node::data_lies_where_it_should",
         &["log.dir", "log.dirs", "metadata.log.dir"],
-    ),
-    (
-        "klamm-broker: disks::a_log_dir_that_may_not_be_mounted_is_not_made_anew",
-        &["klamm.log.dirs.unformatted"],
     ),
     (
         "klamm-broker: node::so_many_files_stay_open",

@@ -19,7 +19,9 @@ use crate::types::Types;
 struct Nothing;
 
 impl StateMachine for Nothing {
-    fn apply(&self, _: Position, _: Option<Bytes>) {}
+    fn apply(&self, _: Position, _: Option<Bytes>) -> Result<(), ReplayError> {
+        Ok(())
+    }
 
     fn snapshot(&self) -> Bytes {
         Bytes::from_static(b"nothing")
