@@ -15,6 +15,7 @@
 mod answer;
 mod append;
 mod kept;
+mod reject;
 
 use std::sync::Arc;
 

@@ -9,19 +9,15 @@ use std::cell::RefCell;
 use bytes::Bytes;
 use klamm_model::{ErrorCode, TimestampMs};
 use klamm_protocol::Records;
-use klamm_protocol::messages::produce_response::BatchIndexAndErrorMessage;
 use klamm_records::{
-    Origin, RecordErrors, RecordReason, Rejection, RejectionKind, Rules, Scratch, Validated, validate,
-    validate_briefly, validate_framing,
+    Origin, Rejection, Rules, Scratch, Validated, validate, validate_briefly, validate_framing,
 };
 
 use super::Acks;
 use super::answer::{Answer, Refused};
+use super::reject::reject;
 use crate::context::RequestContext;
 use crate::replicas::{Appended, Partition, Refusal};
-
-/// Records at fault that the message of a batch names; all of them stand beside it.
-const RECORDS_IN_A_MESSAGE: usize = 3;
 
 /// What is unpacked on a network thread at most: a millisecond's work, or two.
 const BRIEF_BYTES: u64 = 512 * 1024;
@@ -135,64 +131,4 @@ fn leader_hint(partition: &Partition, refusal: &Refusal) -> Option<(i32, i32)> {
         ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch => partition.known_leader(),
         _ => None,
     }
-}
-
-fn reject(partition: &Partition, index: i32, rejection: &Rejection, answer: &mut Answer) {
-    let code = match rejection.kind() {
-        RejectionKind::CorruptMessage => ErrorCode::CorruptMessage,
-        RejectionKind::InvalidRecord => ErrorCode::InvalidRecord,
-        RejectionKind::InvalidTimestamp => ErrorCode::InvalidTimestamp,
-        RejectionKind::UnsupportedCompression => ErrorCode::UnsupportedCompressionType,
-        RejectionKind::MessageTooLarge => ErrorCode::MessageTooLarge,
-        RejectionKind::Unknown => ErrorCode::UnknownServerError,
-    };
-    let errors: Vec<_> = rejection
-        .record_errors()
-        .iter()
-        .map(|error| (error.index, record_message(partition, &error.reason)))
-        .collect();
-    let message = match rejection {
-        Rejection::Records(all) => records_message(all, &errors),
-        other => other.to_string(),
-    };
-    let record_errors = errors
-        .into_iter()
-        .map(|(batch_index, message)| BatchIndexAndErrorMessage {
-            batch_index,
-            batch_index_error_message: Some(message.into()),
-            ..Default::default()
-        });
-    let refused = Refused {
-        message: Some(message),
-        record_errors: record_errors.collect(),
-        log_start_offset: rejection.tells_log_start().then(|| partition.log_start_offset()),
-        leader: None,
-    };
-    answer.refuse_with(index, code, refused);
-}
-
-/// What is wrong with one record, in Kafka's words: a missing key is told with the partition that asks for it.
-fn record_message(partition: &Partition, reason: &RecordReason) -> String {
-    match reason {
-        RecordReason::NoKey => format!("{reason} in topic partition {partition}"),
-        RecordReason::Timestamp { .. } | RecordReason::TimestampType => reason.to_string(),
-    }
-}
-
-/// What is wrong with a batch some of whose records are at fault: `told`, the first of them, and what is wrong with each.
-fn records_message(errors: &RecordErrors, told: &[(i32, String)]) -> String {
-    if errors.has_timestamp() {
-        return "One or more records have been rejected due to invalid timestamp".to_owned();
-    }
-    let named: Vec<_> = told
-        .iter()
-        .take(RECORDS_IN_A_MESSAGE)
-        .map(|(index, message)| format!("RecordError(batchIndex={index}, message='{message}')"))
-        .collect();
-    format!(
-        "One or more records have been rejected due to {} record errors in total, and only showing the first three \
-         errors at most: [{}]",
-        errors.total(),
-        named.join(", ")
-    )
 }
