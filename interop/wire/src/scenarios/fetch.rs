@@ -199,6 +199,11 @@ fn limits(s: &mut Scenario, topic: &Topic) -> Result<()> {
     ] {
         s.ask(Fetch, step, 17, &with(all.clone(), &[("MaxBytes", json!(bytes))]))?;
     }
+    waits(s, topic)
+}
+
+fn waits(s: &mut Scenario, topic: &Topic) -> Result<()> {
+    let one = request(&[of(topic, &[partition(0, 0)])]);
     let waits = [
         ("waits-for-bytes-that-are-there", json!(2000), json!(1)),
         ("waits-in-vain", json!(50), json!(1_000_000)),
