@@ -7,7 +7,7 @@
 //!
 //! *Memory*: the answer, proportional to the partitions named. *Authorization*: DESCRIBE on the topic, CREATE to make it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use klamm_metadata::{Image, PartitionImage, TopicImage};
 use klamm_model::{BrokerId, ErrorCode, topic_name};
@@ -101,7 +101,7 @@ async fn named_topics(
     may_create: bool,
     operations: i32,
 ) -> Vec<MetadataResponseTopic> {
-    let mut refused = Vec::new();
+    let mut refused = BTreeMap::new();
     if may_create || context.version < 4 {
         let image = context.broker.metadata.published_arc();
         let by_name = named.iter().filter(|topic| topic.topic_id.is_zero());
@@ -110,7 +110,7 @@ async fn named_topics(
             .filter(|name| image.topics().by_name(name).is_none())
             .collect();
         if !missing.is_empty() && context.broker.config.topics.auto_create {
-            refused = auto_create::create(context, &missing).await;
+            refused = auto_create::create(context, &missing).await.into_iter().collect();
         }
     }
     let image = context.broker.metadata.published();
@@ -131,15 +131,15 @@ async fn named_topics(
 }
 
 /// Why there is no such topic. `refused` could not be made.
-fn why_unknown(asked: &MetadataRequestTopic, refused: &[(ByteString, ErrorCode)]) -> ErrorCode {
+fn why_unknown(asked: &MetadataRequestTopic, refused: &BTreeMap<ByteString, ErrorCode>) -> ErrorCode {
     match &asked.name {
         _ if !asked.topic_id.is_zero() => ErrorCode::UnknownTopicId,
         None => ErrorCode::UnknownTopicId,
         Some(name) if topic_name::validate(name).is_err() => ErrorCode::InvalidTopicException,
-        Some(name) => {
-            let refusal = refused.iter().find(|(refused, _)| refused == name);
-            refusal.map_or(ErrorCode::UnknownTopicOrPartition, |(_, code)| *code)
-        }
+        Some(name) => refused
+            .get(name)
+            .copied()
+            .unwrap_or(ErrorCode::UnknownTopicOrPartition),
     }
 }
 
