@@ -201,29 +201,31 @@ async fn gather(
             }
         }
         phases.wait(&context.broker.env);
-        let (waiter, timer) = (&reused.waiter, &mut reused.timer);
-        may_wait = poll_fn(|cx| {
-            waiter.register(cx.waker());
-            if waiter.has_fired() {
-                return Poll::Ready(true);
-            }
-            if context.connection.stopping.has_begun() {
-                return Poll::Ready(false);
-            }
-            let elapsed = timer
-                .as_mut()
-                .is_none_or(|timer| timer.poll_elapsed(cx).is_ready());
-            if elapsed {
-                Poll::Ready(false)
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
+        may_wait = something_new(context, reused).await;
         phases.resume(&context.broker.env);
         armed = false;
     }
     verify_cold(context, &mut reused.parts).await;
+}
+
+/// Waits until a partition has more; `false` when the time is over, or the node stops.
+async fn something_new(context: &RequestContext<'_>, reused: &mut Reused) -> bool {
+    let (waiter, timer) = (&reused.waiter, &mut reused.timer);
+    poll_fn(|cx| {
+        waiter.register(cx.waker());
+        if waiter.has_fired() {
+            return Poll::Ready(true);
+        }
+        let elapsed = timer
+            .as_mut()
+            .is_none_or(|timer| timer.poll_elapsed(cx).is_ready());
+        if elapsed || context.connection.stopping.has_begun() {
+            Poll::Ready(false)
+        } else {
+            Poll::Pending
+        }
+    })
+    .await
 }
 
 /// Reads ranges that would have to come from the device and checks them, where blocking is allowed.
