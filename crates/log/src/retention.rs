@@ -68,7 +68,8 @@ pub fn retention(cell: &impl LogCell, now: TimestampMs) -> Result<Retired, LogEr
 /// Removes the files of removed segments. Blocks.
 pub fn reap(dir: &crate::LogDir, retired: Retired) -> Result<(), LogError> {
     for path in retired.files {
-        dir.files().remove_file(&path).map_err(LogError::io(&path))?;
+        // They went with their folder if the partition was deleted meanwhile.
+        dir.remove_file(&path)?;
     }
     Ok(())
 }

@@ -227,10 +227,12 @@ impl Leaving {
                 return error!(dir = %dir.path().display(), %error, "cannot remove deleted partitions");
             }
         };
-        let later = env.clone();
-        // A read under way may still hold the files.
+        // A read under way may still hold the files. Whoever waits here must not hold the log dir: when the node is gone,
+        // the next start removes them.
+        let (later, dir) = (env.clone(), Arc::downgrade(&dir));
         env.spawn(async move {
             later.sleep(delay).await;
+            let Some(dir) = dir.upgrade() else { return };
             later
                 .blocking(move || paths.iter().for_each(|path| remove_folder(&dir, path)))
                 .await;

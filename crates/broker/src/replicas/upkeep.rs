@@ -121,17 +121,19 @@ fn remove_old(broker: &Broker) {
         if retired.segment_count > 0 {
             info!(%partition, segments = retired.segment_count, "segments removed by retention");
             let dir = partition.with(|log| log.dir().clone());
-            reap_later(&broker.env, dir, retired);
+            reap_later(&broker.env, &dir, retired);
         }
         Ok(())
     });
 }
 
-fn reap_later(env: &Env, dir: Arc<LogDir>, retired: klamm_log::retention::Retired) {
+/// Does not hold the log dir meanwhile: when the node is gone, the next start removes the files.
+fn reap_later(env: &Env, dir: &Arc<LogDir>, retired: klamm_log::retention::Retired) {
     let delay = delay_until(env.now(), retired.not_before);
-    let later = env.clone();
+    let (later, dir) = (env.clone(), Arc::downgrade(dir));
     env.spawn(async move {
         later.sleep(delay).await;
+        let Some(dir) = dir.upgrade() else { return };
         later
             .blocking(move || {
                 if let Err(error) = reap(&dir, retired) {

@@ -1,17 +1,19 @@
 //! A client that says exactly what it is told to.
 
 use bytes::{Buf, Bytes, BytesMut};
-use klamm_model::{Offset, ProducerEpoch, ProducerId, TimestampMs};
+use klamm_model::{Offset, ProducerEpoch, ProducerId, TimestampMs, Uuid};
 use klamm_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use klamm_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use klamm_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use klamm_protocol::messages::fetch_response::PartitionData;
 use klamm_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use klamm_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use klamm_protocol::messages::metadata_request::MetadataRequestTopic;
 use klamm_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use klamm_protocol::messages::produce_response::PartitionProduceResponse;
 use klamm_protocol::messages::{
-    CreateTopicsRequest, FetchRequest, FetchResponse, IncrementalAlterConfigsRequest, ListOffsetsRequest,
-    ProduceRequest,
+    CreateTopicsRequest, DescribeConfigsRequest, FetchRequest, FetchResponse, IncrementalAlterConfigsRequest,
+    ListOffsetsRequest, MetadataRequest, ProduceRequest,
 };
 use klamm_protocol::{Message, Reader, Records, Request, ResponseHeader, Writer, encode_request};
 use klamm_records::{BatchBuilder, Compression};
@@ -114,6 +116,35 @@ impl Client {
         assert_eq!(answer.error_code, 0, "{key}={value}: {:?}", answer.error_message);
         // The answer says that it is decided; what follows must see it carried out.
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+
+    /// The value of a key of a resource; `None` if it has none.
+    pub(crate) async fn config(&mut self, kind: i8, resource: &str, key: &str) -> Option<String> {
+        let resource = DescribeConfigsResource {
+            resource_type: kind,
+            resource_name: resource.into(),
+            configuration_keys: Some(vec![key.into()]),
+            ..Default::default()
+        };
+        let request = DescribeConfigsRequest {
+            resources: vec![resource],
+            ..Default::default()
+        };
+        let mut response = self.ask(4, &request).await.unwrap();
+        let told = response.results.remove(0).configs.pop()?;
+        told.value.map(|value| value.to_string())
+    }
+
+    /// The id of a topic.
+    pub(crate) async fn topic_id(&mut self, name: &str) -> Uuid {
+        let request = MetadataRequest {
+            topics: Some(vec![MetadataRequestTopic {
+                name: Some(name.into()),
+                ..Default::default()
+            }]),
+            ..Default::default()
+        };
+        self.ask(12, &request).await.unwrap().topics[0].topic_id
     }
 
     /// Asks for a batch to be stored on all replicas.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use klamm_protocol::messages::{DescribeTopicPartitionsRequest, MetadataRequest};
+use klamm_protocol::messages::{DescribeClusterRequest, DescribeTopicPartitionsRequest, MetadataRequest};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
@@ -12,13 +12,54 @@ use crate::fixture::{Fixture, Settings};
 
 #[tokio::test(start_paused = true)]
 async fn every_listener_serves_and_tells_its_own_address() {
-    let two = "PLAINTEXT://127.0.0.1:4001,INSIDE://127.0.0.2:4002";
-    let map = "PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT";
-    let fixture = Fixture::start(&[("listeners", two), ("listener.security.protocol.map", map)]).await;
-    for (listener, expected) in [(0, ("127.0.0.1", 4001)), (1, ("127.0.0.2", 4002))] {
-        let mut client = fixture.connect_from([10, 0, 0, 1].into(), listener);
-        let answer = client.ask(12, &MetadataRequest::default()).await.unwrap();
-        assert_eq!((&*answer.brokers[0].host, answer.brokers[0].port), expected);
+    const TWO: (&str, &str) = ("listeners", "PLAINTEXT://127.0.0.1:4001,INSIDE://127.0.0.2:4002");
+    const MAP: (&str, &str) = (
+        "listener.security.protocol.map",
+        "PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT",
+    );
+    let cases: [(Settings<'_>, &[(&str, i32)]); 5] = [
+        (&[TWO, MAP], &[("127.0.0.1", 4001), ("127.0.0.2", 4002)]),
+        // One for clients on the host, one for those in containers.
+        (
+            &[
+                TWO,
+                MAP,
+                (
+                    "advertised.listeners",
+                    "PLAINTEXT://localhost:9092,INSIDE://broker:19092",
+                ),
+            ],
+            &[("localhost", 9092), ("broker", 19092)],
+        ),
+        (&[("listeners", "PLAINTEXT://[::1]:4001")], &[("::1", 4001)]),
+        (
+            &[
+                ("listeners", "PLAINTEXT://0.0.0.0:4001"),
+                ("advertised.listeners", "PLAINTEXT://10.1.2.3:4001"),
+            ],
+            &[("10.1.2.3", 4001)],
+        ),
+        // The port that was found.
+        (
+            &[("listeners", "PLAINTEXT://127.0.0.1:0")],
+            &[("127.0.0.1", 20_000)],
+        ),
+    ];
+    for (set, expected) in cases {
+        let fixture = Fixture::start(set).await;
+        for (listener, expected) in expected.iter().enumerate() {
+            let mut client = fixture.connect_from([10, 0, 0, 1].into(), listener);
+            let answer = client.ask(12, &MetadataRequest::default()).await.unwrap();
+            let told = (&*answer.brokers[0].host, answer.brokers[0].port);
+            assert_eq!(told, *expected, "{set:?}");
+            let request = DescribeClusterRequest {
+                endpoint_type: 1,
+                ..Default::default()
+            };
+            let answer = client.ask(1, &request).await.unwrap();
+            let told = (&*answer.brokers[0].host, answer.brokers[0].port);
+            assert_eq!(told, *expected, "{set:?}");
+        }
     }
 }
 
