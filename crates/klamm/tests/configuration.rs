@@ -68,6 +68,20 @@ impl Server {
         kill_process(Pid::from_child(&self.process), signal).unwrap();
     }
 
+    /// Stops all of its threads: a signal that was sent has not yet done so.
+    fn stop(&self) {
+        self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.process.id());
+        let is_stopped = |task: std::io::Result<std::fs::DirEntry>| {
+            let stat = std::fs::read_to_string(task.unwrap().path().join("stat"));
+            // One that has ended meanwhile does nothing either. The state stands behind the name in brackets.
+            stat.map_or(true, |stat| stat.rsplit_once(") ").unwrap().1.starts_with('T'))
+        };
+        while !std::fs::read_dir(&tasks).unwrap().all(is_stopped) {
+            std::thread::yield_now();
+        }
+    }
+
     /// A connection whose own buffers are small, so that the server's count.
     fn connect(&self) -> TcpStream {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -106,7 +120,7 @@ fn ask(stream: &mut TcpStream) {
 fn taken(server: &Server) -> usize {
     let mut stream = server.connect();
     ask(&mut stream);
-    server.signal(Signal::STOP);
+    server.stop();
     let mut taken = 0;
     loop {
         match stream.write(&[0; 1024]) {
@@ -130,7 +144,7 @@ fn given(server: &Server, enough: usize) -> usize {
         stream.write_all(&REQUEST.repeat(1500)).unwrap();
         // The first answers are here: the server is about to fill the socket, if it has not.
         stream.peek(&mut [0]).unwrap();
-        server.signal(Signal::STOP);
+        server.stop();
         let (mut given, mut buffer) = (0, vec![0; 1 << 16]);
         while let Ok(bytes) = stream.read(&mut buffer) {
             given += bytes;
@@ -148,7 +162,7 @@ fn given(server: &Server, enough: usize) -> usize {
 
 /// How many connections a stopped server's listener takes, up to twelve.
 fn queued(server: &Server) -> usize {
-    server.signal(Signal::STOP);
+    server.stop();
     let connect = |_: &usize| TcpStream::connect_timeout(&server.address, QUIET).ok();
     let held: Vec<_> = (0..12).map_while(|place| connect(&place)).collect();
     held.len()
