@@ -8,6 +8,7 @@ mod decide;
 mod describe_cluster;
 mod served;
 pub(crate) mod service;
+mod without_effect;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -130,7 +131,10 @@ impl Controller {
             proposed
         });
         match proposing.await.ok_or(ErrorCode::UnknownServerError)? {
-            Ok(_) => Ok(decision.response),
+            Ok(_) => {
+                without_effect::warn_of(&decision.records);
+                Ok(decision.response)
+            }
             Err(ProposeError::NotLeader { .. }) => Err(ErrorCode::NotController),
             Err(error @ ProposeError::TooLarge { .. }) => {
                 error!(%error, records = decision.records.len(), "a decision does not fit one entry");

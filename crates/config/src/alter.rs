@@ -167,16 +167,16 @@ impl AlterError {
     }
 }
 
-/// A change that is accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Altered {
-    /// All texts of the resource after the change.
-    pub values: Values,
-    /// Keys that the change sets and that have no effect, each with the reason, for the log.
-    pub not_served: Vec<(&'static str, &'static str)>,
+/// Why `name` of a `resource`, set to `value`, has no effect; `None` if it has one, or is what holds anyway.
+pub fn without_effect(resource: Resource, name: &str, value: &str) -> Option<&'static str> {
+    let key = Key::find(resource, name).filter(|key| !key.is_default(value))?;
+    match key.serving {
+        Serving::Served => None,
+        Serving::NotServed(reason) | Serving::Refused(reason) => Some(reason),
+    }
 }
 
-/// Applies `operations` to the stored texts `current` (IncrementalAlterConfigs).
+/// Applies `operations` to the stored texts `current` (IncrementalAlterConfigs), and gives all texts after the change.
 ///
 /// `layers` are the broker's own as they are before the change.
 pub fn alter(
@@ -184,7 +184,7 @@ pub fn alter(
     current: &Values,
     operations: &[Operation<'_>],
     layers: &Layers<'_>,
-) -> Result<Altered, AlterError> {
+) -> Result<Values, AlterError> {
     no_duplicates(operations.iter().map(|each| each.name))?;
     let without = operations
         .iter()
@@ -200,13 +200,13 @@ pub fn alter(
     checked(target, values, current, layers)
 }
 
-/// Replaces the stored texts `current` by `entries` (AlterConfigs).
+/// Replaces the stored texts `current` by `entries` (AlterConfigs), and gives all texts after the change.
 pub fn replace(
     target: Target,
     current: &Values,
     entries: &[(&str, Option<&str>)],
     layers: &Layers<'_>,
-) -> Result<Altered, AlterError> {
+) -> Result<Values, AlterError> {
     no_duplicates(entries.iter().map(|(name, _)| *name))?;
     checked(
         target,
@@ -217,7 +217,7 @@ pub fn replace(
 }
 
 /// The texts of a new topic (CreateTopics).
-pub fn new_topic(entries: &[(&str, Option<&str>)], layers: &Layers<'_>) -> Result<Altered, AlterError> {
+pub fn new_topic(entries: &[(&str, Option<&str>)], layers: &Layers<'_>) -> Result<Values, AlterError> {
     let values = complete(entries).map_err(AlterError::NullTopicValue)?;
     checked(Target::Topic, values, &Values::new(), layers)
 }
@@ -320,33 +320,28 @@ fn checked(
     values: Values,
     current: &Values,
     layers: &Layers<'_>,
-) -> Result<Altered, AlterError> {
+) -> Result<Values, AlterError> {
     match target {
         Target::Topic => check_topic(&values, layers)?,
         Target::Broker | Target::BrokerDefault => broker::check(target, &values, layers)?,
         Target::Group => group::check(&values, layers)?,
         Target::ClientMetrics => client_metrics::check(&values)?,
     }
-    let mut not_served = Vec::new();
     for (name, value) in values
         .iter()
         .filter(|(name, value)| current.get(*name) != Some(value))
     {
-        let Some(key) = Key::find(target.resource(), name).filter(|key| !key.is_default(value)) else {
-            continue;
-        };
-        match key.serving {
-            Serving::Served => {}
-            Serving::NotServed(reason) => not_served.push((key.name, reason)),
-            Serving::Refused(reason) => {
-                return Err(AlterError::NotServed {
-                    key: key.name,
-                    reason,
-                });
-            }
+        let key = Key::find(target.resource(), name).filter(|key| !key.is_default(value));
+        if let Some(key) = key
+            && let Serving::Refused(reason) = key.serving
+        {
+            return Err(AlterError::NotServed {
+                key: key.name,
+                reason,
+            });
         }
     }
-    Ok(Altered { values, not_served })
+    Ok(values)
 }
 
 /// Every name must be known and every value allowed.
@@ -390,7 +385,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_without_effect_are_named_and_dangerous_ones_refused() {
+    fn keys_without_effect_say_why_and_dangerous_ones_are_refused() {
+        for (resource, name, value, words) in [
+            (
+                Resource::Topic,
+                "unclean.leader.election.enable",
+                "true",
+                Some("replica"),
+            ),
+            (Resource::Topic, "unclean.leader.election.enable", "false", None),
+            (Resource::Topic, "retention.ms", "5", None),
+            (Resource::Broker, "principal.builder.class", "a.B", Some("Java")),
+            (Resource::Broker, "no.such.key", "1", None),
+        ] {
+            let why = without_effect(resource, name, value);
+            assert_eq!(why.is_some(), words.is_some(), "{name}={value}: {why:?}");
+            assert!(
+                why.unwrap_or_default().contains(words.unwrap_or_default()),
+                "{why:?}"
+            );
+        }
         let set = |name, value| {
             [Operation {
                 name,
@@ -401,14 +415,8 @@ mod tests {
         let change = |target, operations: &[Operation<'_>]| {
             alter(target, &Values::new(), operations, &Layers::defaults())
         };
-        let done = change(Target::Topic, &set("unclean.leader.election.enable", "true")).unwrap();
-        assert_eq!(done.not_served.len(), 1);
-        assert_eq!(
-            change(Target::Topic, &set("retention.ms", "5"))
-                .unwrap()
-                .not_served,
-            []
-        );
+        let stored = change(Target::Topic, &set("unclean.leader.election.enable", "true")).unwrap();
+        assert_eq!(stored.len(), 1);
         let refused = change(Target::Broker, &set("principal.builder.class", "a.B")).unwrap_err();
         assert_eq!(refused.code(), ErrorCode::InvalidRequest);
         assert_eq!(

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use klamm_config::alter::{self, Altered, Operation, Target};
+use klamm_config::alter::{self, Operation, Target};
 use klamm_config::describe::{self, ConfigEntry};
 use klamm_config::{BrokerConfig, Layers, Sources, Values, properties};
 
@@ -99,7 +99,7 @@ impl State {
             alter::alter(kind, &self.of(name), &operations, &layers).map(|done| Some((name, done)))
         };
         match result {
-            Ok(Some((name, Altered { values, .. }))) => {
+            Ok(Some((name, values))) => {
                 self.stored.insert(name, values);
                 (0, None)
             }

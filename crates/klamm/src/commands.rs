@@ -15,3 +15,4 @@ pub(crate) mod produce;
 pub(crate) mod size;
 pub(crate) mod time;
 pub(crate) mod topic;
+pub(crate) mod without_effect;

@@ -2,7 +2,7 @@
 
 mod get;
 mod reference;
-mod resource;
+pub(crate) mod resource;
 mod set;
 mod unset;
 

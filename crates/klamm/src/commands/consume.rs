@@ -13,10 +13,9 @@ mod place;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::bail;
 use clap::Args;
 use klamm_client::consumer::{Isolation, Reset};
-use klamm_client::{Client, Consumer, ConsumerConfig, Topic};
+use klamm_client::{Client, ClientError, Consumer, ConsumerConfig, Topic};
 use klamm_model::{Offset, TopicPartition};
 use klamm_records::Record;
 
@@ -137,11 +136,12 @@ fn partitions(topic: &Topic, wanted: &[i32]) -> anyhow::Result<Vec<TopicPartitio
     }
     for index in wanted {
         if topic.partition(*index).is_none() {
-            let count = topic.partitions.len();
-            bail!(
-                "topic '{}' has no partition {index}: it has {count}, numbered from 0",
-                topic.name
-            );
+            return Err(ClientError::UnknownPartition {
+                topic: topic.name.to_string(),
+                partition: *index,
+                count: topic.partitions.len(),
+            }
+            .into());
         }
     }
     Ok(wanted.iter().map(|index| partition(*index)).collect())

@@ -1,9 +1,10 @@
 //! What a command did to each of several things.
 
-use anyhow::bail;
 use klamm_client::Refusal;
+use klamm_model::ErrorCode;
 use serde::Serialize;
 
+use crate::failure::{Hinted, of_refusal};
 use crate::output::{Output, Show, Table};
 
 /// One thing, and what became of it.
@@ -16,6 +17,9 @@ pub(crate) struct Outcome {
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
+    /// The code of the error, which says what to try next.
+    #[serde(skip)]
+    code: Option<ErrorCode>,
 }
 
 impl Outcome {
@@ -24,6 +28,7 @@ impl Outcome {
         Self {
             name: name.into(),
             status: if result.is_ok() { status } else { "failed" },
+            code: result.as_ref().err().map(|refusal| refusal.code),
             error: result.err().map(|refusal| refusal.to_string()),
         }
     }
@@ -53,26 +58,24 @@ impl Show for Outcomes {
 impl Outcomes {
     /// Shows them; a failure among them fails the command, with the first one's words if it is the only thing.
     pub(crate) fn show(self, what: &str, out: &mut Output) -> anyhow::Result<()> {
-        if let [
-            Outcome {
-                name,
-                error: Some(error),
-                ..
-            },
-        ] = &self.outcomes[..]
-        {
-            bail!("topic '{name}' was not {what}: {error}");
-        }
-        out.show(&self)?;
-        let failed = self
+        let first = self
             .outcomes
             .iter()
-            .filter(|outcome| outcome.error.is_some())
-            .count();
-        if failed > 0 {
-            out.flush()?;
-            bail!("{failed} of {} topics were not {what}", self.outcomes.len());
+            .find_map(|outcome| Some((&outcome.name, outcome.error.as_ref()?, outcome.code?)));
+        let Some((name, error, code)) = first else {
+            return out.show(&self);
+        };
+        let (count, hint) = (self.outcomes.len(), of_refusal(code, Some(name)));
+        if count == 1 {
+            return Err(Hinted::error(
+                format!("topic '{name}' was not {what}: {error}"),
+                hint,
+            ));
         }
-        Ok(())
+        out.show(&self)?;
+        out.flush()?;
+        let failed = self.outcomes.iter().filter(|outcome| outcome.error.is_some());
+        let message = format!("{} of {count} topics were not {what}", failed.count());
+        Err(Hinted::error(message, hint))
     }
 }

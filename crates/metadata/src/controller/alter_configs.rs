@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 
-use klamm_config::alter::{self, AlterError, Altered, Operation, Target};
+use klamm_config::alter::{self, AlterError, Operation, Target};
 use klamm_config::{Layers, Values};
 use klamm_model::{BrokerId, ErrorCode, topic_name};
 use klamm_protocol::ByteString;
@@ -140,7 +140,7 @@ impl Change<'_> {
         }
     }
 
-    fn apply(&self, target: Target, current: &Values, layers: &Layers<'_>) -> Result<Altered, AlterError> {
+    fn apply(&self, target: Target, current: &Values, layers: &Layers<'_>) -> Result<Values, AlterError> {
         match self {
             Self::Incremental(operations) => alter::alter(target, current, operations, layers),
             Self::Replacing(entries) => alter::replace(target, current, entries, layers),
@@ -180,14 +180,14 @@ fn one(
     let named: BTreeSet<&str> = change.names().into_iter().collect();
     let touched = |config: &str| {
         let rewritten = kind == ResourceKind::Broker && named.contains(config);
-        rewritten || current.get(config) != altered.values.get(config)
+        rewritten || current.get(config) != altered.get(config)
     };
-    let set = current.keys().chain(altered.values.keys()).map(String::as_str);
+    let set = current.keys().chain(altered.keys()).map(String::as_str);
     let configs: BTreeSet<&str> = set.chain(named.iter().copied()).collect();
     let changed: Vec<(&str, Option<&str>)> = configs
         .into_iter()
         .filter(|config| touched(config))
-        .map(|config| (config, altered.values.get(config).map(String::as_str)))
+        .map(|config| (config, altered.get(config).map(String::as_str)))
         .collect();
     check_changes(context, kind, name, &changed)?;
     let mut records: Vec<MetadataRecord> = changed

@@ -188,13 +188,10 @@ fn configs(context: &Context<'_>, entries: &[(&str, Option<&str>)]) -> Result<Va
     }
     let last: BTreeMap<_, _> = entries.iter().copied().collect();
     let last: Vec<_> = last.into_iter().collect();
-    match alter::new_topic(&last, &context.layers()) {
-        Ok(altered) => Ok(altered.values),
-        Err(error) => Err(Refusal {
-            code: error.code(),
-            message: error.message(),
-        }),
-    }
+    alter::new_topic(&last, &context.layers()).map_err(|error| Refusal {
+        code: error.code(),
+        message: error.message(),
+    })
 }
 
 fn partitions(context: &mut Context<'_>, topic: &CreatableTopic) -> Result<Vec<PartitionImage>, Refusal> {

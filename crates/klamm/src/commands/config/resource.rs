@@ -8,6 +8,7 @@ use klamm_client::admin::configs::{ConfigChange, Resource};
 use klamm_config::Key;
 use klamm_model::{BrokerId, ErrorCode};
 
+use crate::commands::without_effect;
 use crate::connect::known_topic;
 use crate::failure::Hinted;
 
@@ -56,18 +57,22 @@ impl ResourceArgs {
 
 /// The key that was probably meant, out of the table of all keys.
 pub(super) fn nearest_key(resource: &Resource, key: &str) -> Option<&'static str> {
-    let scope = match resource {
+    Key::nearest(scope(resource)?, key).filter(|nearest| *nearest != key)
+}
+
+/// Which part of the table of keys the resource has.
+pub(crate) fn scope(resource: &Resource) -> Option<klamm_config::Resource> {
+    Some(match resource {
         Resource::Topic(_) => klamm_config::Resource::Topic,
         Resource::Broker(_) | Resource::BrokerDefaults => klamm_config::Resource::Broker,
         Resource::Group(_) => klamm_config::Resource::Group,
         Resource::ClientMetrics(_) => klamm_config::Resource::ClientMetrics,
         Resource::BrokerLogger(_) => return None,
-    };
-    Key::nearest(scope, key).filter(|nearest| *nearest != key)
+    })
 }
 
-/// Makes the changes; a refusal says which keys there are.
-pub(super) async fn alter(
+/// Makes the changes, and says which of them are in vain; a refusal says which keys there are.
+pub(crate) async fn alter(
     admin: &Admin,
     resource: &Resource,
     changes: &[ConfigChange],
@@ -88,10 +93,16 @@ pub(super) async fn alter(
                 }
                 None => "klamm config reference lists the keys and what they allow".to_owned(),
             };
-            Err(Hinted::error(format!("{}: {refusal}", failed()), hint))
+            return Err(Hinted::error(format!("{}: {refusal}", failed()), hint));
         }
-        other => other.with_context(failed),
+        other => other.with_context(failed)?,
     }
+    let set = changes.iter().filter_map(|change| match change {
+        ConfigChange::Set(key, value) => Some((key.as_str(), value.as_str())),
+        _ => None,
+    });
+    without_effect::tell(admin, scope(resource), set).await;
+    Ok(())
 }
 
 fn name(change: &ConfigChange) -> &str {

@@ -1,13 +1,14 @@
 //! `klamm topic alter`.
 
-use anyhow::{Context, bail};
 use clap::Args;
 use klamm_client::Admin;
 use klamm_client::admin::configs::{ConfigChange, Resource};
 
+use crate::commands::config::resource::alter;
 use crate::commands::key_value;
 use crate::commands::outcome::{Outcome, Outcomes};
 use crate::connect::known_topic;
+use crate::failure::{Hinted, of_refusal};
 use crate::output::Output;
 
 #[derive(Args, Debug)]
@@ -40,8 +41,7 @@ pub(super) async fn run(admin: &Admin, args: AlterArgs, out: &mut Output) -> any
     let changes: Vec<ConfigChange> = set.chain(unset).collect();
     if !changes.is_empty() {
         let resource = Resource::Topic(args.name.clone());
-        let altered = admin.alter_configs(&resource, &changes, args.dry_run).await;
-        altered.with_context(|| format!("the configurations of topic '{}' were not altered", args.name))?;
+        alter(admin, &resource, &changes, args.dry_run).await?;
     }
     if let Some(count) = args.partitions {
         let results = admin
@@ -49,7 +49,8 @@ pub(super) async fn run(admin: &Admin, args: AlterArgs, out: &mut Output) -> any
             .await?;
         for (name, result) in results {
             if let Err(refusal) = result {
-                bail!("topic '{name}' did not get {count} partitions: {refusal}");
+                let message = format!("topic '{name}' did not get {count} partitions: {refusal}");
+                return Err(Hinted::error(message, of_refusal(refusal.code, Some(&name))));
             }
         }
     }

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::bail;
 use clap::Args;
 use klamm_client::admin::topics::{CreatedTopic, NewTopic};
 use klamm_client::{Admin, Refusal};
 use klamm_model::ErrorCode;
 use serde::Serialize;
 
-use crate::commands::key_value;
-use crate::failure::Hinted;
+use crate::commands::{key_value, without_effect};
+use crate::failure::{Hinted, of_refusal};
 use crate::output::{Output, Show, Table};
 
 #[derive(Args, Debug)]
@@ -47,6 +46,8 @@ struct Created {
     replicas: Option<i16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    #[serde(skip)]
+    code: Option<ErrorCode>,
 }
 
 #[derive(Serialize)]
@@ -87,28 +88,30 @@ pub(super) async fn run(admin: &Admin, args: CreateArgs, out: &mut Output) -> an
         })
         .collect();
     let results = admin.create_topics(&topics, args.dry_run).await?;
+    if results.iter().any(|(_, result)| result.is_ok()) {
+        let set = configs.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        without_effect::tell(admin, Some(klamm_config::Resource::Topic), set).await;
+    }
     let created: Vec<Created> = results
         .into_iter()
         .map(|(name, result)| row(name, result, args.if_not_exists, args.dry_run))
         .collect();
-    if let [
-        Created {
-            name,
-            error: Some(error),
-            ..
-        },
-    ] = &created[..]
-    {
-        return Err(refused(name, error));
+    let first = created
+        .iter()
+        .find_map(|topic| Some((&topic.name, topic.error.as_ref()?, topic.code?)));
+    let Some((name, error, code)) = first else {
+        return out.show(&AllCreated(created));
+    };
+    let (count, hint) = (created.len(), of_refusal(code, Some(name)));
+    if count == 1 {
+        let message = format!("topic '{name}' was not created: {error}");
+        return Err(Hinted::error(message, hint));
     }
     let failed = created.iter().filter(|topic| topic.error.is_some()).count();
-    let count = created.len();
     out.show(&AllCreated(created))?;
-    if failed > 0 {
-        out.flush()?;
-        bail!("{failed} of {count} topics were not created");
-    }
-    Ok(())
+    out.flush()?;
+    let message = format!("{failed} of {count} topics were not created");
+    Err(Hinted::error(message, hint))
 }
 
 fn row(name: String, result: Result<CreatedTopic, Refusal>, if_not_exists: bool, dry_run: bool) -> Created {
@@ -119,6 +122,7 @@ fn row(name: String, result: Result<CreatedTopic, Refusal>, if_not_exists: bool,
         partitions: None,
         replicas: None,
         error: None,
+        code: None,
     };
     match result {
         Ok(topic) => {
@@ -131,22 +135,9 @@ fn row(name: String, result: Result<CreatedTopic, Refusal>, if_not_exists: bool,
         }
         Err(refusal) => {
             row.status = "failed";
+            row.code = Some(refusal.code);
             row.error = Some(refusal.to_string());
         }
     }
     row
-}
-
-fn refused(name: &str, error: &str) -> anyhow::Error {
-    let message = format!("topic '{name}' was not created: {error}");
-    let hint = if error.starts_with(ErrorCode::TopicAlreadyExists.name()) {
-        format!("klamm topic describe {name} shows it; with --if-not-exists this is no failure")
-    } else if error.starts_with(ErrorCode::InvalidReplicationFactor.name()) {
-        "klamm cluster describe lists the brokers; -r COUNT asks for fewer replicas".to_owned()
-    } else if error.starts_with(ErrorCode::InvalidConfig.name()) {
-        "klamm config reference lists the keys and what they allow".to_owned()
-    } else {
-        return anyhow::Error::msg(message);
-    };
-    Hinted::error(message, hint)
 }
