@@ -84,6 +84,18 @@ pub enum StartError {
     Join(String),
 }
 
+impl StartError {
+    /// Whether a later version wrote what is on disk.
+    pub fn is_newer_format(&self) -> bool {
+        use klamm_quorum::{FileError, StartError as QuorumError};
+        matches!(
+            self,
+            Self::Log(klamm_log::LogError::NewerFormat { .. })
+                | Self::Quorum(QuorumError::File(FileError::NewerVersion { .. }))
+        )
+    }
+}
+
 /// How a node runs, beside its configuration.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NodeOptions {

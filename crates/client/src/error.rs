@@ -169,9 +169,7 @@ pub enum ClientError {
         count: usize,
     },
     /// The partition has no leader at the moment.
-    #[error(
-        "partition {partition} of topic '{topic}' has no leader; `klamm topic describe {topic}` shows its replicas"
-    )]
+    #[error("partition {partition} of topic '{topic}' has no leader")]
     NoLeader {
         /// The topic.
         topic: String,

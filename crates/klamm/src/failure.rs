@@ -1,15 +1,17 @@
 //! How a command fails: the message, what to try next, the exit code.
 //!
 //! Always holds: whoever reads an error learns what to do; a reader of the output that went away is no error.
+//!
+//! Next: `failure/cluster.rs` for what is to be tried after an answer, `failure/start.rs` after a start that failed.
+
+mod cluster;
+mod start;
 
 use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
-use klamm_client::ClientError;
-use klamm_client::consumer::ConsumeError;
-use klamm_client::producer::ProduceError;
-use klamm_model::ErrorCode;
+pub(crate) use cluster::of_refusal;
 
 /// An error that comes with the next thing to try.
 #[derive(Debug)]
@@ -85,59 +87,16 @@ pub(crate) fn colours(is_terminal: bool) -> bool {
 
 /// What to try next.
 fn hint(error: &anyhow::Error) -> Option<String> {
-    for cause in error.chain() {
+    error.chain().find_map(|cause| {
         if let Some(hinted) = cause.downcast_ref::<Hinted>() {
             return Some(hinted.hint.clone());
         }
-        let client = cause
-            .downcast_ref::<ClientError>()
-            .or_else(|| match cause.downcast_ref::<ProduceError>() {
-                Some(ProduceError::Client(error)) => Some(error),
-                _ => None,
-            })
-            .or_else(|| match cause.downcast_ref::<ConsumeError>() {
-                Some(ConsumeError::Client(error)) => Some(error),
-                _ => None,
-            });
-        if let Some(hint) = client.and_then(client_hint) {
-            return Some(hint);
-        }
-        if let Some(ProduceError::Refused { refusal, partition }) = cause.downcast_ref::<ProduceError>() {
-            return produce_hint(refusal.code, &partition.topic);
-        }
-        if let Some(ConsumeError::OutOfRange { partition, .. }) = cause.downcast_ref::<ConsumeError>() {
-            return Some(format!("klamm consume {} --from beginning", partition.topic));
-        }
-    }
-    None
-}
-
-fn client_hint(error: &ClientError) -> Option<String> {
-    Some(match error {
-        ClientError::Unreachable { .. } => {
-            "is a broker running there? `klamm serve` starts one here; -b HOST:PORT names another".to_owned()
-        }
-        ClientError::UnknownTopic { topic } => {
-            format!("klamm topic create {topic}\nklamm topic list shows those that exist")
-        }
-        ClientError::UnknownPartition { topic, .. } => format!("klamm topic describe {topic}"),
-        ClientError::UnknownBroker(_) => "klamm cluster describe lists the brokers".to_owned(),
-        ClientError::Connection(_) | ClientError::NoLeader { .. } | ClientError::Refused { .. } => {
-            return None;
-        }
+        let client = cause.downcast_ref().map(cluster::of_call);
+        client
+            .or_else(|| cause.downcast_ref().map(cluster::of_produce))
+            .or_else(|| cause.downcast_ref().map(cluster::of_consume))
+            .or_else(|| cause.downcast_ref().map(start::of_start))
     })
-}
-
-fn produce_hint(code: ErrorCode, topic: &str) -> Option<String> {
-    match code {
-        ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => Some(format!(
-            "klamm config get --topic {topic} max.message.bytes shows the limit, klamm config set changes it"
-        )),
-        ErrorCode::InvalidRecord => Some(format!(
-            "does the topic need keys? klamm config get --topic {topic} cleanup.policy; -k DELIMITER gives them"
-        )),
-        _ => None,
-    }
 }
 
 /// The name that `wanted` was probably meant to be.
@@ -152,8 +111,14 @@ pub(crate) fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>
 
 #[cfg(test)]
 mod tests {
+    use klamm_broker::StartError;
+    use klamm_client::consumer::ConsumeError;
+    use klamm_client::producer::ProduceError;
+    use klamm_client::{ClientError, ConnectionError, HostPort, Refusal};
+    use klamm_log::LogError;
+    use klamm_model::{BrokerId, ErrorCode, Offset, TopicPartition};
+
     use super::*;
-    use klamm_client::{ConnectionError, HostPort};
 
     #[test]
     fn the_nearest_name_is_near() {
@@ -171,27 +136,194 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_what_to_try() {
-        let address: HostPort = "127.0.0.1:9092".parse().unwrap();
-        let refused = ConnectionError::Connect {
-            address,
+    fn errors_of_a_cluster_say_what_to_try() {
+        let address = || "127.0.0.1:9092".parse::<HostPort>().unwrap();
+        let connect = || ConnectionError::Connect {
+            address: address(),
             reason: "Connection refused".into(),
         };
-        let cases = [
+        let refused = |code| ClientError::refused(klamm_protocol::ApiKey::Metadata, Refusal::new(code));
+        let partition = || TopicPartition::new("a", 1);
+        let topic = || "a".to_owned();
+        let calls = [
             (
-                anyhow::Error::from(ClientError::Unreachable { tried: vec![refused] }),
+                ClientError::Unreachable {
+                    tried: vec![connect()],
+                },
                 "klamm serve",
             ),
             (
-                ProduceError::Client(ClientError::UnknownTopic { topic: "a".into() }).into(),
+                ClientError::UnknownTopic { topic: topic() },
                 "klamm topic create a",
             ),
-            (Hinted::error("x", "try y").context("z"), "try y"),
+            (
+                ClientError::UnknownPartition {
+                    topic: topic(),
+                    partition: 7,
+                    count: 1,
+                },
+                "klamm topic describe a",
+            ),
+            (
+                ClientError::NoLeader {
+                    topic: topic(),
+                    partition: 0,
+                },
+                "klamm topic describe a",
+            ),
+            (ClientError::UnknownBroker(BrokerId(1)), "klamm cluster describe"),
+            (connect().into(), "klamm cluster describe"),
+            (
+                ConnectionError::Decode {
+                    address: address(),
+                    api: klamm_protocol::ApiKey::Metadata,
+                    source: klamm_protocol::DecodeError::UnexpectedEnd {
+                        needed: 1,
+                        remaining: 0,
+                    },
+                }
+                .into(),
+                "-b HOST:PORT",
+            ),
+            (refused(ErrorCode::RequestTimedOut), "klamm cluster describe"),
+            (refused(ErrorCode::TopicAuthorizationFailed), "-b HOST:PORT"),
+            (refused(ErrorCode::UnknownServerError), "RUST_LOG"),
         ];
-        for (error, words) in cases {
-            let hint = hint(&error).unwrap_or_default();
-            assert!(hint.contains(words), "{error:#}: {hint}");
+        for (error, words) in calls {
+            check(ProduceError::Client(error.clone()), words);
+            check(ConsumeError::Client(error.clone()), words);
+            check(error, words);
         }
+        let refusal = Refusal::new;
+        for (code, words) in [
+            (
+                ErrorCode::MessageTooLarge,
+                "klamm config get --topic a max.message.bytes",
+            ),
+            (ErrorCode::InvalidRecord, "-k DELIMITER"),
+            (ErrorCode::NotEnoughReplicas, "klamm topic describe a"),
+            (ErrorCode::UnknownTopicId, "klamm topic list"),
+        ] {
+            let (refusal, partition) = (refusal(code), partition());
+            check(ProduceError::Refused { partition, refusal }, words);
+        }
+        let expired = ProduceError::Expired {
+            partition: partition(),
+            after: std::time::Duration::from_secs(1),
+            may_be_stored: true,
+            last: String::new(),
+        };
+        check(expired, "klamm consume a --from -1");
+        let out_of_range = ConsumeError::OutOfRange {
+            partition: partition(),
+            position: Offset(1),
+            start: Offset(2),
+        };
+        check(out_of_range, "klamm consume a --from beginning");
+        let damaged = ConsumeError::Damaged {
+            partition: partition(),
+            position: Offset(4),
+            reason: String::new(),
+        };
+        check(damaged, "-p 1 --from 5");
+    }
+
+    fn check(error: impl std::error::Error + Send + Sync + 'static, words: &str) {
+        let error = anyhow::Error::from(error);
+        let hint = hint(&error).unwrap_or_default();
+        assert!(hint.contains(words), "{error:#}: {hint}");
+    }
+
+    #[test]
+    fn every_code_that_a_broker_answers_says_what_to_try() {
+        for code in ErrorCode::ALL {
+            let hint = of_refusal(*code, Some("a"));
+            let names_a_command = ["klamm ", "RUST_LOG=", "-b "]
+                .iter()
+                .any(|word| hint.contains(word));
+            assert!(names_a_command, "{code}: {hint}");
+        }
+    }
+
+    #[test]
+    fn errors_of_a_start_say_what_to_try() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_owned();
+        let there = path.display().to_string();
+        let io = |kind: ErrorKind, path: &std::path::Path| LogError::Io {
+            path: path.to_owned(),
+            source: kind.into(),
+        };
+        let logs = [
+            (
+                LogError::Locked {
+                    path: path.clone(),
+                    holder: "klamm, process 7".into(),
+                },
+                "kill 7".to_owned(),
+            ),
+            (
+                LogError::Locked {
+                    path: path.clone(),
+                    holder: "another process".into(),
+                },
+                "--data DIR".to_owned(),
+            ),
+            (
+                LogError::NotOurs {
+                    path: path.clone(),
+                    what: "a data folder of Apache Kafka".into(),
+                },
+                "--data DIR".to_owned(),
+            ),
+            (
+                LogError::NewerFormat {
+                    path: path.clone(),
+                    found: 9,
+                    known: 1,
+                },
+                "the version that wrote it".to_owned(),
+            ),
+            (
+                LogError::Corrupt {
+                    path: path.join("00000000000000000000.log"),
+                    what: String::new(),
+                },
+                format!("klamm log dump {there}/0000"),
+            ),
+            (
+                LogError::Corrupt {
+                    path: path.join("meta.properties"),
+                    what: String::new(),
+                },
+                format!("cat {there}/meta.properties"),
+            ),
+            (io(ErrorKind::StorageFull, &path), format!("df -h {there}")),
+            (
+                io(ErrorKind::PermissionDenied, &path.join("not/there")),
+                format!("ls -ld {there} "),
+            ),
+        ];
+        for (error, words) in logs {
+            check(StartError::Log(error), &words);
+        }
+        for (kind, words) in [
+            (ErrorKind::AddrInUse, "ss -ltnp"),
+            (ErrorKind::AddrNotAvailable, "ip address"),
+            (ErrorKind::PermissionDenied, "1024"),
+            (ErrorKind::OutOfMemory, "listeners=INSIDE://HOST:PORT"),
+        ] {
+            let error = StartError::Listen {
+                name: "INSIDE".into(),
+                address: "127.0.0.1:9092".into(),
+                error: kind.into(),
+            };
+            check(error, words);
+        }
+        check(StartError::Dirs(String::new()), "node.id=ID");
+        check(StartError::Join(String::new()), "RUST_LOG");
+        let hinted = Hinted::error("x", "try y").context("z");
+        assert_eq!(hint(&hinted).as_deref(), Some("try y"));
     }
 
     #[test]

@@ -15,7 +15,6 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use anyhow::Context;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -29,6 +28,7 @@ use tokio::net::TcpListener;
 use tracing::{error, info, warn};
 
 use self::bounded::Bounded;
+use crate::failure::Hinted;
 
 const KEY: &str = "klamm.http.listener";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -58,7 +58,12 @@ pub(crate) async fn start(env: &Env, config: &BrokerConfig) -> anyhow::Result<Op
     let (address, listener) = match bound {
         Ok(bound) => bound,
         Err(error) if config.fixed.contains_key(KEY) => {
-            return Err(error).with_context(|| format!("{KEY}={wanted}: cannot listen there"));
+            let hint =
+                format!("klamm serve --set {KEY}=127.0.0.1:0 takes a free port; set to nothing, it is off");
+            return Err(Hinted::error(
+                format!("{KEY}={wanted}: cannot listen there: {error}"),
+                hint,
+            ));
         }
         Err(error) => {
             warn!(
@@ -204,7 +209,8 @@ mod tests {
         let port = taken.local_addr().unwrap().port();
         let text = format!("127.0.0.1:{port}");
         let error = start(&Env::real(), &config(&[(KEY, &text)])).await.err().unwrap();
-        assert_eq!(error.to_string(), format!("{KEY}={text}: cannot listen there"));
+        let words = format!("{KEY}={text}: cannot listen there: Address already in use");
+        assert!(error.to_string().starts_with(&words), "{error}");
         let mut default = config(&[]);
         default.net.http_listener = HostPort::parse(&text);
         assert!(start(&Env::real(), &default).await.unwrap().is_none());

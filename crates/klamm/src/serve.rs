@@ -6,6 +6,7 @@
 mod announcement;
 mod invocation;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use klamm_env::Env;
 use klamm_env::real::{self, SocketOptions};
 use tracing::{error, info, warn};
 
+use crate::failure::Hinted;
 use crate::http::{self, HttpServer};
 use crate::logging::{self, LogFormat};
 
@@ -138,7 +140,15 @@ fn load(args: &ServeArgs) -> anyhow::Result<BrokerConfig> {
         }
         Err(errors) => {
             let lines: Vec<_> = errors.iter().map(|error| format!("  {error}")).collect();
-            bail!("the configuration cannot be used:\n{}", lines.join("\n"));
+            let keys: BTreeSet<&str> = errors.iter().map(|error| error.key.as_str()).collect();
+            let hints: Vec<_> = keys
+                .into_iter()
+                .map(|key| format!("klamm config reference {key} says what it allows"))
+                .collect();
+            Err(Hinted::error(
+                format!("the configuration cannot be used:\n{}", lines.join("\n")),
+                hints.join("\n"),
+            ))
         }
     }
 }
@@ -146,8 +156,14 @@ fn load(args: &ServeArgs) -> anyhow::Result<BrokerConfig> {
 #[expect(clippy::disallowed_methods, reason = "the command line reads its own files")]
 fn read_file(path: &Path) -> anyhow::Result<(String, Vec<properties::Property>)> {
     let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
-    let properties = properties::parse(&text).with_context(|| name.clone())?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let hint = "klamm serve without --config starts with the defaults";
+        Hinted::error(format!("cannot read {name}: {error}"), hint)
+    })?;
+    let properties = properties::parse(&text).map_err(|error| {
+        let hint = "klamm config reference lists the keys; a line is KEY=VALUE";
+        Hinted::error(format!("{name}: {error}"), hint)
+    })?;
     Ok((name, properties))
 }
 

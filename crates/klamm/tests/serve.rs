@@ -124,6 +124,139 @@ fn it_serves_when_nobody_reads_what_it_prints() {
 }
 
 #[test]
+fn a_start_that_fails_says_why_and_what_to_try() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let held = tempfile::tempdir().unwrap();
+    let holder = Serve::new(held.path()).start();
+    let holder_id = holder.pid().as_raw_pid().to_string();
+    let kafka = tempfile::tempdir().unwrap();
+    let meta =
+        "version=1\nnode.id=1\ncluster.id=4L6g3nShT-eMCtK--X86sw\ndirectory.id=vtw3YpyHQ-qmbcbXjIbqEQ\n";
+    fs::write(kafka.path().join("meta.properties"), meta).unwrap();
+    let newer = tempfile::tempdir().unwrap();
+    fs::create_dir(newer.path().join("klamm.format")).unwrap();
+    fs::write(newer.path().join("klamm.format/version"), "99\n").unwrap();
+    let file = tempfile::tempdir().unwrap();
+    let below = file.path().join("file/data");
+    fs::write(file.path().join("file"), "").unwrap();
+    let fresh = tempfile::tempdir().unwrap();
+    let fresh = || Serve::new(fresh.path());
+    let cases: [(&str, Serve, &[&str]); 8] = [
+        (
+            "port taken",
+            fresh()
+                .set("listeners", &format!("INSIDE://127.0.0.1:{port}"))
+                .set("listener.security.protocol.map", "INSIDE:PLAINTEXT")
+                .set("inter.broker.listener.name", "INSIDE"),
+            &[
+                "listener INSIDE",
+                &port,
+                "ss -ltnp",
+                "klamm serve --set listeners=INSIDE://",
+            ],
+        ),
+        (
+            "port of the metrics taken",
+            fresh().set("klamm.http.listener", &format!("127.0.0.1:{port}")),
+            &[
+                "klamm.http.listener=127.0.0.1:",
+                &port,
+                "--set klamm.http.listener=127.0.0.1:0",
+            ],
+        ),
+        (
+            "folder locked",
+            Serve::new(held.path()),
+            &[
+                held.path().to_str().unwrap(),
+                "in use by",
+                &holder_id,
+                "kill ",
+                "--data DIR",
+            ],
+        ),
+        (
+            "folder of Kafka",
+            Serve::new(kafka.path()),
+            &[
+                kafka.path().to_str().unwrap(),
+                "Apache Kafka",
+                "klamm serve --data DIR",
+            ],
+        ),
+        (
+            "newer format",
+            Serve::new(newer.path()),
+            &["format version 99", "up to 1", "the version that wrote it"],
+        ),
+        (
+            "no folder",
+            Serve::new(&below),
+            &[below.parent().unwrap().to_str().unwrap(), "ls -ld "],
+        ),
+        (
+            "bad value",
+            fresh().set("num.partitions", "many").set("log.retention.ms", "x"),
+            &[
+                "num.partitions=many (--set)",
+                "klamm config reference num.partitions",
+                "klamm config reference log.retention.ms",
+            ],
+        ),
+        (
+            "no file",
+            fresh().config("/no/such.properties"),
+            &["cannot read /no/such.properties", "klamm serve without --config"],
+        ),
+    ];
+    for (name, serve, words) in cases {
+        let ended = serve.refused();
+        assert_eq!(ended.code, Some(1), "{name}: {}", ended.stderr);
+        let (_, error) = ended.stderr.split_once("error: ").expect(name);
+        for word in words {
+            assert!(error.contains(word), "{name}: {word:?} is not in {error}");
+        }
+    }
+    holder.signal(Signal::TERM);
+    assert_eq!(holder.wait().code, Some(0));
+}
+
+#[test]
+fn keys_without_effect_are_said_to_whoever_sets_them_and_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let serve = Serve::new(folder.path()).start();
+    let bootstrap = serve.bootstrap();
+    let set = "unclean.leader.election.enable=true";
+    let commands: [(&[&str], bool); 5] = [
+        (&["topic", "create", "a", "-c", set], true),
+        (&["topic", "create", "b", "-c", "retention.ms=1000"], false),
+        (&["topic", "alter", "b", "--set", set], true),
+        (&["config", "set", "--cluster", set], true),
+        (&["config", "set", "--cluster", "log.retention.ms=100000"], false),
+    ];
+    for (command, is_in_vain) in commands {
+        let arguments = [command, &["-b", &bootstrap]].concat();
+        let done = klamm(&arguments, "");
+        assert_eq!(done.code, Some(0), "{command:?}: {}", done.stderr);
+        let note = "note: unclean.leader.election.enable is stored, but has no effect: there is one node";
+        assert_eq!(
+            done.stderr.contains(note),
+            is_in_vain,
+            "{command:?}: {}",
+            done.stderr
+        );
+    }
+    serve.signal(Signal::TERM);
+    let log = serve.wait().stderr;
+    let warnings = log.lines().filter(|line| line.contains("without effect"));
+    let warnings: Vec<_> = warnings
+        .map(|line| line.contains("unclean.leader.election.enable"))
+        .collect();
+    assert_eq!(warnings, [true; 3], "{log}");
+}
+
+#[test]
 fn the_printed_commands_are_run_as_they_are() {
     let folder = tempfile::tempdir().unwrap();
     // The search path leads to no klamm: the commands name the program by its path.

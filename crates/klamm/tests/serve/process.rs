@@ -41,6 +41,7 @@ pub(crate) fn klamm(arguments: &[&str], input: &str) -> Ended {
 pub(crate) struct Serve {
     data: PathBuf,
     set: Vec<String>,
+    config: Option<String>,
     shell: String,
 }
 
@@ -50,6 +51,7 @@ impl Serve {
         let serve = Self {
             data: data.to_owned(),
             set: Vec::new(),
+            config: None,
             shell: ":".to_owned(),
         };
         serve
@@ -60,6 +62,12 @@ impl Serve {
     /// With this key set.
     pub(crate) fn set(mut self, key: &str, value: &str) -> Self {
         self.set.push(format!("{key}={value}"));
+        self
+    }
+
+    /// With this file.
+    pub(crate) fn config(mut self, file: &str) -> Self {
+        self.config = Some(file.to_owned());
         self
     }
 
@@ -77,6 +85,9 @@ impl Serve {
         command.arg(&self.data);
         for set in &self.set {
             command.args(["--set", set]);
+        }
+        if let Some(config) = &self.config {
+            command.args(["--config", config]);
         }
         command.stdin(Stdio::null());
         command
