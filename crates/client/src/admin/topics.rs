@@ -70,7 +70,7 @@ impl Admin {
                 });
             (topic.name.to_string(), created)
         });
-        Ok(made.collect())
+        Ok(as_asked(topics.iter().map(|topic| topic.name.as_str()), made))
     }
 
     /// Deletes topics.
@@ -111,7 +111,7 @@ impl Admin {
                 Refusal::check(topic.error_code, topic.error_message.as_ref()),
             )
         });
-        Ok(deleted.collect())
+        Ok(as_asked(names.iter().copied(), deleted))
     }
 
     /// Gives topics more partitions, `count` in all.
@@ -139,7 +139,7 @@ impl Admin {
             let result = Refusal::check(topic.error_code, topic.error_message.as_ref());
             (topic.name.to_string(), result)
         });
-        Ok(grown.collect())
+        Ok(as_asked(topics.iter().map(|(name, _)| *name), grown))
     }
 
     /// Deletes the records of `partition` before `offset` (`None`: all), and returns where the log begins now.
@@ -217,6 +217,18 @@ fn not_controller(api: ApiKey, mut codes: impl Iterator<Item = i16>) -> Result<(
     }
 }
 
+/// The answers in the order of the names that were asked for: a broker may have another. Answers about names that nobody
+/// asked for come last.
+fn as_asked<'a, T>(
+    names: impl Iterator<Item = &'a str>,
+    answers: impl Iterator<Item = (String, T)>,
+) -> Vec<(String, T)> {
+    let places: BTreeMap<&str, usize> = names.zip(0..).collect();
+    let mut answers: Vec<(String, T)> = answers.collect();
+    answers.sort_by_key(|(name, _)| places.get(name.as_str()).copied().unwrap_or(usize::MAX));
+    answers
+}
+
 fn creatable(topic: &NewTopic) -> CreatableTopic {
     let is_assigned = !topic.assignment.is_empty();
     let assignments = (0..)
@@ -244,6 +256,14 @@ fn creatable(topic: &NewTopic) -> CreatableTopic {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_come_in_the_order_of_what_was_asked() {
+        let answers = ["x", "c", "a", "b"].map(|name| (name.to_owned(), name));
+        let sorted = as_asked(["b", "a", "c"].into_iter(), answers.into_iter());
+        let names: Vec<&str> = sorted.iter().map(|(_, name)| *name).collect();
+        assert_eq!(names, ["b", "a", "c", "x"]);
+    }
 
     #[test]
     fn what_is_not_said_is_left_to_the_cluster() {
