@@ -57,6 +57,10 @@ impl Invocation {
 }
 
 /// What a shell would run for the name.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the command line looks for its own program"
+)]
 fn found(folders: impl Iterator<Item = PathBuf>) -> Option<PathBuf> {
     folders
         .map(|folder| folder.join(NAME))
