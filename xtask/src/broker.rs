@@ -180,6 +180,16 @@ impl Broker {
         Some(rest.split_once('/')?.0.to_owned())
     }
 
+    /// The commands that Klamm printed at its last start, once the line after the last one is there.
+    pub(crate) fn printed_commands(&self) -> Option<Vec<String>> {
+        let text = fs::read_to_string(self.log()).ok()?;
+        let (_, rest) = text.rsplit_once("\nIn another shell")?;
+        // A line that is being written is not one yet.
+        let whole = &rest[..=rest.rfind('\n')?];
+        let commands = whole.lines().skip(1).map_while(|line| line.strip_prefix("  "));
+        Some(commands.map(str::to_owned).collect())
+    }
+
     /// The end of what the broker logged.
     pub(crate) fn tail(&self) -> String {
         let text = fs::read(self.log()).unwrap_or_default();
@@ -193,7 +203,7 @@ impl Broker {
     }
 
     fn klamm(&self) -> Result<Command> {
-        let mut command = Command::new(target_folder()?.join("interop/klamm"));
+        let mut command = Command::new(program()?);
         command.arg("serve").arg("--config").arg(self.properties());
         command.args(["--set", "klamm.http.listener=127.0.0.1:0"]);
         Ok(command)
@@ -275,6 +285,11 @@ fn taken(port: u16) -> bool {
     }
     given.push(port);
     false
+}
+
+/// The program that the tests run: the broker, and the command line.
+pub(crate) fn program() -> Result<PathBuf> {
+    Ok(target_folder()?.join("interop/klamm"))
 }
 
 /// Where cargo puts what it builds.

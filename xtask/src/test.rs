@@ -11,6 +11,7 @@
 //! client program and reads its results.
 
 mod check;
+mod cli;
 mod go;
 mod group;
 mod java;
@@ -40,7 +41,7 @@ pub(crate) struct Args {
     /// A skipped test or group is a failure
     #[arg(long)]
     all: bool,
-    /// Run only this group (repeatable): unit, kafka, wire, readme, kill, kcat, python, java, tools, go, node
+    /// Run only this group (repeatable): unit, kafka, wire, readme, cli, kill, kcat, python, java, tools, go, node
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
     /// Let the client groups talk to Apache Kafka instead of Klamm
@@ -74,38 +75,37 @@ fn run_selected(args: &Args, tally: &mut Tally) -> Result<()> {
     if wanted("unit") {
         unit::run(filter, tally)?;
     }
-    let groups = Groups::new(filter);
-    // Against Kafka first: a test that fails there is wrong, whatever our broker does.
-    if wanted("kafka") && !args.against_kafka {
-        for group in Group::ALL {
-            groups.run(group, Kind::Kafka, Scope::Calm, tally);
-        }
-    }
     let clients: Vec<Group> = Group::ALL
         .into_iter()
         .filter(|group| wanted(group.name()))
         .collect();
-    if clients.is_empty() {
+    let with_kafka = wanted("kafka") && !args.against_kafka;
+    // The command line is a client of Kafka too.
+    if (with_kafka || !clients.is_empty())
+        && let Err(error) = build_broker()
+    {
+        tally.failed("build klamm".to_owned(), format!("{error:#}"));
         return Ok(());
+    }
+    let groups = Groups::new(filter);
+    // Against Kafka first: a test that fails there is wrong, whatever our broker does.
+    if with_kafka {
+        for group in Group::ALL {
+            groups.run(group, Kind::Kafka, Scope::Calm, tally);
+        }
     }
     let kind = if args.against_kafka {
         Kind::Kafka
     } else {
         Kind::Klamm
     };
-    if kind == Kind::Klamm
-        && let Err(error) = build_broker()
-    {
-        tally.failed("build klamm".to_owned(), format!("{error:#}"));
-        return Ok(());
-    }
     for group in clients {
         groups.run(group, kind, Scope::All, tally);
     }
     Ok(())
 }
 
-/// Builds the broker once, optimised but without link-time optimisation.
+/// Builds the broker and the command line once, optimised but without link-time optimisation.
 pub(crate) fn build_broker() -> Result<()> {
     println!("building klamm");
     let mut build: Command = cargo();

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::{check::Checks, go, java, kcat, kill, node, python, readme, tally::Tally, tools, wire};
+use super::{check::Checks, cli, go, java, kcat, kill, node, python, readme, tally::Tally, tools, wire};
 use crate::broker::{Broker, Jars, Kind};
 
 /// A client that Klamm must serve as it is published.
@@ -12,6 +12,8 @@ pub(super) enum Group {
     Wire,
     /// The commands of the README.
     Readme,
+    /// Every command of the command line.
+    Cli,
     /// Clients of our own that keep books while the broker is killed.
     Kill,
     Kcat,
@@ -73,9 +75,10 @@ impl Scenario {
 const PARTITIONS: u16 = 12;
 
 impl Group {
-    pub(super) const ALL: [Group; 9] = [
+    pub(super) const ALL: [Group; 10] = [
         Group::Wire,
         Group::Readme,
+        Group::Cli,
         Group::Kill,
         Group::Kcat,
         Group::Python,
@@ -89,6 +92,7 @@ impl Group {
         match self {
             Group::Wire => "wire",
             Group::Readme => "readme",
+            Group::Cli => "cli",
             Group::Kill => "kill",
             Group::Kcat => "kcat",
             Group::Python => "python",
@@ -103,6 +107,7 @@ impl Group {
         match self {
             Group::Wire => wire::prepare(kind),
             Group::Readme => readme::prepare(kind),
+            Group::Cli => cli::prepare(kind),
             Group::Kill => kill::prepare(kind),
             Group::Kcat => kcat::prepare(),
             Group::Python => python::prepare(),
