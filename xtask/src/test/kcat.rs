@@ -16,7 +16,10 @@ use super::{
     million::{PARTITIONS, Reader, Records, SLOTS, TOPICS},
     program::{Kills, MILLION},
 };
-use crate::{broker::Broker, process};
+use crate::{
+    broker::{self, Broker},
+    process,
+};
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
@@ -66,51 +69,72 @@ fn kcat(broker: &Broker, arguments: &[&str]) -> Command {
     command
 }
 
-/// The log of the machine's package manager goes in by the line and comes out byte for byte, with every codec.
+/// The logs of the machine's package manager go in by the line and come out byte for byte, with every codec: from
+/// `klamm produce` to kcat, and between two runs of kcat.
 fn package_log(broker: &mut Broker, checks: &mut Checks) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let log = text(folder.path())?;
-    let expected = fs::read(&log)?;
+    let klamm = broker::program()?;
+    let logs = package_manager_logs(folder.path())?;
+    for (name, log) in &logs {
+        let content = fs::read(log)?;
+        for codec in CODECS {
+            let topic = format!("package-{name}-{codec}");
+            checks.check(&format!("klamm-{name}-{codec}"), || {
+                let mut create = Command::new(&klamm);
+                create.args(["topic", "create", &topic, "-p", "1", "-b", broker.address()]);
+                process::quietly(&mut create)?;
+                let mut produce = Command::new(&klamm);
+                produce.args(["produce", &topic, "-b", broker.address(), "--compression", codec]);
+                let done = produce.stdin(fs::File::open(log)?).output()?;
+                let said = String::from_utf8_lossy(&done.stderr);
+                ensure!(done.status.success(), "klamm produce: {said}");
+                read_back(broker, &topic, &content)
+            });
+        }
+    }
+    // kcat itself sends no record for an empty line, and one for an unfinished last line that comes back with its end.
+    let content = fs::read(&logs[0].1)?;
+    let text = String::from_utf8_lossy(&content);
+    let lines = text.lines().filter(|line| !line.is_empty());
+    let lines: String = lines.map(|line| format!("{line}\n")).collect();
+    let copy = folder.path().join("lines");
+    fs::write(&copy, &lines)?;
     for codec in CODECS {
-        let topic = format!("package-log-{codec}");
-        checks.check(codec, || {
-            let log = log.to_string_lossy();
-            process::quietly(&mut kcat(
-                broker,
-                &["-P", "-t", &topic, "-p", "0", "-z", codec, "-l", &log],
-            ))?;
-            let read = process::bytes(&mut kcat(broker, &["-C", "-t", &topic, "-p", "0", "-e"]))?;
-            ensure!(
-                read == expected,
-                "{} bytes went in and others, {} of them, came out",
-                expected.len(),
-                read.len()
-            );
-            Ok(())
+        let topic = format!("package-kcat-{codec}");
+        checks.check(&format!("kcat-{codec}"), || {
+            let copy = copy.to_string_lossy();
+            let produce = ["-P", "-t", &topic, "-p", "0", "-z", codec, "-l", &copy];
+            process::quietly(&mut kcat(broker, &produce))?;
+            read_back(broker, &topic, lines.as_bytes())
         });
     }
     Ok(())
 }
 
-/// The package log, or where there is none, lines of every length.
-fn text(folder: &Path) -> Result<PathBuf> {
-    let log = PathBuf::from("/var/log/dpkg.log");
-    // kcat sends no record for an empty line, and one for an unfinished last line that comes back with its end.
-    let lines = match fs::read_to_string(&log) {
-        Ok(text) if !text.is_empty() => text,
-        _ => (1..2000)
-            .map(|n| format!("{n} {}\n", "line ".repeat(n % 300)))
-            .collect(),
-    };
-    let mut text: String = lines
-        .lines()
-        .filter(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join("\n");
-    text.push('\n');
-    let copy = folder.join("text");
-    fs::write(&copy, text)?;
-    Ok(copy)
+/// Compares what kcat reads of partition 0, a line a record, with what was written.
+fn read_back(broker: &Broker, topic: &str, expected: &[u8]) -> Result<()> {
+    let read = process::bytes(&mut kcat(broker, &["-C", "-t", topic, "-p", "0", "-e"]))?;
+    ensure!(
+        read == expected,
+        "{} bytes went in and others, {} of them, came out",
+        expected.len(),
+        read.len()
+    );
+    Ok(())
+}
+
+/// The logs of the machine's package manager, as they are, and one of lines of every length, none among them.
+fn package_manager_logs(folder: &Path) -> Result<Vec<(&'static str, PathBuf)>> {
+    let logs = [("dpkg", "/var/log/dpkg.log"), ("apt", "/var/log/apt/history.log")];
+    // A log whose last line is being written would come back with its end.
+    let is_whole = |log: &str| fs::read(log).is_ok_and(|content| content.ends_with(b"\n"));
+    let there = logs.into_iter().filter(|(_, log)| is_whole(log));
+    let mut logs: Vec<_> = there.map(|(name, log)| (name, PathBuf::from(log))).collect();
+    let line = |n: usize| format!("{n} {}\n\n", "line ".repeat(n % 300));
+    let made = folder.join("log");
+    fs::write(&made, (1..2000).map(line).collect::<String>())?;
+    logs.push(("made", made));
+    Ok(logs)
 }
 
 fn features(broker: &mut Broker, checks: &mut Checks) -> Result<()> {

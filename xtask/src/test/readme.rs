@@ -21,7 +21,7 @@ use super::{
     kcat,
 };
 use crate::{
-    broker::{Broker, Kind, target_folder},
+    broker::{self, Broker, Kind},
     process, workspace,
 };
 
