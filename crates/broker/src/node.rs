@@ -264,7 +264,8 @@ async fn start_quorum(
         Some(voter) => klamm_quorum::Endpoint::new(voter.address.host.clone(), voter.address.port),
         None => klamm_quorum::Endpoint::default(),
     };
-    let quorum_config = QuorumConfig::new(id, [(id, endpoint)].into(), folder, dirs.cluster_id);
+    let mut quorum_config = QuorumConfig::new(id, [(id, endpoint)].into(), folder, dirs.cluster_id);
+    quorum_config.snapshot_after_bytes = config.node.metadata_snapshot_bytes;
     let quorum = Quorum::start(env.clone(), quorum_config, metadata, Arc::new(NoPeers)).await?;
     quorum
         .wait_for_leader()

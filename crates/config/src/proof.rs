@@ -99,6 +99,10 @@ static TESTS: &[(&str, &[&str])] = &[
         &["log.dir", "log.dirs", "metadata.log.dir"],
     ),
     (
+        "klamm-broker: node::so_many_bytes_of_decisions_are_followed_by_a_snapshot",
+        &["metadata.log.max.record.bytes.between.snapshots"],
+    ),
+    (
         "klamm-broker: node::so_many_files_stay_open",
         &["klamm.open.files.max"],
     ),

@@ -65,6 +65,20 @@ async fn data_lies_where_it_should() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn so_many_bytes_of_decisions_are_followed_by_a_snapshot() {
+    let key = "metadata.log.max.record.bytes.between.snapshots";
+    for (set, is_taken) in [(&[][..], false), (&[(key, "500")], true)] {
+        let fixture = Fixture::start(set).await;
+        fixture.connect().create("t", 4, &[]).await;
+        fixture.connect().create("u", 4, &[]).await;
+        fixture.pass(1_000).await;
+        let names = fixture.names("klamm-metadata");
+        let snapshots = names.iter().filter(|name| name.ends_with(".snapshot"));
+        assert_eq!(snapshots.count() > 0, is_taken, "{set:?}: {names:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn so_many_files_stay_open() {
     for (set, opens_again) in [(&[][..], false), (&[("klamm.open.files.max", "6")], true)] {
         let fixture = Fixture::start(set).await;

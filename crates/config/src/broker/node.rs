@@ -25,6 +25,8 @@ pub struct Node {
     pub metadata_log_dir: String,
     /// `klamm.log.dirs.unformatted`: whether a log dir without anything joins others that have data.
     pub format_new_log_dirs: bool,
+    /// `metadata.log.max.record.bytes.between.snapshots`.
+    pub metadata_snapshot_bytes: u64,
     /// `controller.quorum.voters`; empty, or this node alone.
     pub voters: Vec<Voter>,
     /// `controller.quorum.bootstrap.servers`.
@@ -71,6 +73,7 @@ pub(super) fn read(reader: &Reader<'_>, fixed: &mut Fixed) -> Option<Node> {
         id,
         rack: reader.text("broker.rack").filter(|rack| !rack.is_empty()),
         metadata_log_dir: metadata_log_dir.or_else(|| log_dirs.first().cloned())?,
+        metadata_snapshot_bytes: reader.bytes("metadata.log.max.record.bytes.between.snapshots"),
         log_dirs,
         format_new_log_dirs: reader.text("klamm.log.dirs.unformatted").as_deref() == Some("format"),
         voters: read_voters(reader, fixed, id),

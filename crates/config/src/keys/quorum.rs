@@ -61,8 +61,7 @@ pub(super) static KEYS: &[Key] = keys! {
         "A stopping broker hands its leaderships over first."
     String "metadata.log.dir", high, served;
         "Folder of the metadata log; unset, the first folder of log.dirs."
-    Long "metadata.log.max.record.bytes.between.snapshots" = "20971520", at_least(1), bytes, high,
-        not_served(ONE_VOTER);
+    Long "metadata.log.max.record.bytes.between.snapshots" = "20971520", at_least(1), bytes, high, served;
         "Bytes of metadata records after which a snapshot is written."
     Long "metadata.log.max.snapshot.interval.ms" = "3600000", at_least(0), ms, high, not_served(ONE_VOTER);
         "Longest time between snapshots while there are new records; 0 for none."
