@@ -9,6 +9,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod checkers;
+pub mod golden;
 pub mod history;
 pub mod observer;
 pub mod payload;

@@ -28,10 +28,12 @@ use crate::wire::Address;
 use crate::{observer, producer, topics};
 
 /// The host that is ended again and again.
-const BROKER: &str = "broker";
+pub(crate) const BROKER: &str = "broker";
 const PORT: u16 = 9092;
 /// Where its data lies.
 const DATA: &str = "/data";
+/// Where its log dir is.
+pub(crate) const LOGS: &str = "/data/logs";
 /// How long the work may take to come to its end once the broker is left alone, in simulated time.
 const PATIENCE: Duration = Duration::from_secs(120);
 const OBSERVERS: u32 = 2;
@@ -201,7 +203,8 @@ impl Run {
             .expect("an empty disk takes a folder");
         disk.sync_all();
         let stop = self.stop.clone();
-        self.simulation.host(BROKER, move |env| live(env, stop.clone()));
+        self.simulation
+            .host(BROKER, move |env| live(env, stop.clone(), &[]));
         let topic = self.create_topic()?;
         self.add_clients(topic);
         for _ in 0..self.setting.ends {
@@ -329,7 +332,7 @@ impl Run {
     }
 }
 
-fn address() -> Address {
+pub(crate) fn address() -> Address {
     Address {
         host: BROKER.to_owned(),
         port: PORT,
@@ -342,8 +345,8 @@ async fn done(client: impl Future<Output = ()>) -> Ended {
 }
 
 /// One life of the node, up to its own failure or the word that it should stop.
-async fn live(env: Env, stop: Arc<Notify>) -> Ended {
-    let node = Node::start(env, config()?, Arc::new(FixedLoggers)).await?;
+pub(crate) async fn live(env: Env, stop: Arc<Notify>, set: &'static [(&'static str, &'static str)]) -> Ended {
+    let node = Node::start(env, config(set)?, Arc::new(FixedLoggers)).await?;
     tokio::select! {
         biased;
         why = node.failed() => Err(why.into()),
@@ -354,15 +357,17 @@ async fn live(env: Env, stop: Arc<Notify>) -> Ended {
     }
 }
 
-fn config() -> Result<BrokerConfig, String> {
+fn config(more: &[(&str, &str)]) -> Result<BrokerConfig, String> {
     let set = [
         ("node.id", "1".to_owned()),
-        ("log.dirs", format!("{DATA}/logs")),
+        ("log.dirs", LOGS.to_owned()),
         ("listeners", format!("PLAINTEXT://0.0.0.0:{PORT}")),
         ("advertised.listeners", format!("PLAINTEXT://{BROKER}:{PORT}")),
     ];
+    let more = more.iter().map(|(key, value)| (*key, (*value).to_owned()));
+    let all = set.into_iter().chain(more);
     let sources = Sources {
-        set: set.map(|(key, value)| (key.to_owned(), value)).to_vec(),
+        set: all.map(|(key, value)| (key.to_owned(), value)).collect(),
         ..Sources::default()
     };
     match BrokerConfig::load(&sources) {

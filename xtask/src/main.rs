@@ -16,6 +16,7 @@ mod broker;
 mod ci;
 mod docs;
 mod fuzz;
+mod golden;
 mod process;
 mod protocol;
 mod test;
@@ -52,6 +53,8 @@ enum Command {
     },
     /// Run hostile bytes through every decoder
     Fuzz(fuzz::Args),
+    /// Make the golden data folder of this version, which later versions must start on
+    Golden,
     /// Run the tests, with what they need set up first
     Test(test::Args),
 }
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Docs(args) => docs::run(&args),
         Command::Protocol { version } => protocol::run(&[version]).map(|()| true),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Golden => golden::run(),
         Command::Test(args) => test::run(&args),
     };
     match outcome {
