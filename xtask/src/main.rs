@@ -12,6 +12,7 @@
 )]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod bench;
 mod broker;
 mod ci;
 mod docs;
@@ -55,6 +56,9 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Make the golden data folder of this version, which later versions must start on
     Golden,
+    /// Measure beside Apache Kafka
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Run the tests, with what they need set up first
     Test(test::Args),
 }
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         Command::Protocol { version } => protocol::run(&[version]).map(|()| true),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Golden => golden::run(),
+        Command::Bench(bench) => bench::run(&bench),
         Command::Test(args) => test::run(&args),
     };
     match outcome {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use bytes::Bytes;
 use klamm_env::Env;
-use klamm_model::Offset;
+use klamm_model::{ErrorCode, Offset};
 use klamm_protocol::Records;
 use klamm_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use klamm_records::{BatchBuilder, Compression};
@@ -59,6 +59,17 @@ impl Fill {
         };
         topics::create(env, address, &topic).await;
         let mut wire = Wire::open(env, address, "fill").await?;
+        // Kafka shows a topic before its partitions serve.
+        let first = batch(env, 1, self.bytes);
+        loop {
+            wire.send(PRODUCE, &request(&self.topic, 0..self.partitions, &first))
+                .await?;
+            match first_error(&mut wire).await?.and_then(ErrorCode::from_code) {
+                Some(code) if code.is_retriable() => env.sleep(BACKOFF).await,
+                Some(code) => bail!("the broker answers {code}"),
+                None => break,
+            }
+        }
         let each = self.records.div_ceil(self.partitions.unsigned_abs().into());
         let batch = batch(env, BATCH_RECORDS, self.bytes);
         let mut in_flight = 0;
