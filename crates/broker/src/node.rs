@@ -56,6 +56,9 @@ pub enum StartError {
     /// The log dirs do not belong together.
     #[error("{0}")]
     Dirs(String),
+    /// A disk that has data of the node does not seem to be there.
+    #[error("{0}")]
+    Missing(String),
     /// The disk of the metadata log is full.
     #[error("{folder}: {usable_bytes} bytes are free, a start needs {needed_bytes}: make room on that disk")]
     Full {

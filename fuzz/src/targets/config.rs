@@ -161,7 +161,7 @@ fn change(target: Target, operations: &[Operation<'_>], layers: &Layers<'_>) {
     let steps = std::iter::once(operations).chain(operations.chunks(1));
     for step in steps {
         match alter::alter(target, &values, step, layers) {
-            Ok(altered) => values = altered.values,
+            Ok(altered) => values = altered,
             Err(error) => drop((error.code(), error.message())),
         }
     }

@@ -115,7 +115,7 @@ fn check_all_there(
             quorum_folder.display(),
             dirs[*place].path().display()
         );
-        return Err(StartError::Dirs(text));
+        return Err(StartError::Missing(text));
     }
     let unformatted = dirs.iter().find(|dir| dir.meta().is_none());
     match unformatted {
@@ -125,7 +125,7 @@ fn check_all_there(
                  start once with --set klamm.log.dirs.unformatted=format",
                 dir.path().display()
             );
-            Err(StartError::Dirs(text))
+            Err(StartError::Missing(text))
         }
         _ => Ok(()),
     }

@@ -18,6 +18,8 @@ pub(super) fn of_start(error: &StartError) -> String {
             "klamm serve --set node.id=ID starts the node that the folder belongs to, --data DIR another folder"
                 .to_owned()
         }
+        StartError::Missing(_) => "findmnt shows which disks are mounted".to_owned(),
+        StartError::Full { folder, .. } => format!("df -h {folder} shows the room that there is"),
         StartError::Quorum(_) => {
             "ls -l on the folder shows its files; klamm serve --data DIR starts on another one".to_owned()
         }
@@ -50,7 +52,10 @@ fn of_log_dir(error: &LogError) -> String {
             }
             _ => format!("ls -ld {} shows whose it is\n{other}", existing(path).display()),
         },
-        LogError::NotOurs { .. } | LogError::NewerFormat { .. } | LogError::DirFailed(_) => other.to_owned(),
+        LogError::NotOurs { .. }
+        | LogError::NewerFormat { .. }
+        | LogError::DirFailed(_)
+        | LogError::Retired => other.to_owned(),
         LogError::Corrupt { path, .. } => {
             let name = path.file_name().map(|name| name.to_string_lossy());
             let look = match name.and_then(|name| names::parse_file(&name)) {
