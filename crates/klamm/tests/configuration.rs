@@ -139,7 +139,7 @@ fn given(server: &Server, enough: usize) -> usize {
     let mut stream = server.connect();
     ask(&mut stream);
     let mut most = 0;
-    for _ in 0..5 {
+    for _ in 0..20 {
         // Far more answers than the socket holds.
         stream.write_all(&REQUEST.repeat(1500)).unwrap();
         // The first answers are here: the server is about to fill the socket, if it has not.
@@ -177,7 +177,7 @@ fn the_sockets_are_as_configured() {
         ("socket.listen.backlog.size", "2"),
     ]);
     let sent = (given(&small, 60_000), given(&default, 60_000));
-    assert!(sent.0 < 50_000 && sent.1 > 60_000, "send buffers: {sent:?}");
+    assert!(sent.0 < 50_000 && sent.1 > 2 * sent.0, "send buffers: {sent:?}");
     let received = (taken(&small), taken(&default));
     assert!(
         received.0 < 40_000 && received.1 > 50_000,
