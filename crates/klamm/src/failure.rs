@@ -321,6 +321,12 @@ mod tests {
             check(error, words);
         }
         check(StartError::Dirs(String::new()), "node.id=ID");
+        let full = StartError::Full {
+            folder: there.clone(),
+            usable_bytes: 1,
+            needed_bytes: 2,
+        };
+        check(full, &format!("df -h {there}"));
         check(StartError::Join(String::new()), "RUST_LOG");
         let hinted = Hinted::error("x", "try y").context("z");
         assert_eq!(hint(&hinted).as_deref(), Some("try y"));

@@ -6,6 +6,8 @@ use std::path::Path;
 use klamm_broker::StartError;
 use klamm_log::{LogError, names};
 
+const OTHER_FOLDER: &str = "klamm serve --data DIR starts on another folder";
+
 /// What to try after a start that failed.
 pub(super) fn of_start(error: &StartError) -> String {
     match error {
@@ -14,6 +16,7 @@ pub(super) fn of_start(error: &StartError) -> String {
                 .to_owned()
         }
         StartError::Log(error) => of_log_dir(error),
+        StartError::Full { folder, .. } => of_full(Path::new(folder)),
         StartError::Dirs(_) => {
             "klamm serve --set node.id=ID starts the node that the folder belongs to, --data DIR another folder"
                 .to_owned()
@@ -40,16 +43,14 @@ fn of_listener(name: &str, kind: ErrorKind) -> String {
 }
 
 fn of_log_dir(error: &LogError) -> String {
-    let other = "klamm serve --data DIR starts on another folder";
+    let other = OTHER_FOLDER;
     match error {
         LogError::Locked { holder, .. } => match process(holder) {
             Some(id) => format!("kill {id} ends that process in order\n{other}"),
             None => other.to_owned(),
         },
         LogError::Io { path, source } => match source.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                format!("df -h {} shows the room that there is\n{other}", path.display())
-            }
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => of_full(path),
             _ => format!("ls -ld {} shows whose it is\n{other}", existing(path).display()),
         },
         LogError::NotOurs { .. }
@@ -65,6 +66,11 @@ fn of_log_dir(error: &LogError) -> String {
             format!("{look} {} shows what it holds\n{other}", path.display())
         }
     }
+}
+
+fn of_full(path: &Path) -> String {
+    let folder = existing(path).display();
+    format!("df -h {folder} shows the room that there is\n{OTHER_FOLDER}")
 }
 
 /// The number of the process in `klamm, process 7`.

@@ -98,6 +98,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("one", "1\n2\n"),
     ("two", "3\n4"),
     ("large", LARGE),
+    ("00000000000000000007.log", "x"),
     (
         "config/klamm/profiles.toml",
         "[profile.here]\nbootstrap = \"ADDRESS\"\noutput = \"json\"\n[profile.nowhere]\nbootstrap = \"127.0.0.1:1\"\n",
@@ -294,7 +295,7 @@ pub(super) const CALLS: &[Call] = &[
     call(PRODUCE, "produce cli-z -z zstd").given("zstd\n").says(&["1 record "]),
     call(PRODUCE, "produce cli-z -z brotli").usage(&["--compression"]),
     call(PRODUCE, "produce cli-z").says(&["0 records (0 B)"]),
-    call(PRODUCE, "produce cli-z FOLDER/none").fails(&["cannot read FOLDER/none"]),
+    call(PRODUCE, "produce cli-z FOLDER/none").fails(&["cannot read FOLDER/none", "standard input"]),
     call(PRODUCE, "produce cli-zzz").given("a\n").fails(&["there is no topic 'cli-zzz'", "klamm topic create cli-zzz"]),
     call(PRODUCE, "produce cli-z -p 7").given("a\n").fails(&[
         "0 records stored before this failed: topic 'cli-z' has no partition 7",
@@ -360,5 +361,10 @@ pub(super) const CALLS: &[Call] = &[
     call(OTHER, "log dump").usage(&["<FILE>"]),
     call(OTHER, "completion csh").usage(&["bash"]),
     call(OTHER, "serve --set num.partitions").usage(&["KEY=VALUE"]),
+    call(OTHER, "serve --log-format xml").usage(&["text, json"]),
+    call(OTHER, "log dump FOLDER/00000000000000000007.log").fails(&[
+        "00000000000000000007.log: position 0: the batch needs 17 bytes, 1 are there\n",
+        "klamm serve cuts it",
+    ]),
     call(TOPIC, "topic delete cli-a cli-p cli-z").prints("TOPIC  STATUS\ncli-a  deleted\ncli-p  deleted\ncli-z  deleted\n"),
 ];

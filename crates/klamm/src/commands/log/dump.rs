@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
@@ -27,6 +27,10 @@ const UNPACK_LIMIT_BYTES: u64 = 1 << 30;
 const EPOCHS: &str = "leader-epoch-checkpoint";
 /// Bytes of a key or value that are printed in a line.
 const SHOWN_BYTES: usize = 200;
+
+/// What to try when a segment does not end with a whole batch.
+const TORN: &str =
+    "a write that is under way, or was when the broker ended? klamm serve cuts a torn end at its next start";
 
 #[derive(Args, Debug)]
 pub(crate) struct DumpArgs {
@@ -191,7 +195,7 @@ fn segment(files: &dyn Files, path: &Path, records: bool, out: &mut Output) -> a
     let mut damaged = 0;
     let mut position = 0;
     for item in Segment::open(files, path)? {
-        let at = item?;
+        let at = item.map_err(|error| Hinted::error(error.to_string(), TORN))?;
         position = at.position + at.batch.bytes().len() as u64;
         damaged += usize::from(at.checksum.is_err());
         let mut row = row(&at);
@@ -218,10 +222,16 @@ fn segment(files: &dyn Files, path: &Path, records: bool, out: &mut Output) -> a
         .saturating_sub(position);
     out.flush()?;
     if damaged > 0 {
-        bail!("the checksums of {damaged} batches are wrong");
+        return Err(Hinted::error(
+            format!("the checksums of {damaged} batches are wrong"),
+            "klamm log dump FILE | grep CHECKSUM shows which; another replica or a copy may have them whole",
+        ));
     }
     if rest > 0 {
-        bail!("{rest} bytes at the end, from position {position}, are no whole batch");
+        return Err(Hinted::error(
+            format!("{rest} bytes at the end, from position {position}, are no whole batch"),
+            TORN,
+        ));
     }
     Ok(())
 }

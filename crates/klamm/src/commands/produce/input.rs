@@ -7,9 +7,10 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
+
+use crate::failure::Hinted;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 64 * 1024;
@@ -31,7 +32,10 @@ pub(super) fn open(files: Vec<PathBuf>) -> anyhow::Result<(mpsc::Receiver<Block>
         if file == stdin {
             inputs.push(Box::new(io::stdin()));
         } else {
-            let opened = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+            let opened = File::open(file).map_err(|error| {
+                let message = format!("cannot read {}: {error}", file.display());
+                Hinted::error(message, "without a file, klamm produce reads standard input")
+            })?;
             inputs.push(Box::new(opened));
         }
     }
