@@ -76,6 +76,23 @@ pub async fn follow(env: Env, name: u32, subject: Subject, books: Books) {
     }
 }
 
+/// Waits until every partition can be read: a broker may show a topic, and listen, before that.
+pub async fn wait(env: &Env, subject: &Subject) {
+    let all: BTreeMap<u32, i64> = (0..subject.places.count())
+        .map(|partition| (partition, 0))
+        .collect();
+    loop {
+        let attempt = async {
+            let mut wire = Wire::open(env, &subject.address, "waiting").await?;
+            fetch(&mut wire, subject, &all, &Books::default()).await
+        };
+        if attempt.await.is_ok_and(|looks| looks.len() == all.len()) {
+            return;
+        }
+        env.sleep(BACKOFF).await;
+    }
+}
+
 /// Reads every partition from its start to its high watermark.
 pub async fn read_all(env: Env, subject: Subject, books: Books) {
     let mut whole: BTreeMap<u32, Look> = BTreeMap::new();

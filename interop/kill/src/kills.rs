@@ -55,7 +55,10 @@ pub(crate) async fn run(env: Env, address: Address, args: Args) -> Result<ExitCo
     let seed = args.seed.unwrap_or_else(|| env.random_u64() >> 32);
     println!("seed {seed}: {} kills under {PRODUCERS} producers", args.kills);
     let places = create(&env, &address, &args).await?;
-    let work = Work::start(&env, address, places);
+    let subject = Subject { address, places };
+    let serving = env.timeout(PATIENCE, observer::wait(&env, &subject)).await;
+    serving.context("the topics cannot be read")?;
+    let work = Work::start(&env, subject);
     let mut idle = 0;
     for (kill, done) in schedule::draw(seed, args.kills).into_iter().zip(1_u32..) {
         idle += u32::from(!work.live_until(kill).await?);
@@ -121,7 +124,8 @@ struct Work {
 }
 
 impl Work {
-    fn start(env: &Env, address: Address, places: Places) -> Self {
+    fn start(env: &Env, subject: Subject) -> Self {
+        let Subject { address, places } = subject.clone();
         let books = Books::default();
         books.write(|history| history.partitions = places.count());
         let mut clients = Vec::new();
@@ -136,10 +140,6 @@ impl Work {
             let task = env.spawn(producer::run(env.clone(), plan, books.clone()));
             clients.push((format!("producer-{name}"), task));
         }
-        let subject = Subject {
-            address: address.clone(),
-            places,
-        };
         for name in 0..OBSERVERS {
             let task = env.spawn(observer::follow(
                 env.clone(),
@@ -194,6 +194,7 @@ impl Work {
         kill_broker(&self.env).await?;
         let address = self.subject.address.clone();
         let reading = async {
+            observer::wait(&self.env, &self.subject).await;
             observer::read_all(self.env.clone(), self.subject, self.books.clone()).await;
             topics::describe(self.env.clone(), address, self.books.clone()).await;
         };
