@@ -5,6 +5,7 @@
 
 mod acknowledged;
 mod contents;
+mod early;
 mod offsets;
 mod order;
 mod producer_ids;
@@ -55,6 +56,7 @@ const ALL: &[(&str, Checker)] = &[
     ("offsets", offsets::check),
     ("contents", contents::check),
     ("sightings", sightings::check),
+    ("early", early::check),
     ("watermark", watermark::check),
     ("producer ids", producer_ids::check),
     ("topics", topics::check),
