@@ -2,13 +2,18 @@
 //!
 //! Always holds: a session belongs to one cache slot and is used by one request at a time; its epoch grows by one with
 //! each answered request and wraps from the largest number to 1; partitions answer in turn, beginning behind the last
-//! one that filled an answer, so that a busy partition starves no other.
+//! one that filled an answer, so that a busy partition starves no other; a session, and all of them together, remember
+//! a bounded number of partitions. A client that asks for more is told that its session is gone, and gets whole answers
+//! without one.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString;
 use klamm_env::hash::Map;
+use klamm_model::limits::{
+    MAX_FETCH_SESSION_PARTITIONS, MAX_FETCH_SESSIONS_PARTITIONS, MAX_TOPIC_NAME_CHARS,
+};
 use klamm_model::{ErrorCode, Uuid};
 use parking_lot::Mutex;
 
@@ -41,6 +46,13 @@ pub(crate) struct Wanted {
     pub(crate) told: Option<Told>,
 }
 
+impl Wanted {
+    /// No topic has a longer name, and memory is planned for such.
+    fn may_be_remembered(&self) -> bool {
+        self.key.topic.len() <= MAX_TOPIC_NAME_CHARS
+    }
+}
+
 /// The figures of a partition that are repeated only when they change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Told {
@@ -62,18 +74,20 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Takes over what a request adds or changes, and drops what it forgets.
-    pub(crate) fn update(
+    /// Takes over what a request adds or changes, and drops what it forgets; false if it adds more than fits into `limit`.
+    fn update(
         &mut self,
         wanted: impl Iterator<Item = Wanted>,
         forgotten: impl Iterator<Item = PartitionKey>,
-    ) {
+        limit: usize,
+    ) -> bool {
         for wanted in wanted {
             match self.places.get(&wanted.key) {
                 Some(place) => {
                     let told = self.partitions[*place].told;
                     self.partitions[*place] = Wanted { told, ..wanted };
                 }
+                None if self.partitions.len() >= limit || !wanted.may_be_remembered() => return false,
                 None => {
                     self.places.insert(wanted.key.clone(), self.partitions.len());
                     self.partitions.push(wanted);
@@ -88,6 +102,7 @@ impl Session {
                 }
             }
         }
+        true
     }
 
     /// The places of the partitions in the order of this answer.
@@ -118,18 +133,25 @@ pub(crate) enum Lookup {
 #[derive(Debug)]
 pub(crate) struct FetchSessions {
     slots: usize,
+    /// Partitions of one session.
+    most_each: usize,
+    /// Partitions of all sessions.
+    most_together: usize,
     cache: Mutex<Cache>,
 }
 
 #[derive(Debug, Default)]
 struct Cache {
     sessions: Map<i32, Slot>,
+    /// The sizes of all slots.
+    partitions: usize,
 }
 
 #[derive(Debug)]
 struct Slot {
     session: Arc<Mutex<Session>>,
     used: Duration,
+    /// Partitions, as of the last update.
     size: usize,
 }
 
@@ -138,6 +160,8 @@ impl FetchSessions {
     pub(crate) fn new(slots: usize) -> Self {
         Self {
             slots,
+            most_each: MAX_FETCH_SESSION_PARTITIONS,
+            most_together: MAX_FETCH_SESSIONS_PARTITIONS,
             cache: Mutex::default(),
         }
     }
@@ -158,7 +182,7 @@ impl FetchSessions {
     ) -> Result<Lookup, ErrorCode> {
         let mut cache = self.cache.lock();
         if epoch == INITIAL_EPOCH || epoch == FINAL_EPOCH {
-            cache.sessions.remove(&id);
+            cache.remove(id);
             return Ok(if epoch == INITIAL_EPOCH {
                 Lookup::Full
             } else {
@@ -178,9 +202,38 @@ impl FetchSessions {
         }
         session.epoch = if epoch == i32::MAX { 1 } else { epoch + 1 };
         slot.used = now;
-        slot.size = session.partitions.len();
         drop(session);
         Ok(Lookup::Incremental(slot.session.clone()))
+    }
+
+    /// Takes over what an incremental request adds, changes and forgets. `false` ends a session that is left without a
+    /// partition. One that grew beyond what is remembered ends too: its client starts anew and is served without.
+    pub(crate) fn update(
+        &self,
+        session: &Mutex<Session>,
+        wanted: impl Iterator<Item = Wanted>,
+        forgotten: impl Iterator<Item = PartitionKey>,
+    ) -> Result<bool, ErrorCode> {
+        let (id, size, fits) = {
+            let mut session = session.lock();
+            let fits = session.update(wanted, forgotten, self.most_each);
+            (session.id, session.partitions.len(), fits)
+        };
+        let mut cache = self.cache.lock();
+        let others = cache.partitions - cache.sessions.get(&id).map_or(0, |slot| slot.size);
+        if !fits || size == 0 || others + size > self.most_together {
+            cache.remove(id);
+            return match fits && size == 0 {
+                true => Ok(false),
+                false => Err(ErrorCode::FetchSessionIdNotFound),
+            };
+        }
+        // Another client may have been given its slot meanwhile: then this is its last answer.
+        if let Some(slot) = cache.sessions.get_mut(&id) {
+            slot.size = size;
+            cache.partitions = others + size;
+        }
+        Ok(true)
     }
 
     /// Makes a session of a full fetch if a slot is free or can be freed; `random` proposes its id.
@@ -191,9 +244,17 @@ impl FetchSessions {
         now: Duration,
         mut random: impl FnMut() -> i32,
     ) -> Option<Arc<Mutex<Session>>> {
-        let mut cache = self.cache.lock();
-        if cache.sessions.len() >= self.slots && !cache.evict(partitions.len(), now) {
+        if partitions.len() > self.most_each || !partitions.iter().all(Wanted::may_be_remembered) {
             return None;
+        }
+        let mut cache = self.cache.lock();
+        while cache.partitions + partitions.len() > self.most_together {
+            let old = cache.old(now)?;
+            cache.remove(old);
+        }
+        if cache.sessions.len() >= self.slots {
+            let victim = cache.old(now).or_else(|| cache.smaller_than(partitions.len()))?;
+            cache.remove(victim);
         }
         let id = loop {
             let id = random() & i32::MAX;
@@ -216,6 +277,7 @@ impl FetchSessions {
             start: 0,
         };
         let session = Arc::new(Mutex::new(session));
+        cache.partitions += size;
         cache.sessions.insert(
             id,
             Slot {
@@ -229,19 +291,25 @@ impl FetchSessions {
 }
 
 impl Cache {
-    /// Frees a slot: the session unused for longest if it is old, otherwise the smallest if it is smaller than `size`.
-    fn evict(&mut self, size: usize, now: Duration) -> bool {
+    fn remove(&mut self, id: i32) {
+        if let Some(slot) = self.sessions.remove(&id) {
+            self.partitions -= slot.size;
+        }
+    }
+
+    /// The session unused for longest, if that is long enough for it to give way.
+    fn old(&self, now: Duration) -> Option<i32> {
         let oldest = self.sessions.iter().min_by_key(|(id, slot)| (slot.used, **id));
-        let oldest = oldest.filter(|(_, slot)| now.saturating_sub(slot.used) > EVICTION_AGE);
-        let smallest = || {
-            self.sessions
-                .iter()
-                .min_by_key(|(id, slot)| (slot.size, slot.used, **id))
-        };
-        let victim = oldest
-            .or_else(|| smallest().filter(|(_, slot)| slot.size < size))
-            .map(|(id, _)| *id);
-        victim.is_some_and(|id| self.sessions.remove(&id).is_some())
+        oldest
+            .filter(|(_, slot)| now.saturating_sub(slot.used) > EVICTION_AGE)
+            .map(|(id, _)| *id)
+    }
+
+    /// The smallest session, if it is smaller than `size`.
+    fn smaller_than(&self, size: usize) -> Option<i32> {
+        let sessions = self.sessions.iter();
+        let smallest = sessions.min_by_key(|(id, slot)| (slot.size, slot.used, **id));
+        smallest.filter(|(_, slot)| slot.size < size).map(|(id, _)| *id)
     }
 }
 
@@ -340,7 +408,7 @@ mod tests {
             fetch_offset: 9,
             ..wanted(1)
         };
-        session.update([changed, wanted(3)].into_iter(), [wanted(0).key].into_iter());
+        assert!(session.update([changed, wanted(3)].into_iter(), [wanted(0).key].into_iter(), 9));
         let mut left: Vec<_> = session
             .partitions
             .iter()
@@ -353,5 +421,65 @@ mod tests {
         assert_eq!(session.order().collect::<Vec<_>>(), [2, 0, 1]);
         session.filled_by(2);
         assert_eq!(session.order().collect::<Vec<_>>(), [0, 1, 2]);
+    }
+
+    fn limited(slots: usize, most_each: usize, most_together: usize) -> FetchSessions {
+        FetchSessions {
+            slots,
+            most_each,
+            most_together,
+            cache: Mutex::default(),
+        }
+    }
+
+    /// An incremental request that adds and forgets partitions, answered with whether the session goes on.
+    fn incremental(
+        sessions: &FetchSessions,
+        (id, epoch): (i32, i32),
+        add: std::ops::Range<i32>,
+        forget: std::ops::Range<i32>,
+    ) -> Result<bool, ErrorCode> {
+        match sessions.look_up(id, epoch, true, Duration::ZERO)? {
+            Lookup::Incremental(session) => sessions.update(
+                &session,
+                add.map(wanted),
+                forget.map(|partition| wanted(partition).key),
+            ),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_session_without_partitions_gives_its_slot_back() {
+        let sessions = limited(1, 10, 10);
+        let id = create(&sessions, 2, 0).unwrap();
+        assert_eq!(incremental(&sessions, (id, 1), 0..0, 1..2), Ok(true));
+        assert_eq!(incremental(&sessions, (id, 2), 0..1, 0..1), Ok(false));
+        assert_eq!((sessions.len(), sessions.cache.lock().partitions), (0, 0));
+        let gone = Err(ErrorCode::FetchSessionIdNotFound);
+        assert_eq!(incremental(&sessions, (id, 3), 0..1, 0..0), gone);
+    }
+
+    #[test]
+    fn sessions_do_not_grow_without_bound() {
+        let gone = Err(ErrorCode::FetchSessionIdNotFound);
+        let sessions = limited(9, 5, 8);
+        assert_eq!(create(&sessions, 6, 0), None, "above what one may remember");
+        let a = create(&sessions, 3, 0).unwrap();
+        assert_eq!(incremental(&sessions, (a, 1), 3..5, 0..0), Ok(true));
+        assert_eq!(create(&sessions, 4, 1), None, "above what all may remember");
+        let b = create(&sessions, 3, 1).unwrap();
+        assert_eq!(incremental(&sessions, (b, 1), 3..4, 0..0), gone, "all together");
+        assert_eq!((sessions.len(), sessions.cache.lock().partitions), (1, 5));
+        assert_eq!(incremental(&sessions, (a, 2), 5..6, 0..0), gone, "one alone");
+        assert_eq!((sessions.len(), sessions.cache.lock().partitions), (0, 0));
+        let mut long = wanted(0);
+        long.key.topic = "n".repeat(250).into();
+        let new = sessions.create(vec![long], false, Duration::ZERO, || 9);
+        assert!(new.is_none(), "a name that no topic has");
+        let c = create(&sessions, 5, 2).unwrap();
+        let d = create(&sessions, 5, 123).unwrap();
+        let ids: Vec<i32> = sessions.cache.lock().sessions.keys().copied().collect();
+        assert_eq!((ids.contains(&c), ids), (false, vec![d]), "the old one gives way");
     }
 }

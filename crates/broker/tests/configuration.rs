@@ -36,5 +36,7 @@ mod records;
 mod retention;
 #[path = "configuration/segments.rs"]
 mod segments;
+#[path = "configuration/sessions.rs"]
+mod sessions;
 #[path = "configuration/topics.rs"]
 mod topics;

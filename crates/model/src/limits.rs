@@ -20,3 +20,7 @@ pub const PRODUCER_BATCHES_REMEMBERED: usize = 5;
 pub const MAX_REQUESTS_IN_FLIGHT: usize = 64;
 /// Partitions that one CreateTopics or CreatePartitions request may make.
 pub const MAX_PARTITIONS_PER_REQUEST: usize = 10_000;
+/// Partitions that one fetch session remembers.
+pub const MAX_FETCH_SESSION_PARTITIONS: usize = 100_000;
+/// Partitions that all fetch sessions of a node remember together.
+pub const MAX_FETCH_SESSIONS_PARTITIONS: usize = 500_000;

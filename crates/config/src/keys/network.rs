@@ -59,7 +59,7 @@ pub(super) static KEYS: &[Key] = keys! {
     Int "max.request.partition.size.limit" = "2000", at_least(1), served;
         "Partitions in one answer to DescribeTopicPartitions."
     Int "max.incremental.fetch.session.cache.slots" = "1000", at_least(0), served;
-        "Incremental fetch sessions kept; 0 turns them off."
+        "Incremental fetch sessions kept, of at most 100000 partitions each and 500000 together; 0 turns them off."
     Int "fetch.max.bytes" = "57671680", at_least(1024), bytes, served;
         "Most bytes of records in one answer to a fetch, except that a first batch always fits."
     Int "request.timeout.ms" = "30000", ms, high, not_served(ONE_NODE);

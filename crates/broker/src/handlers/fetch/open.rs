@@ -53,33 +53,41 @@ pub(super) fn open(context: &RequestContext<'_>, request: &FetchRequest) -> Resu
             Lookup::Sessionless => Source::Own(Mutex::new(wanted(request, by_id, false).collect())),
             Lookup::Full => Source::New(Mutex::new(wanted(request, by_id, true).collect())),
             Lookup::Incremental(session) => {
-                session
-                    .lock()
-                    .update(wanted(request, by_id, true), forgotten(request, by_id));
-                Source::Session(session)
+                let (wanted, forgotten) = (wanted(request, by_id, true), forgotten(request, by_id));
+                if broker.fetch_sessions.update(&session, wanted, forgotten)? {
+                    Source::Session(session)
+                } else {
+                    // What the request names is answered, as Kafka does, though it may have been forgotten in one breath.
+                    Source::Own(Mutex::new(self::wanted(request, by_id, false).collect()))
+                }
             }
         },
     )
 }
 
-/// A partition's key. A key that outlives the request must not hold on to its frame.
-fn key(topic: &ByteString, topic_id: Uuid, partition: i32, by_id: bool, outlives: bool) -> PartitionKey {
-    let topic = match (by_id, outlives) {
+/// The name in the keys of a topic's partitions. One that outlives the request must not hold on to its frame, and is copied
+/// once for all partitions.
+fn name(topic: &ByteString, by_id: bool, outlives: bool) -> ByteString {
+    match (by_id, outlives) {
         (true, _) => ByteString::new(),
         (false, true) => ByteString::from(topic.to_string()),
         (false, false) => topic.clone(),
-    };
+    }
+}
+
+fn key(topic: &ByteString, topic_id: Uuid, partition: i32, by_id: bool) -> PartitionKey {
     PartitionKey {
         topic_id: if by_id { topic_id } else { Uuid::ZERO },
-        topic,
+        topic: topic.clone(),
         partition,
     }
 }
 
 fn wanted(request: &FetchRequest, by_id: bool, outlives: bool) -> impl Iterator<Item = Wanted> {
     request.topics.iter().flat_map(move |topic| {
+        let name = name(&topic.topic, by_id, outlives);
         topic.partitions.iter().map(move |partition| Wanted {
-            key: key(&topic.topic, topic.topic_id, partition.partition, by_id, outlives),
+            key: key(&name, topic.topic_id, partition.partition, by_id),
             fetch_offset: partition.fetch_offset,
             current_leader_epoch: partition.current_leader_epoch,
             last_fetched_epoch: partition.last_fetched_epoch,
@@ -91,7 +99,8 @@ fn wanted(request: &FetchRequest, by_id: bool, outlives: bool) -> impl Iterator<
 
 fn forgotten(request: &FetchRequest, by_id: bool) -> impl Iterator<Item = PartitionKey> {
     request.forgotten_topics_data.iter().flat_map(move |topic| {
+        let name = name(&topic.topic, by_id, false);
         let partitions = topic.partitions.iter();
-        partitions.map(move |partition| key(&topic.topic, topic.topic_id, *partition, by_id, false))
+        partitions.map(move |partition| key(&name, topic.topic_id, *partition, by_id))
     })
 }
