@@ -36,6 +36,16 @@ pub enum FileError {
         /// What is wrong there.
         what: String,
     },
+    /// What was to be written is above what is read again.
+    #[error("{path}: {found} bytes are more than the {limit} that can be read again", path = path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Bytes it would have.
+        found: u64,
+        /// Bytes that are read.
+        limit: u64,
+    },
     /// A file of another node or cluster.
     #[error("{path}: belongs to {found}, expected {expected}", path = path.display())]
     Foreign {

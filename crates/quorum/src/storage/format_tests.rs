@@ -186,6 +186,30 @@ fn corruption_before_what_was_synced_stops_the_start() {
 }
 
 #[test]
+fn an_intact_last_entry_that_is_not_understood_is_not_cut() {
+    let disk = disk();
+    write_sample(&disk);
+    let bytes = disk.read(Path::new(FIRST), 1 << 20).unwrap();
+    let last = bytes.len() - FRAME_HEADER_BYTES - b"decision".len();
+    let file = disk.open(Path::new(FIRST), OpenMode::Write).unwrap();
+    // A kind to come, with the checksum of its header.
+    let mut header = bytes[last..last + FRAME_HEADER_BYTES].to_vec();
+    header[48] = 9;
+    let crc = crate::codec::crc32c(&header[8..]);
+    header[4..8].copy_from_slice(&crc.to_be_bytes());
+    file.write_at(&[std::io::IoSlice::new(&header)], last as u64)
+        .unwrap();
+    let error = open(&disk).err().unwrap().to_string();
+    assert_eq!(
+        error,
+        format!(
+            "{FIRST}: corrupt at byte {last}: an intact entry is not readable: an entry of an unknown kind"
+        )
+    );
+    assert_eq!(file.len().unwrap(), bytes.len() as u64, "nothing is cut");
+}
+
+#[test]
 fn every_file_of_a_newer_version_is_refused_by_name() {
     let disk = disk();
     write_sample(&disk);

@@ -211,6 +211,13 @@ pub(crate) fn put_frame(to: &mut BytesMut, entry: &Entry, committed_end: u64, du
 
 /// The entry at the front of `bytes`, which may go on behind it.
 pub(crate) fn decode_frame(bytes: &Bytes) -> Result<(FrameHeader, Entry), DecodeError> {
+    let (header, body) = intact_frame(bytes)?;
+    let entry = decode_payload(&header, body)?;
+    Ok((header, entry))
+}
+
+/// The header and the payload at the front of `bytes`: whole, and as they were written, whatever they mean.
+pub(crate) fn intact_frame(bytes: &Bytes) -> Result<(FrameHeader, Bytes), DecodeError> {
     let header = FrameHeader::decode(bytes)?;
     let end = FRAME_HEADER_BYTES + header.payload_bytes as usize;
     if bytes.len() < end {
@@ -220,11 +227,15 @@ pub(crate) fn decode_frame(bytes: &Bytes) -> Result<(FrameHeader, Entry), Decode
     if crc32c(&body) != header.payload_crc {
         return Err(DecodeError("the checksum of an entry's payload disagrees"));
     }
-    let entry = Entry {
+    Ok((header, body))
+}
+
+/// What an intact frame says. It fails for what another version of Klamm wrote.
+pub(crate) fn decode_payload(header: &FrameHeader, body: Bytes) -> Result<Entry, DecodeError> {
+    Ok(Entry {
         log_id: log_id(header.term, header.index),
         payload: payload(header.kind, body)?,
-    };
-    Ok((header, entry))
+    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Always holds: only the tail of the last segment may be bad, and only what no later write proves to have been
 //! durable: every frame says up to where its segment was synced when it was written. A bad frame below such a mark is
 //! corruption and stops the start; above all marks it is the torn end of the last write and is cut.
+//! A frame whose checksums agree is never torn, even if this version cannot read what it says.
 
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use klamm_model::Uuid;
 
 use crate::error::FileError;
 use crate::storage::Folder;
-use crate::storage::frame::{FrameHeader, SEGMENT_HEADER_BYTES, SegmentHeader, decode_frame};
+use crate::storage::frame::{FrameHeader, SEGMENT_HEADER_BYTES, SegmentHeader, decode_payload, intact_frame};
 use crate::types::Entry;
 
 /// An entry, and where it stands.
@@ -46,11 +47,18 @@ pub(crate) fn scan(
     while (scanned.end as usize) < bytes.len() {
         let position = scanned.end;
         let rest = bytes.slice(position as usize..);
-        let (frame, entry) = match decode_frame(&rest) {
-            Ok(decoded) => decoded,
+        let (frame, body) = match intact_frame(&rest) {
+            Ok(intact) => intact,
             Err(_) if is_last && !proves_durable(&rest, position) => return Ok(scanned),
             Err(error) => return Err(Folder::corrupt(path, position, error.to_string())),
         };
+        let entry = decode_payload(&frame, body).map_err(|error| {
+            Folder::corrupt(
+                path,
+                position,
+                format!("an intact entry is not readable: {error}"),
+            )
+        })?;
         let expected = header.first + scanned.entries.len() as u64;
         if frame.index != expected || frame.term < least_term {
             let what = format!(

@@ -39,13 +39,24 @@ pub(crate) fn read_newest(folder: &Folder) -> Result<Option<Snapshot>, FileError
     Ok(Some(snapshot))
 }
 
-/// Writes a snapshot, durably, and removes the older ones.
+/// Writes a snapshot, durably, and removes the older ones. One that could not be read again is refused: the log it stands
+/// for must stay.
 pub(crate) fn write(folder: &Folder, snapshot: &Snapshot) -> Result<(), FileError> {
+    write_up_to(folder, snapshot, MAX_SNAPSHOT_BYTES)
+}
+
+fn write_up_to(folder: &Folder, snapshot: &Snapshot, limit: u64) -> Result<(), FileError> {
     let Some(last) = snapshot.meta.last_log_id else {
         return Ok(());
     };
     let name = format!("{:020}{SUFFIX}", last.index);
-    folder.write_atomically(&name, &encode(folder, snapshot))?;
+    let meta = meta_bytes(&snapshot.meta);
+    let found = (HEAD_BYTES + 16 + meta.len() + snapshot.snapshot.len()) as u64;
+    if found > limit || meta.len() > MAX_META_BYTES {
+        let path = folder.path.join(&name);
+        return Err(FileError::TooLarge { path, found, limit });
+    }
+    folder.write_atomically(&name, &encode(folder, &meta, &snapshot.snapshot))?;
     for other in folder.names_with(SUFFIX)? {
         if number_in(&other, SUFFIX).is_some_and(|index| index < last.index) {
             folder.remove(&other)?;
@@ -72,15 +83,19 @@ pub(crate) fn read_meta(reader: &mut Reader) -> Result<SnapshotMeta, DecodeError
     })
 }
 
-fn encode(folder: &Folder, snapshot: &Snapshot) -> Bytes {
-    let mut meta = BytesMut::new();
-    put_meta(&mut meta, &snapshot.meta);
-    let mut to = BytesMut::with_capacity(HEAD_BYTES + 16 + meta.len() + snapshot.snapshot.len() + 4);
+fn meta_bytes(meta: &SnapshotMeta) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    put_meta(&mut bytes, meta);
+    bytes
+}
+
+fn encode(folder: &Folder, meta: &[u8], state: &[u8]) -> Bytes {
+    let mut to = BytesMut::with_capacity(HEAD_BYTES + 16 + meta.len() + state.len());
     put_head(&mut to, FileKind::Snapshot, folder.cluster_id);
     to.put_u32(u32::try_from(meta.len()).expect("memberships are bounded where they are made"));
-    to.put_u64(snapshot.snapshot.len() as u64);
-    to.put_slice(&meta);
-    to.put_slice(&snapshot.snapshot);
+    to.put_u64(state.len() as u64);
+    to.put_slice(meta);
+    to.put_slice(state);
     let crc = crc32c(&to);
     to.put_u32(crc);
     to.freeze()
@@ -109,4 +124,52 @@ fn decode(folder: &Folder, path: &Path, bytes: Bytes) -> Result<Snapshot, FileEr
         return Err(corrupt(DecodeError("the state is not as long as announced")));
     }
     Ok(Snapshot { meta, snapshot })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use klamm_env::Files;
+    use klamm_env::sim::disk::Disk;
+    use klamm_model::Uuid;
+
+    use super::*;
+    use crate::types::log_id;
+
+    #[test]
+    fn a_snapshot_that_could_not_be_read_again_is_not_written() {
+        let disk = Disk::default();
+        disk.create_dir_all(Path::new("/data")).unwrap();
+        let folder = Folder {
+            files: Arc::new(disk),
+            path: PathBuf::from("/data"),
+            cluster_id: Uuid::ONE,
+            node_id: 1,
+        };
+        let of = |index, bytes| Snapshot {
+            meta: SnapshotMeta {
+                last_log_id: Some(log_id(1, index)),
+                ..Default::default()
+            },
+            snapshot: Bytes::from(vec![7; bytes]),
+        };
+        write(&folder, &of(1, 10)).unwrap();
+        let bytes = folder
+            .files
+            .entry(&folder.path.join("00000000000000000001.snapshot"));
+        let limit = bytes.unwrap().unwrap().len;
+        write_up_to(&folder, &of(2, 10), limit).unwrap();
+        let error = write_up_to(&folder, &of(3, 11), limit).unwrap_err().to_string();
+        let size = limit + 1;
+        assert_eq!(
+            error,
+            format!(
+                "/data/00000000000000000003.snapshot: {size} bytes are more than the {limit} that can be read again"
+            )
+        );
+        let left = read_newest(&folder).unwrap().unwrap();
+        assert_eq!(left.meta.last_log_id, Some(log_id(1, 2)), "the one before stays");
+    }
 }
