@@ -10,6 +10,8 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
+use klamm_model::TimestampMs;
+
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
@@ -109,6 +111,9 @@ pub trait Files: Send + Sync {
 
     /// The entry a path names, `None` when there is none.
     fn entry(&self, path: &Path) -> io::Result<Option<DirEntry>>;
+
+    /// When the contents of a file last changed, by the wall clock of its file system.
+    fn modified(&self, path: &Path) -> io::Result<TimestampMs>;
 
     /// Returns when the names in this folder are on the device.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;

@@ -146,10 +146,13 @@ impl World {
     fn host(&self, name: &str) -> Host {
         let inner = &self.inner;
         let mut hosts = inner.hosts.lock();
-        let host = hosts.entry(name.to_owned()).or_insert_with(|| Host {
-            disk: Disk::new(name, inner.time.clone(), inner.trace.clone()),
-            clock: HostClock::new(inner.time.clone(), inner.options.start),
-            rng: SeededRng::new(inner.seed, &format!("host {name}")),
+        let host = hosts.entry(name.to_owned()).or_insert_with(|| {
+            let clock = HostClock::new(inner.time.clone(), inner.options.start);
+            Host {
+                disk: Disk::new(name, clock.clone(), inner.trace.clone()),
+                clock,
+                rng: SeededRng::new(inner.seed, &format!("host {name}")),
+            }
         });
         host.clone()
     }

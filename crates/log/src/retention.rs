@@ -33,6 +33,8 @@ enum Verdict {
     Remove,
     /// Its largest timestamp must be found first.
     Check(Offset),
+    /// It has no timestamps: when its file changed must be found first.
+    AskModified(Arc<SegmentFiles>),
     /// It is the active one.
     Roll(Offset),
 }
@@ -42,11 +44,18 @@ pub fn retention(cell: &impl LogCell, now: TimestampMs) -> Result<Retired, LogEr
     let gate = gate_of(cell);
     let _inside = gate.enter()?;
     let mut count = 0;
+    // Of a segment without timestamps: its first offset, and when its file changed.
+    let mut modified = None;
     loop {
-        match cell.with(|log| log.check_dir().map(|()| log.verdict(count, now)))? {
+        match cell.with(|log| log.check_dir().map(|()| log.verdict(count, now, modified)))? {
             Verdict::Keep => break,
             Verdict::Remove => count += 1,
             Verdict::Check(base_offset) => ready_segment(cell, base_offset)?,
+            Verdict::AskModified(files) => {
+                let path = files.path(FileKind::Log);
+                let at = files.dir().files().modified(&path).map_err(LogError::io(&path))?;
+                modified = Some((files.base_offset(), at));
+            }
             Verdict::Roll(base_offset) => roll(cell, base_offset, now)?,
         }
     }
@@ -90,7 +99,7 @@ fn rename(files: &SegmentFiles) -> Result<Vec<PathBuf>, LogError> {
 }
 
 impl Log {
-    fn verdict(&self, at: usize, now: TimestampMs) -> Verdict {
+    fn verdict(&self, at: usize, now: TimestampMs, modified: Option<(Offset, TimestampMs)>) -> Verdict {
         let segment = self.segment(at);
         let is_active = at + 1 == self.segments.len();
         if self.end_of_segment(at) > self.high_watermark || (is_active && segment.size == 0) {
@@ -105,10 +114,15 @@ impl Log {
         } else {
             match self.config.retention_ms {
                 Some(_) if !segment.checked => return Verdict::Check(segment.base_offset),
-                // Records without a timestamp have no age: such a segment goes by size only.
-                Some(limit) => segment.largest.is_some_and(|largest| {
-                    u128::try_from(now.ms_since(largest.timestamp)).is_ok_and(|age| age > limit.as_millis())
-                }),
+                Some(limit) => {
+                    // Records without a timestamp are as old as their file, as in Kafka.
+                    let newest = match (segment.largest, modified) {
+                        (Some(largest), _) => largest.timestamp,
+                        (None, Some((of, at))) if of == segment.base_offset => at,
+                        (None, _) => return Verdict::AskModified(segment.files.clone()),
+                    };
+                    u128::try_from(now.ms_since(newest)).is_ok_and(|age| age > limit.as_millis())
+                }
                 None => false,
             }
         };

@@ -13,7 +13,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::UNIX_EPOCH;
 
+use klamm_model::TimestampMs;
 use rustix::fs::{fdatasync, statvfs};
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2, pwritev};
 
@@ -70,6 +72,16 @@ impl Files for SystemFiles {
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn modified(&self, path: &Path) -> io::Result<TimestampMs> {
+        let modified = fs::metadata(path)?.modified()?;
+        Ok(match modified.duration_since(UNIX_EPOCH) {
+            Ok(since) => TimestampMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
+            Err(before) => {
+                TimestampMs(i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |ms| -ms))
+            }
+        })
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {

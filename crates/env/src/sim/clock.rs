@@ -75,7 +75,7 @@ impl SimTime {
 /// The clocks of one host. A clone is the same clock.
 #[derive(Clone, Debug)]
 pub struct HostClock {
-    time: SimTime,
+    pub(super) time: SimTime,
     start: TimestampMs,
     /// By how much the wall clock was set wrong.
     offset_ms: Arc<AtomicI64>,

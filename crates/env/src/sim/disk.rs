@@ -18,10 +18,12 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use klamm_model::TimestampMs;
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::clock::Clock;
 use crate::files::DirEntry;
-use crate::sim::clock::{SeededRng, SimTime};
+use crate::sim::clock::{HostClock, SeededRng, SimTime};
 use crate::sim::trace::Trace;
 
 pub use faults::{Failure, Fault, Operation};
@@ -56,7 +58,7 @@ pub struct Disk {
 
 struct Shared {
     host: String,
-    time: SimTime,
+    clock: HostClock,
     trace: Trace,
     state: Mutex<State>,
 }
@@ -80,6 +82,7 @@ struct State {
 
 struct FileNode {
     contents: Contents,
+    modified: TimestampMs,
     /// Shared with the open files.
     handles: Arc<()>,
 }
@@ -92,17 +95,21 @@ impl fmt::Debug for Disk {
 
 impl Default for Disk {
     fn default() -> Self {
-        Self::new("disk", SimTime::default(), Trace::default())
+        Self::new(
+            "disk",
+            HostClock::new(SimTime::default(), TimestampMs(0)),
+            Trace::default(),
+        )
     }
 }
 
 impl Disk {
-    /// An empty disk of `host` that adds what is done to it to `trace`.
-    pub fn new(host: &str, time: SimTime, trace: Trace) -> Self {
+    /// An empty disk of `host` that adds what is done to it to `trace`; `clock` says when files change.
+    pub fn new(host: &str, clock: HostClock, trace: Trace) -> Self {
         Self {
             shared: Arc::new(Shared {
                 host: host.to_owned(),
-                time,
+                clock,
                 trace,
                 state: Mutex::new(State {
                     files: BTreeMap::new(),
@@ -212,9 +219,13 @@ impl Disk {
         self.shared.state.lock()
     }
 
+    fn now(&self) -> TimestampMs {
+        self.shared.clock.now()
+    }
+
     fn note(&self, what: fmt::Arguments<'_>) {
         let shared = &self.shared;
-        shared.trace.note(shared.time.elapsed(), &shared.host, what);
+        shared.trace.note(shared.clock.time.elapsed(), &shared.host, what);
     }
 
     /// Every call (`calls.rs`, `file.rs`) comes through here first: it is noted, counted and perhaps refused.
@@ -268,17 +279,25 @@ impl State {
         self.next_inode - 1
     }
 
-    fn new_file(&mut self, place: Place) -> Inode {
+    fn new_file(&mut self, place: Place, now: TimestampMs) -> Inode {
         let inode = self.new_inode();
         self.files.insert(
             inode,
             FileNode {
                 contents: Contents::default(),
+                modified: now,
                 handles: Arc::default(),
             },
         );
         self.names.add_file(place, inode);
         inode
+    }
+
+    /// The contents of an open file change.
+    fn touch(&mut self, inode: Inode, now: TimestampMs) {
+        if let Some(file) = self.files.get_mut(&inode) {
+            file.modified = now;
+        }
     }
 
     /// Room that is left, where there is a limit.

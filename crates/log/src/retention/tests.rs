@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use klamm_env::sim::disk::Disk;
+use klamm_env::sim::{HostClock, SimTime, Trace};
 use klamm_model::TimestampMs;
 
 use super::*;
@@ -106,4 +108,36 @@ fn the_log_start_stays_below_the_high_watermark() {
     assert!(log.advance_log_start_offset(Offset(5)).unwrap());
     assert!(!log.advance_log_start_offset(Offset(3)).unwrap());
     assert_eq!(log.log_start_offset(), Offset(5));
+}
+
+#[test]
+fn records_without_timestamps_are_as_old_as_their_file() {
+    let config = LogConfig {
+        segment_bytes: 1100,
+        retention_ms: Some(Duration::from_millis(1000)),
+        ..small()
+    };
+    for reopen in [false, true] {
+        let time = SimTime::default();
+        let disk = Disk::new("disk", HostClock::new(time.clone(), NOW), Trace::default());
+        let mut held = Held::open(&disk, config.clone()).unwrap();
+        for _ in 0..3 {
+            held.append(&batch(-1, &[&"x".repeat(930)])).unwrap();
+            held.commit().unwrap();
+            time.advance(Duration::from_millis(100));
+        }
+        if reopen {
+            crate::flush::close(&held.log).unwrap();
+            held.checkpoint().unwrap();
+            held.dir.mark_clean(-1).unwrap();
+            drop(held);
+            held = Held::open(&disk, config.clone()).unwrap();
+        }
+        // (time since the first write, segments left); the first was written at 0, the second 100 ms later.
+        for (age, left) in [(1000, 3), (1001, 2), (1101, 1)] {
+            retention(&held.log, TimestampMs(NOW.0 + age)).unwrap();
+            let found = held.log.lock().summary().segment_count;
+            assert_eq!(found, left, "reopen {reopen} age {age}");
+        }
+    }
 }

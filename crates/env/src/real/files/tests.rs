@@ -116,6 +116,11 @@ fn folders_are_listed_sorted_and_absence_is_no_error() {
     let all = [entry("a", false, 0), entry("b", false, 3), entry("d", true, 0)];
     assert_eq!(SystemFiles.read_dir(folder.path()).unwrap(), all);
     assert_eq!(SystemFiles.entry(&at("b")).unwrap(), Some(entry("b", false, 3)));
+    let modified = SystemFiles.modified(&at("b")).unwrap().0;
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    assert!((now.as_millis() as i64 - modified).abs() < 60_000, "{modified}");
     assert_eq!(SystemFiles.entry(&at("c")).unwrap(), None);
     assert_eq!(SystemFiles.entry(&at("b/c")).unwrap(), None);
     SystemFiles.rename(&at("b"), &at("a")).unwrap();

@@ -6,6 +6,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use klamm_model::TimestampMs;
+
 use super::file::{SimFile, SimLock};
 use super::{Disk, Operation, UNLIMITED_BYTES, power_is_off};
 use crate::files::{DirEntry, File, Files, FolderLock, OpenMode, Space};
@@ -26,7 +28,7 @@ impl Disk {
                 match state.names.at(&place) {
                     Some(inode) if mode == OpenMode::Create => inode,
                     Some(_) => return Err(io::ErrorKind::AlreadyExists.into()),
-                    None => state.new_file(place),
+                    None => state.new_file(place, self.now()),
                 }
             }
             _ if mode == OpenMode::CreateNew => return Err(io::ErrorKind::AlreadyExists.into()),
@@ -54,7 +56,7 @@ impl Disk {
         let place = state.names.place(&path)?;
         let inode = match state.names.at(&place) {
             Some(inode) => inode,
-            None => state.new_file(place),
+            None => state.new_file(place, self.now()),
         };
         let is_taken = state.locks.contains(&inode);
         let contents = &mut state.file(inode)?.contents;
@@ -170,6 +172,12 @@ impl Files for Disk {
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn modified(&self, path: &Path) -> io::Result<TimestampMs> {
+        let mut state = self.begin(Operation::List, path, format_args!(" modified"))?;
+        let inode = state.names.find(path)?;
+        Ok(state.file(inode)?.modified)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {

@@ -97,6 +97,7 @@ impl File for SimFile {
         let hash = fingerprint(pieces);
         let mut state = self.begin(Operation::Write, format_args!(" {offset}+{len} {hash:016x}"))?;
         let free = state.free_bytes();
+        state.touch(self.inode, self.disk.now());
         let contents = self.contents(&mut state);
         let fits = free.map_or(len as u64, |free| contents.fits(offset, len as u64, free));
         let (mut at, mut left) = (offset, fits as usize);
@@ -143,6 +144,7 @@ impl File for SimFile {
             return Err(io::Error::from_raw_os_error(libc::EFBIG));
         }
         let mut state = self.begin(Operation::SetLen, format_args!(" {len}"))?;
+        state.touch(self.inode, self.disk.now());
         self.contents(&mut state).set_len(len);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What survives what.
 
 use std::io::IoSlice;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -629,4 +630,23 @@ proptest! {
         prop_assert!(both(&disk) == model.cache);
         prop_assert!(!disk.has_unsynced_data());
     }
+}
+
+#[test]
+fn a_file_knows_when_it_changed() {
+    let time = SimTime::default();
+    let start = TimestampMs(1_000_000);
+    let disk = Disk::new("disk", HostClock::new(time.clone(), start), Trace::default());
+    let file = disk.open(path("/f"), OpenMode::CreateNew).unwrap();
+    let after = |ms: i64| start.plus_ms(ms);
+    assert_eq!(disk.modified(path("/f")).unwrap(), after(0));
+    time.advance(Duration::from_millis(5));
+    file.write_at(&[IoSlice::new(b"x")], 0).unwrap();
+    time.advance(Duration::from_millis(5));
+    disk.rename(path("/f"), path("/g")).unwrap();
+    file.sync_data().unwrap();
+    assert_eq!(disk.modified(path("/g")).unwrap(), after(5));
+    file.set_len(0).unwrap();
+    assert_eq!(disk.modified(path("/g")).unwrap(), after(10));
+    assert!(disk.modified(path("/f")).is_err());
 }
