@@ -176,8 +176,8 @@ fn the_sockets_are_as_configured() {
         ("socket.send.buffer.bytes", "4096"),
         ("socket.listen.backlog.size", "2"),
     ]);
-    let sent = (given(&small, 60_000), given(&default, 60_000));
-    assert!(sent.0 < 50_000 && sent.1 > 2 * sent.0, "send buffers: {sent:?}");
+    let sent = (given(&small, 40_000), given(&default, 40_000));
+    assert!(sent.0 < 30_000 && sent.1 > 2 * sent.0, "send buffers: {sent:?}");
     let received = (taken(&small), taken(&default));
     assert!(
         received.0 < 40_000 && received.1 > 50_000,

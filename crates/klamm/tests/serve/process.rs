@@ -17,16 +17,21 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
-/// Runs a command to its end.
-pub(crate) fn klamm(arguments: &[&str], input: &str) -> Ended {
-    let mut child = Command::new(PROGRAM)
+/// Starts a command.
+pub(crate) fn spawn(arguments: &[&str]) -> Child {
+    Command::new(PROGRAM)
         .args(arguments)
         .env_remove("KLAMM_BOOTSTRAP")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+/// Runs a command to its end.
+pub(crate) fn klamm(arguments: &[&str], input: &str) -> Ended {
+    let mut child = spawn(arguments);
     // A command that does not read it ends the pipe.
     child.stdin.take().unwrap().write_all(input.as_bytes()).ok();
     let done = child.wait_with_output().unwrap();
