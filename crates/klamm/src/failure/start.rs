@@ -22,7 +22,6 @@ pub(super) fn of_start(error: &StartError) -> String {
                 .to_owned()
         }
         StartError::Missing(_) => "findmnt shows which disks are mounted".to_owned(),
-        StartError::Full { folder, .. } => format!("df -h {folder} shows the room that there is"),
         StartError::Quorum(_) => {
             "ls -l on the folder shows its files; klamm serve --data DIR starts on another one".to_owned()
         }
