@@ -1,4 +1,7 @@
-//! No input makes a decoder panic or take more memory than its allowance, and decoding again takes none.
+//! No input tried here makes a decoder panic or take more memory than its allowance, and decoding again takes none. Tried
+//! are, for every message and version: all inputs of one byte, those of two with a
+//! byte at an edge, random ones, valid messages with changes, valid
+//! messages with a huge length at each offset, and messages as dense as they come. Others are for fuzzing to find.
 //!
 //! The allocator counts per thread, so that the tests can run beside each other.
 
@@ -90,6 +93,52 @@ fn short_inputs_are_harmless() {
             }
             for byte in [0x00, 0x01, 0x7f, 0x80, 0xff] {
                 decodes(schema, version, &[byte; 64], "one byte");
+            }
+        }
+    }
+}
+
+/// Where lengths, counts and varints change their meaning.
+const EDGES: [u8; 7] = [0x00, 0x01, 0x02, 0x7f, 0x80, 0x81, 0xff];
+
+#[test]
+fn inputs_of_up_to_two_bytes_are_harmless() {
+    for schema in schema::messages() {
+        for version in schema.versions.clone() {
+            decodes(schema, version, &[], "nothing");
+            for byte in 0..=u8::MAX {
+                decodes(schema, version, &[byte], "one byte");
+                for edge in EDGES {
+                    decodes(schema, version, &[byte, edge], "two bytes");
+                    decodes(schema, version, &[edge, byte], "two bytes");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_huge_length_anywhere_in_a_valid_message_is_harmless() {
+    // The largest lengths of each form: 16 bits, 32 bits, and the varint with and without its last bit.
+    let bombs: [&[u8]; 5] = [
+        &[0x7f, 0xff],
+        &[0x7f, 0xff, 0xff, 0xff],
+        &[0x00, 0x0f, 0x42, 0x40],
+        &[0xff, 0xff, 0xff, 0xff, 0x07],
+        &[0xff, 0xff, 0xff, 0xff, 0x0f],
+    ];
+    let mut seed = Seed(7);
+    for schema in schema::messages() {
+        for version in schema.versions.clone() {
+            let valid = sample::random(schema, version, &mut seed, true);
+            // A message repeats its fields: its front has each length once or more.
+            for at in 0..valid.len().min(100) {
+                for bomb in bombs {
+                    let cut = [&valid[..at], bomb].concat();
+                    decodes(schema, version, &cut, "a length at the end");
+                    let rest = valid.get(at + bomb.len()..).unwrap_or(&[]);
+                    decodes(schema, version, &[&cut, rest].concat(), "a length within");
+                }
             }
         }
     }
