@@ -3,7 +3,7 @@
 //! Always holds: a key that is not served is proven here, by a test that sets it and reads the warning or the refusal; a
 //! served key names the test that sets it and sees its effect. `cargo xtask tidy` fails while `without_proof` is not empty.
 //!
-//! Next: `broker.rs` holds the test over all keys that are not served.
+//! Next: `broker.rs` holds the test over all broker keys that are not served; that of the other resources is below.
 
 use crate::key::{Key, Resource, Scope, Serving};
 use crate::keys::THEMES;
@@ -259,6 +259,10 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::alter::{Operation, Target, alter};
+    use crate::describe::{self, ConfigEntry};
+    use crate::key::Kind;
+    use crate::layers::{Layers, Values};
 
     #[test]
     fn proofs_name_served_keys_once() {
@@ -290,6 +294,61 @@ mod tests {
                 texts.push(std::fs::read_to_string(&path).unwrap());
             }
         }
+    }
+
+    #[test]
+    fn keys_of_resources_that_are_not_served_are_stored_and_shown() {
+        let keys = THEMES.iter().flat_map(|(_, keys)| keys.iter());
+        let mut seen = std::collections::BTreeSet::new();
+        for key in keys.filter(|key| key.proof() == Some(Proof::StoredOnly)) {
+            let layers = Layers::defaults();
+            let describe = |values: &Values| match key.resource() {
+                Resource::Topic => (Target::Topic, describe::topic(values, &layers)),
+                Resource::Group => (Target::Group, describe::group(values, &layers)),
+                Resource::ClientMetrics => (Target::ClientMetrics, describe::client_metrics(values)),
+                Resource::Broker => panic!("{}: broker keys are warned of at the start", key.name),
+            };
+            seen.insert(key.resource() as i8);
+            let (target, before) = describe(&Values::new());
+            let number = key.default.and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
+            let nearby =
+                [number.saturating_add(1), number.saturating_sub(1), 1].map(|number| number.to_string());
+            let texts = [
+                "true",
+                "false",
+                "a",
+                "*",
+                "earliest",
+                "read_committed",
+                "consumer",
+                "homogeneous",
+                "uniform",
+                "sticky",
+                "client_id=a",
+            ]
+            .map(str::to_owned);
+            let fraction = (key.kind == Kind::Double).then(|| "0.25".to_owned());
+            let nearby = fraction.into_iter().chain(nearby);
+            let changed = nearby.chain(texts).filter(|value| key.default != Some(value));
+            let (value, altered) = changed
+                .filter_map(|value| {
+                    let set = Operation {
+                        name: key.name,
+                        operation: 0,
+                        value: Some(&value),
+                    };
+                    let altered = alter(target, &Values::new(), &[set], &layers).ok()?;
+                    Some((value, altered))
+                })
+                .next()
+                .unwrap_or_else(|| panic!("{}: no change is accepted", key.name));
+            let of = |entries: Vec<ConfigEntry>| entries.into_iter().find(|entry| entry.name == key.name);
+            let after = of(describe(&altered).1).unwrap();
+            assert_eq!(after.value, Some(value), "{}", key.name);
+            let before = of(before).map(|entry| entry.source);
+            assert_ne!(Some(after.source), before, "{}: it is set now", key.name);
+        }
+        assert_eq!(seen.len(), 3, "topics, groups and client metrics: {seen:?}");
     }
 
     #[test]

@@ -18,10 +18,10 @@ pub(super) static KEYS: &[Key] = keys! {
     String "listener.security.protocol.map" = "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT", low, served;
         "Protocol of each listener name: NAME:PROTOCOL, separated by commas."
     String "inter.broker.listener.name", served;
-        "Listener that brokers use among themselves; exclusive with security.inter.broker.protocol."
+        "Listener that brokers use among themselves; checked at the start (it exists, and stands alone without security.inter.broker.protocol), used by no single node."
     String "security.inter.broker.protocol" = "PLAINTEXT",
         one_of(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), served;
-        "Protocol that brokers use among themselves when no listener name is given for it."
+        "Protocol that brokers use among themselves when no listener name is given for it; checked at the start, used by no single node."
     List "early.start.listeners", items(&[]), high, not_served(NO_AUTHORIZATION);
         "Listeners that open before authorization is ready."
     Int "socket.send.buffer.bytes" = "102400", bytes, high, served;

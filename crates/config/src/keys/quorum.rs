@@ -4,7 +4,7 @@
 //! Next: `broker/node.rs`.
 
 use super::keys;
-use super::reasons::ONE_VOTER;
+use super::reasons::{NO_IDLE_RECORDS, ONE_VOTER, OWN_METADATA_LOG, OWN_METRICS};
 use crate::key::{Key, Scope, Update};
 
 /// The keys, in the order of the reference.
@@ -23,7 +23,7 @@ pub(super) static KEYS: &[Key] = keys! {
     List "controller.quorum.voters" = "", items(&[]), high, served;
         "Fixed voters: ID@HOST:PORT, separated by commas; on one node, this node."
     List "controller.quorum.bootstrap.servers" = "", items(&[]), high, served;
-        "Addresses at which the controllers are found: HOST:PORT, separated by commas."
+        "Addresses at which the controllers are found: HOST:PORT, separated by commas; checked at the start, used by no single node."
     Boolean "controller.quorum.auto.join.enable" = "false", low, not_served(ONE_VOTER);
         "A controller joins the voters by itself."
     Int "controller.quorum.append.linger.ms" = "25", at_least(0), ms, not_served(ONE_VOTER);
@@ -46,10 +46,10 @@ pub(super) static KEYS: &[Key] = keys! {
     Int "controller.socket.timeout.ms" = "30000", ms, not_served(ONE_VOTER);
         "How long a broker waits for the controller's answer."
     Long "controller.performance.always.log.threshold.ms" = "2000", at_least(0), ms, internal,
-        not_served(ONE_VOTER);
+        not_served(OWN_METRICS);
         "Controller decisions that take longer are logged."
     Long "controller.performance.sample.period.ms" = "60000", at_least(100), ms, internal,
-        not_served(ONE_VOTER);
+        not_served(OWN_METRICS);
         "Interval of the controller's performance log."
     Int "broker.heartbeat.interval.ms" = "2000", ms, not_served(ONE_VOTER);
         "Interval of a broker's heartbeats to the controller."
@@ -63,22 +63,22 @@ pub(super) static KEYS: &[Key] = keys! {
         "Folder of the metadata log; unset, the first folder of log.dirs."
     Long "metadata.log.max.record.bytes.between.snapshots" = "20971520", at_least(1), bytes, high, served;
         "Bytes of metadata records after which a snapshot is written."
-    Long "metadata.log.max.snapshot.interval.ms" = "3600000", at_least(0), ms, high, not_served(ONE_VOTER);
+    Long "metadata.log.max.snapshot.interval.ms" = "3600000", at_least(0), ms, high, not_served(OWN_METADATA_LOG);
         "Longest time between snapshots while there are new records; 0 for none."
-    Int "metadata.log.segment.bytes" = "1073741824", at_least(8388608), bytes, high, not_served(ONE_VOTER);
+    Int "metadata.log.segment.bytes" = "1073741824", at_least(8388608), bytes, high, not_served(OWN_METADATA_LOG);
         "Segment size of the metadata log."
-    Long "metadata.log.segment.ms" = "604800000", ms, high, not_served(ONE_VOTER);
+    Long "metadata.log.segment.ms" = "604800000", ms, high, not_served(OWN_METADATA_LOG);
         "Age at which a segment of the metadata log is closed."
-    Int "metadata.max.idle.interval.ms" = "500", at_least(0), ms, low, not_served(ONE_VOTER);
+    Int "metadata.max.idle.interval.ms" = "500", at_least(0), ms, low, not_served(NO_IDLE_RECORDS);
         "Interval of empty metadata records; 0 for none."
-    Long "metadata.max.retention.bytes" = "104857600", bytes, high, not_served(ONE_VOTER);
+    Long "metadata.max.retention.bytes" = "104857600", bytes, high, not_served(OWN_METADATA_LOG);
         "Size of metadata log and snapshots above which old ones go."
-    Long "metadata.max.retention.ms" = "604800000", ms, high, not_served(ONE_VOTER);
+    Long "metadata.max.retention.ms" = "604800000", ms, high, not_served(OWN_METADATA_LOG);
         "Age above which old metadata logs and snapshots go."
-    Long "internal.metadata.delete.delay.millis" = "60000", ms, low, internal, not_served(ONE_VOTER);
+    Long "internal.metadata.delete.delay.millis" = "60000", ms, low, internal, not_served(OWN_METADATA_LOG);
         "Delay of deletion in the metadata log, for tests."
-    Int "internal.metadata.log.segment.bytes", bytes, low, internal, not_served(ONE_VOTER);
+    Int "internal.metadata.log.segment.bytes", bytes, low, internal, not_served(OWN_METADATA_LOG);
         "Segment size of the metadata log, for tests."
-    Int "internal.metadata.max.batch.size.in.bytes" = "8388608", bytes, low, internal, not_served(ONE_VOTER);
+    Int "internal.metadata.max.batch.size.in.bytes" = "8388608", bytes, low, internal, not_served(OWN_METADATA_LOG);
         "Largest batch in the metadata log, for tests."
 };

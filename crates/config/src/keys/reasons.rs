@@ -12,6 +12,7 @@ pub(super) const NO_GROUPS: &str = "consumer groups are not there yet";
 pub(super) const NO_PREALLOCATION: &str = "segment files grow as records come";
 pub(super) const NO_QUOTAS: &str = "quotas are not there yet";
 pub(super) const NO_RATE: &str = "connections are limited by their number, not by their rate";
+pub(super) const NO_IDLE_RECORDS: &str = "nothing waits for empty metadata records, and none are written";
 pub(super) const NO_SHARE_GROUPS: &str = "share groups are not there yet";
 pub(super) const NO_STREAMS_GROUPS: &str = "streams groups are not there yet";
 pub(super) const NO_SWEEPS: &str = "waiting requests are removed at once and need no sweeps";
@@ -24,4 +25,6 @@ pub(super) const ONE_NODE: &str = "there is one node, which connects to no other
 pub(super) const ONE_POOL: &str = "one pool of threads does all work, sized by klamm.workers";
 pub(super) const ONE_REPLICA: &str = "there is one node, and one replica of each partition";
 pub(super) const ONE_VOTER: &str = "the quorum has one voter";
+pub(super) const OWN_METADATA_LOG: &str =
+    "segments of the metadata log have a fixed size, and go once a snapshot stands for them";
 pub(super) const OWN_METRICS: &str = "metrics are served for Prometheus on klamm.http.listener";
