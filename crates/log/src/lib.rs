@@ -51,6 +51,8 @@ pub use prepare::LogCell;
 pub use read::{FileRange, Read, ReadRequest};
 
 #[cfg(test)]
+mod format_tests;
+#[cfg(test)]
 mod life;
 #[cfg(test)]
 mod testing;
