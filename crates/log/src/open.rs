@@ -213,6 +213,13 @@ impl Log {
                 Err(error) => return Err(walk_error(&files, error)),
             }
         }
+        // What the time index says goes into new entries and into the answers to questions for times.
+        let in_segment = |entry: &TimeEntry| {
+            entry.timestamp >= 0 && i64::from(entry.relative_offset) < end.0 - view.base_offset.0
+        };
+        if !time.as_ref().is_none_or(in_segment) {
+            return Ok(false);
+        }
         let first = view
             .header(source(&*log), 0)
             .map_err(|error| walk_error(&files, error))?;

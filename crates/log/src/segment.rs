@@ -430,6 +430,14 @@ impl SegmentView<'_> {
             };
             return Err(WalkError::Batch(position, error));
         }
+        // A walk goes by what the headers say: none may lead back, or out of what the indexes can name.
+        let begins = header.base_offset.0.checked_sub(self.base_offset.0);
+        let ends = begins.and_then(|at| at.checked_add(i64::from(header.last_offset_delta)));
+        let reach = 0..=i64::from(i32::MAX);
+        if header.last_offset_delta < 0 || !ends.is_some_and(|at| reach.contains(&at)) {
+            let count = header.last_offset_delta.saturating_add(1);
+            return Err(WalkError::Batch(position, BatchError::RecordCount(count)));
+        }
         Ok(Some(header))
     }
 

@@ -167,3 +167,6 @@ impl Log {
         replay_producers(self, end)
     }
 }
+
+#[cfg(test)]
+mod tests;
