@@ -36,15 +36,13 @@ pub fn read_offsets(files: &dyn Files, path: &Path) -> Result<Offsets, LogError>
         // A topic name has no blank, so three fields are three fields.
         let fields: Vec<&str> = line.split(' ').collect();
         let entry = match fields[..] {
-            [topic, partition, offset] => {
-                partition
-                    .parse()
-                    .ok()
-                    .zip(offset.parse().ok())
-                    .map(|(partition, offset): (i32, i64)| {
-                        (TopicPartition::new(topic, partition), Offset(offset))
-                    })
-            }
+            [topic, partition, offset] => partition
+                .parse()
+                .ok()
+                .zip(offset.parse().ok().filter(|offset| *offset >= 0))
+                .map(|(partition, offset): (i32, i64)| {
+                    (TopicPartition::new(topic, partition), Offset(offset))
+                }),
             _ => None,
         };
         let (partition, offset) = entry.ok_or_else(|| {
@@ -71,7 +69,8 @@ pub(crate) fn read_epochs(files: &dyn Files, path: &Path) -> Result<Vec<(LeaderE
     let mut epochs = Vec::new();
     for line in read_lines(files, path)? {
         let entry = line.split_once(' ').and_then(|(epoch, offset)| {
-            Some((LeaderEpoch(epoch.parse().ok()?), Offset(offset.parse().ok()?)))
+            let (epoch, offset): (i32, i64) = (epoch.parse().ok()?, offset.parse().ok()?);
+            (epoch >= 0 && offset >= 0).then_some((LeaderEpoch(epoch), Offset(offset)))
         });
         let entry =
             entry.ok_or_else(|| LogError::corrupt(path, format!("a line is no epoch, offset: '{line}'")))?;

@@ -109,6 +109,10 @@ fn checkpoints_are_kafka_s_and_damage_is_named() {
             "0\n1\norders x 0\n",
             "a line is no topic, partition, offset: 'orders x 0'",
         ),
+        (
+            "0\n1\norders 3 -1\n",
+            "a line is no topic, partition, offset: 'orders 3 -1'",
+        ),
         ("0\n99999999999\n", "99999999999 lines announced, 0 there"),
     ] {
         put(&disk, path, damaged);
