@@ -57,6 +57,22 @@ const PRINTED: [&str; 3] = [
 ];
 
 fn printed_commands(broker: &mut Broker, checks: &mut Checks) -> Result<()> {
+    checks.check("cargo run", || {
+        // As `cargo run --release -- serve`, of what is built already: the workspace has other programs.
+        let mut run = workspace::cargo();
+        run.args([
+            "run",
+            "--quiet",
+            "--locked",
+            "--profile",
+            "interop",
+            "--",
+            "--version",
+        ]);
+        let printed = process::output(&mut run)?;
+        ensure!(printed.starts_with("klamm "), "it printed {printed:?}");
+        Ok(())
+    });
     let commands = eventually(|| broker.printed_commands().filter(|all| all.len() == PRINTED.len()));
     let commands = commands.context("the server does not print three commands")?;
     for (place, (command, printed)) in commands.iter().zip(PRINTED).enumerate() {
