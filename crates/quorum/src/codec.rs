@@ -35,6 +35,9 @@ pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     checksum(CrcAlgorithm::Crc32Iscsi, bytes) as u32
 }
 
+/// The greatest offset: they are Kafka's, and what follows the last one must be a number as well.
+pub(crate) const MAX_INDEX: u64 = i64::MAX as u64;
+
 /// Reads values off the front of some bytes.
 pub(crate) struct Reader(Bytes);
 
@@ -96,7 +99,7 @@ impl Reader {
     pub(crate) fn log_id(&mut self) -> Result<LogId, DecodeError> {
         let term = self.u64()?;
         let index = self.u64()?;
-        if term == u64::MAX || index == u64::MAX {
+        if term == u64::MAX || index > MAX_INDEX {
             return Err(DecodeError("a log id out of range"));
         }
         Ok(log_id(term, index))
@@ -267,6 +270,22 @@ mod tests {
         }
         let empty = EntryPayload::Membership(Membership::default());
         assert_eq!(payload(2, payload_bytes(&empty)), Ok(empty));
+    }
+
+    #[test]
+    fn a_log_id_that_nothing_can_follow_is_refused() {
+        for (term, index, is_taken) in [
+            (1, i64::MAX as u64, true),
+            (1, i64::MAX as u64 + 1, false),
+            (1, u64::MAX - 1, false),
+            (u64::MAX, 1, false),
+        ] {
+            let mut bytes = BytesMut::new();
+            bytes.put_u64(term);
+            bytes.put_u64(index);
+            let read = Reader::new(bytes.freeze()).log_id();
+            assert_eq!(read.is_ok(), is_taken, "{term} {index}");
+        }
     }
 
     #[test]

@@ -9,7 +9,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use klamm_model::Uuid;
 
 use crate::codec::{
-    DecodeError, FRAME_OVERHEAD_BYTES, MAX_DECISION_BYTES, Reader, crc32c, kind_of, payload, payload_bytes,
+    DecodeError, FRAME_OVERHEAD_BYTES, MAX_DECISION_BYTES, MAX_INDEX, Reader, crc32c, kind_of, payload,
+    payload_bytes,
 };
 use crate::error::FileError;
 use crate::storage::Folder;
@@ -120,10 +121,11 @@ impl SegmentHeader {
         }
         let number = |at: usize| u64::from_be_bytes(body[at..at + 8].try_into().expect("8 bytes"));
         let previous_term = Some(number(32)).filter(|term| *term != u64::MAX);
-        Ok(Self {
-            first: number(24),
-            previous_term,
-        })
+        let first = number(24);
+        if first > MAX_INDEX {
+            return Err(Folder::corrupt(path, 0, "the first offset is out of range"));
+        }
+        Ok(Self { first, previous_term })
     }
 }
 
@@ -232,6 +234,9 @@ pub(crate) fn intact_frame(bytes: &Bytes) -> Result<(FrameHeader, Bytes), Decode
 
 /// What an intact frame says. It fails for what another version of Klamm wrote.
 pub(crate) fn decode_payload(header: &FrameHeader, body: Bytes) -> Result<Entry, DecodeError> {
+    if header.index > MAX_INDEX {
+        return Err(DecodeError("an offset out of range"));
+    }
     Ok(Entry {
         log_id: log_id(header.term, header.index),
         payload: payload(header.kind, body)?,
