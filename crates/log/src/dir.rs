@@ -271,7 +271,8 @@ impl LogDir {
     /// Sets the folder of a partition aside that the metadata does not know, durably. Blocks.
     pub fn set_aside(&self, partition: &TopicPartition, unique: Uuid) -> Result<PathBuf, LogError> {
         let name = names::stray_folder(partition, unique);
-        Ok(self.move_aside(vec![(partition, name)])?.remove(0))
+        let moved = self.move_aside(vec![(partition, name)])?.pop();
+        moved.ok_or_else(|| LogError::io(&self.folder(partition))(io::ErrorKind::NotFound.into()))
     }
 
     fn move_aside(&self, moves: Vec<(&TopicPartition, String)>) -> Result<Vec<PathBuf>, LogError> {
@@ -282,8 +283,12 @@ impl LogDir {
             let mut paths = Vec::with_capacity(moves.len());
             for (partition, name) in &moves {
                 let (from, to) = (self.folder(partition), self.path.join(name));
-                self.files.rename(&from, &to).map_err(LogError::io(&from))?;
-                paths.push(to);
+                match self.files.rename(&from, &to) {
+                    Ok(()) => paths.push(to),
+                    // It never came to be, on a full device for instance.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(LogError::io(&from)(error)),
+                }
             }
             self.files
                 .sync_dir(&self.path)

@@ -223,3 +223,15 @@ fn a_process_killed_while_it_makes_the_folder_leaves_nothing_that_a_power_cut_ta
         }
     }
 }
+
+/// A partition for whose folder there was no room can be deleted, and costs the others nothing.
+#[test]
+fn a_partition_without_a_folder_is_removed_without_harm() {
+    let disk = Disk::default();
+    let dir = open_dir(&disk).unwrap();
+    let retired = dir.retire(&[(partition(), Uuid([1; 16]))]).unwrap();
+    assert_eq!(retired, Vec::<PathBuf>::new());
+    assert_eq!(dir.failure(), None);
+    assert!(dir.set_aside(&partition(), Uuid([1; 16])).is_err());
+    assert_eq!(dir.failure(), None);
+}
