@@ -15,7 +15,8 @@ from confluent_kafka.admin import (
 from records import Record
 from report import BOOTSTRAP
 
-LIMIT = 10
+# How long a client waits for one thing: never on a machine that is not stuck.
+LIMIT = 60
 
 
 class Confluent:

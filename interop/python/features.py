@@ -6,7 +6,7 @@ import time
 from confluent_client import Confluent
 from pure_client import Pure
 from records import Record
-from report import BOOTSTRAP, Report, same
+from report import BOOTSTRAP, Report, same, settled
 
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 LARGE = 900 * 1024
@@ -47,7 +47,7 @@ def both_directions(report, clients):
 def write(client, topic, records, codec):
     client.create(topic, 1, {"max.message.bytes": "2000000"})
     client.produce(topic, records, codec)
-    same(tuple(client.bounds(topic)), (0, len(records)))
+    settled(lambda: tuple(client.bounds(topic)), (0, len(records)))
 
 
 def offsets_for_times(report, client):
@@ -74,8 +74,8 @@ def administration(report, client):
 
     def create():
         client.create(topic, 3, {"retention.ms": "3600000"})
-        same(topic in client.topics(), True)
-        same(client.partitions(topic), 3)
+        settled(lambda: topic in client.topics(), True)
+        settled(lambda: client.partitions(topic), 3)
 
     def create_again():
         try:
@@ -87,7 +87,7 @@ def administration(report, client):
             raise AssertionError("a topic was created twice")
 
     def configs():
-        same(client.configs(topic)["retention.ms"], "3600000")
+        settled(lambda: client.configs(topic)["retention.ms"], "3600000")
         client.set_config(topic, "retention.ms", "7200000")
         settled(lambda: client.configs(topic)["retention.ms"], "7200000")
         same(client.configs(topic)["cleanup.policy"], "delete")
@@ -99,7 +99,7 @@ def administration(report, client):
     def delete_records():
         client.produce(topic, [Record(None, b"%d" % n) for n in range(10)], "none")
         same(client.delete_records(topic, 4), 4)
-        same(tuple(client.bounds(topic)), (4, 10))
+        settled(lambda: tuple(client.bounds(topic)), (4, 10))
 
     def delete():
         client.delete(topic)
@@ -112,14 +112,6 @@ def administration(report, client):
     check("delete records", delete_records)
     check("delete", delete)
     check("describe the cluster", lambda: same(client.nodes(), [BOOTSTRAP]))
-
-
-def settled(read, expected):
-    """Kafka answers a change before it shows it."""
-    limit = time.monotonic() + 5
-    while read() != expected and time.monotonic() < limit:
-        time.sleep(0.02)
-    same(read(), expected)
 
 
 def main():

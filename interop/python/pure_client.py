@@ -6,7 +6,8 @@ from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from records import Record
 from report import BOOTSTRAP
 
-LIMIT = 10
+# How long a client waits for one thing: never on a machine that is not stuck.
+LIMIT = 60
 
 
 class Pure:

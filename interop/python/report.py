@@ -2,9 +2,14 @@
 
 import os
 import sys
+import time
 import traceback
 
 BOOTSTRAP = os.environ["KLAMM_BOOTSTRAP"]
+# Kafka answers a change before all of it shows, and shows partitions before they serve. Klamm must not.
+ANSWERS_EARLY = os.environ["KLAMM_BROKER"] == "kafka"
+# How long Kafka gets, on a slow machine that is busy with other things.
+PATIENCE = 60
 
 
 class Report:
@@ -42,3 +47,16 @@ def same(found, expected):
             if one != other:
                 raise AssertionError(f"item {index} is {one!r:.200}, not {other!r:.200}")
     raise AssertionError(f"{found!r:.200}, not {expected!r:.200}")
+
+
+def settled(read, expected):
+    """Raises unless what shows after a change is as expected: at once, of a broker that does not answer early."""
+    limit = time.monotonic() + PATIENCE
+    while ANSWERS_EARLY and time.monotonic() < limit:
+        try:
+            if read() == expected:
+                return
+        except Exception as error:
+            print(f"not yet: {error!r:.200}")
+        time.sleep(0.05)
+    same(read(), expected)

@@ -82,6 +82,11 @@ impl Broker {
         Ok(broker)
     }
 
+    /// Which broker it is.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// Where clients connect.
     pub(crate) fn address(&self) -> &str {
         &self.address
