@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use crate::targets::Target;
 
-/// How long one input may take; generous, because machines are shared.
-const TIME_LIMIT: Duration = Duration::from_secs(2);
+/// How long one input may take; generous, because machines are slow and shared, and an input that hangs is found anyway.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// A thread that holds more is given none: most programs then abort.
 const MOST_BYTES: isize = 2 << 30;
 

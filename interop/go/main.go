@@ -12,8 +12,10 @@ import (
 
 var (
 	bootstrap = os.Getenv("KLAMM_BOOTSTRAP")
-	codecs    = []string{"none", "gzip", "snappy", "lz4", "zstd"}
-	failed    bool
+	// Kafka answers a change before all of it shows, and shows partitions before they serve. Klamm must not.
+	answersEarly = os.Getenv("KLAMM_BROKER") == "kafka"
+	codecs       = []string{"none", "gzip", "snappy", "lz4", "zstd"}
+	failed       bool
 )
 
 func main() {

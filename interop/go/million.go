@@ -59,7 +59,7 @@ func keyAndValue(slot, sequence int) (string, string) {
 }
 
 func produceMillion() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 	defer cancel()
 	var clients []*kgo.Client
 	for _, name := range codecs {
@@ -112,7 +112,7 @@ func produceMillion() error {
 }
 
 func consumeMillion() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 	defer cancel()
 	from := map[string]map[int32]kgo.Offset{}
 	for topic := range topics {

@@ -78,6 +78,9 @@ public final class Clients {
         config.put("batch.size", "65536");
         config.put("max.request.size", "2000000");
         config.put("reconnect.backoff.max.ms", "200");
+        // A machine that is slow and busy is not a broker that fails.
+        config.put("max.block.ms", "300000");
+        config.put("delivery.timeout.ms", "600000");
         return new KafkaProducer<>(config, new ByteArraySerializer(), new ByteArraySerializer());
     }
 
@@ -139,7 +142,7 @@ public final class Clients {
                 consumer.seek(where, 0);
                 int next = 0;
                 while (next < expected.size()) {
-                    var found = consumer.poll(Duration.ofSeconds(10));
+                    var found = consumer.poll(Duration.ofSeconds(60));
                     if (found.isEmpty()) {
                         throw new Mismatch("only " + next + " records of " + expected.size() + " came");
                     }
@@ -288,7 +291,7 @@ public final class Clients {
                 consumer.assign(slots.keySet());
                 consumer.seekToBeginning(slots.keySet());
                 for (int taken = 0; taken < TOTAL; ) {
-                    var found = consumer.poll(Duration.ofSeconds(60));
+                    var found = consumer.poll(Duration.ofSeconds(120));
                     if (found.isEmpty()) {
                         throw new Mismatch("only " + taken + " records of " + TOTAL + " came");
                     }

@@ -24,7 +24,7 @@ pub(crate) use self::kafka::Jars;
 use crate::{process, workspace};
 
 /// Kafka takes two and a half seconds to start, and thirteen after it was killed.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(180);
 
 /// Where the controller listens, above the broker's port.
 const CONTROLLER_ABOVE: u16 = 1_000;

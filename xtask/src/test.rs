@@ -19,6 +19,7 @@ mod kcat;
 pub(crate) mod kill;
 mod million;
 mod node;
+mod patience;
 mod program;
 mod python;
 mod readme;

@@ -159,7 +159,7 @@ async fn what_clients_do_is_counted() {
         .await
         .unwrap();
     assert!(
-        waited >= 0.05 && local < waited,
+        waited >= 0.5 && local < waited,
         "it waited {waited}, and worked {local}"
     );
     assert!(node.metric("klamm_log_open_files").await > Some(0.0));
@@ -177,7 +177,7 @@ async fn what_clients_do_is_counted() {
     node.node.stop().await;
 }
 
-/// Appends `batch` to a partition, and waits at its end for 50 ms.
+/// Appends `batch` to a partition, and waits at its end for half a second, which is more than the work takes anywhere.
 async fn produce_and_fetch(node: &mut Fixture, batch: Bytes) {
     let partition = PartitionProduceData {
         index: 0,
@@ -209,7 +209,7 @@ async fn produce_and_fetch(node: &mut Fixture, batch: Bytes) {
         ..Default::default()
     };
     let fetch = FetchRequest {
-        max_wait_ms: 50,
+        max_wait_ms: 500,
         min_bytes: 1,
         topics: vec![topic],
         ..Default::default()

@@ -19,6 +19,8 @@ use socket2::{Domain, Socket, Type};
 
 /// How long a kernel that has nothing more to do is waited for.
 const QUIET: Duration = Duration::from_millis(200);
+/// How long a server that runs is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Server {
     process: Child,
@@ -90,7 +92,6 @@ impl Server {
         socket.connect(&self.address.into()).unwrap();
         let stream = TcpStream::from(socket);
         stream.set_write_timeout(Some(QUIET)).unwrap();
-        stream.set_read_timeout(Some(QUIET)).unwrap();
         stream
     }
 }
@@ -105,15 +106,15 @@ impl Drop for Server {
 /// ApiVersions, version 0: ten bytes, answered by some hundreds.
 const REQUEST: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
 
-/// Waits until the server has taken the connection and serves it.
-fn ask(stream: &mut TcpStream) {
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+/// Waits until the server has taken the connection and serves it; the bytes of an answer.
+fn ask(stream: &mut TcpStream) -> usize {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(&REQUEST).unwrap();
     let mut len = [0; 4];
     stream.read_exact(&mut len).unwrap();
     let mut answer = vec![0; u32::from_be_bytes(len) as usize];
     stream.read_exact(&mut answer).unwrap();
-    stream.set_read_timeout(Some(QUIET)).unwrap();
+    len.len() + answer.len()
 }
 
 /// How many bytes a stopped server's socket takes.
@@ -137,14 +138,17 @@ fn taken(server: &Server) -> usize {
 /// `enough` is enough.
 fn given(server: &Server, enough: usize) -> usize {
     let mut stream = server.connect();
-    ask(&mut stream);
+    // Few enough that they fit into the smallest buffer on their way, whether or not the server reads.
+    let answers = 250 * ask(&mut stream);
+    assert!(answers > 2 * enough, "far more than the socket holds: {answers}");
     let mut most = 0;
     for _ in 0..20 {
-        // Far more answers than the socket holds.
-        stream.write_all(&REQUEST.repeat(1500)).unwrap();
+        stream.write_all(&REQUEST.repeat(250)).unwrap();
         // The first answers are here: the server is about to fill the socket, if it has not.
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.peek(&mut [0]).unwrap();
         server.stop();
+        stream.set_read_timeout(Some(QUIET)).unwrap();
         let (mut given, mut buffer) = (0, vec![0; 1 << 16]);
         while let Ok(bytes) = stream.read(&mut buffer) {
             given += bytes;
@@ -155,7 +159,8 @@ fn given(server: &Server, enough: usize) -> usize {
             break;
         }
         // The rest of the answers, so that the next round begins like this one.
-        while stream.read(&mut buffer).is_ok_and(|bytes| bytes > 0) {}
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.read_exact(&mut vec![0; answers - given]).unwrap();
     }
     most
 }

@@ -102,9 +102,9 @@ fn few_open_files_are_a_warning() {
 #[test]
 fn it_serves_when_nobody_reads_what_it_prints() {
     let folder = tempfile::tempdir().unwrap();
-    let metrics = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // An address of its own: no connection or listener of another test takes its port before the server does.
+    let metrics = std::net::TcpListener::bind("127.0.0.77:0").unwrap();
     let address = metrics.local_addr().unwrap();
-    // Found free a moment ago; the server takes it when the test lets go.
     drop(metrics);
     let mut child = Serve::new(folder.path())
         .set("klamm.http.listener", &address.to_string())
@@ -114,7 +114,7 @@ fn it_serves_when_nobody_reads_what_it_prints() {
         .spawn()
         .unwrap();
     drop((child.stdout.take(), child.stderr.take()));
-    let is_ready = (0..400).any(|_| {
+    let is_ready = (0..2_400).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(25));
         process::get(&address.to_string(), "/readyz").is_some_and(|answer| answer.contains(" 200 "))
     });

@@ -27,7 +27,7 @@ pub(crate) fn record(target: &Target) -> Result<bool> {
     let place = arrive(target)?;
     let mut count = 0;
     for (name, run) in chosen(target) {
-        let mut scenario = Scenario::new(&target.bootstrap, &place);
+        let mut scenario = Scenario::new(target.subject(&place), &[]);
         run(&mut scenario).with_context(|| format!("scenario {name}"))?;
         let taken = scenario.into_taken();
         count += taken.len();
@@ -52,9 +52,9 @@ pub(crate) fn check(target: &Target, differences: Option<&Path>, accept: bool) -
         failed: 0,
     };
     for (name, run) in chosen(target) {
-        let mut scenario = Scenario::new(&target.bootstrap, &place);
-        let ended = run(&mut scenario);
         let expected = answers::read(&target.answers, name)?;
+        let mut scenario = Scenario::new(target.subject(&place), &expected);
+        let ended = run(&mut scenario);
         report.scenario(name, &expected, &scenario.into_taken())?;
         if let Err(error) = ended {
             report.fail(&format!("{name}: the scenario ended early: {error:#}"), &[])?;
@@ -198,7 +198,7 @@ fn arrive(target: &Target) -> Result<Place> {
         controller_port: 0,
         cluster_id: String::new(),
     };
-    let mut scenario = Scenario::new(&target.bootstrap, &place);
+    let mut scenario = Scenario::new(target.subject(&place), &[]);
     let all = json!({"Topics": null});
     let metadata = scenario.quiet(ApiKey::Metadata, 9, &all)?;
     place.cluster_id = metadata.text("ClusterId")?;

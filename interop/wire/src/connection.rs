@@ -1,6 +1,6 @@
 //! One connection to a broker: frames out, frames in.
 //!
-//! Always holds: no read waits longer than [`PATIENCE`], and what a broker announces is not taken as memory before it
+//! Always holds: no read waits longer than it was told to, and what a broker announces is not taken as memory before it
 //! was sent.
 
 use std::io::{ErrorKind, Read, Write};
@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-/// How long a broker may take for an answer. The longest that a scenario asks it to wait is far below.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a broker may take for an answer, on a slow machine that is busy with other things.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it is listened to one of which it is known that it says nothing.
+pub(crate) const SILENCE: Duration = Duration::from_secs(2);
 
 /// What came back for a request.
 #[derive(Debug)]
@@ -19,7 +21,7 @@ pub(crate) enum Reply {
     Frame(Vec<u8>),
     /// The broker closed the connection.
     Closed,
-    /// Nothing within [`PATIENCE`].
+    /// Nothing for as long as was waited.
     Silence,
 }
 
@@ -34,7 +36,6 @@ impl Connection {
     pub(crate) fn open(bootstrap: &str) -> Result<Self> {
         let stream = TcpStream::connect(bootstrap).with_context(|| format!("connecting to {bootstrap}"))?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self { stream })
     }
@@ -51,8 +52,9 @@ impl Connection {
         let _ = self.stream.write_all(bytes);
     }
 
-    /// Reads one frame.
-    pub(crate) fn receive(&mut self) -> Result<Reply> {
+    /// Reads one frame, of which some must come within `patience`.
+    pub(crate) fn receive(&mut self, patience: Duration) -> Result<Reply> {
+        self.stream.set_read_timeout(Some(patience))?;
         let mut length = [0; 4];
         if let Some(reply) = self.fill(&mut length)? {
             return Ok(reply);

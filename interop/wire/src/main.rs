@@ -27,6 +27,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
+use crate::normal::Place;
+use crate::scenario::Subject;
+
 /// Asks a broker all requests of the wire table.
 #[derive(Debug, Parser)]
 struct Cli {
@@ -56,6 +59,9 @@ struct Target {
     /// A broker without topics.
     #[arg(long, value_name = "HOST:PORT")]
     bootstrap: String,
+    /// Which broker it is: Kafka answers a change before all of it shows, so it is waited for; Klamm is not.
+    #[arg(long, env = "KLAMM_BROKER", value_enum, default_value = "kafka")]
+    broker: Broker,
     /// Only the scenarios with these names.
     #[arg(long, value_name = "NAME")]
     scenario: Vec<String>,
@@ -65,6 +71,23 @@ struct Target {
     /// The folder with the answers.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/answers"))]
     answers: PathBuf,
+}
+
+/// A broker that is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Broker {
+    Klamm,
+    Kafka,
+}
+
+impl Target {
+    fn subject<'a>(&'a self, place: &'a Place) -> Subject<'a> {
+        Subject {
+            bootstrap: &self.bootstrap,
+            place,
+            answers_early: self.broker == Broker::Kafka,
+        }
+    }
 }
 
 fn main() -> Result<ExitCode> {

@@ -55,7 +55,7 @@ pub(crate) struct Place {
 }
 
 /// What has appeared so far in one scenario.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Normalizer {
     place: Place,
     topic_ids: Vec<(String, String)>,

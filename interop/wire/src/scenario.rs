@@ -11,7 +11,7 @@ use klamm_protocol::ApiKey;
 use klamm_protocol::schema::{Direction, MessageSchema, of_api};
 use serde_json::{Value as Json, json};
 
-use crate::connection::{Connection, Reply};
+use crate::connection::{Connection, PATIENCE, Reply, SILENCE};
 use crate::decode::{decode, skip_tags};
 use crate::encode::encode;
 use crate::normal::{Normalizer, Place};
@@ -20,8 +20,12 @@ use crate::value::Value;
 
 /// What the client of the table calls itself.
 const CLIENT_ID: &str = "wire-table";
-/// How long a preparation waits for what was asked to be true.
-const SETTLE: Duration = Duration::from_secs(5);
+/// How long a scenario waits in all for what shows only after an answer, on a slow machine that is busy with other things.
+const SETTLE: Duration = Duration::from_secs(60);
+/// How long it waits before it looks again.
+const PAUSE: Duration = Duration::from_millis(20);
+/// What a step says of a broker that says nothing.
+const NO_ANSWER: &str = "no answer";
 
 /// A step that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,11 +63,25 @@ pub(crate) struct Topic {
     pub(crate) id: String,
 }
 
+/// The broker that a scenario runs against.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub(crate) bootstrap: &'a str,
+    pub(crate) place: &'a Place,
+    /// Whether it may answer a change before all of it shows, as Kafka does. One that may not is looked at once.
+    pub(crate) answers_early: bool,
+}
+
 /// A scenario that runs.
 #[derive(Debug)]
 pub(crate) struct Scenario {
     bootstrap: String,
     place: Place,
+    answers_early: bool,
+    /// What the table expects of it; nothing while it is recorded.
+    expected: Vec<Taken>,
+    /// How much longer it waits.
+    patience: Duration,
     connection: Option<Connection>,
     correlation: i32,
     /// The correlation id that the next answer must have.
@@ -73,11 +91,15 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    /// One against the broker at `bootstrap`.
-    pub(crate) fn new(bootstrap: &str, place: &Place) -> Self {
+    /// One against this broker, of which these steps are expected.
+    pub(crate) fn new(subject: Subject<'_>, expected: &[Taken]) -> Self {
+        let place = subject.place;
         Self {
-            bootstrap: bootstrap.to_owned(),
+            bootstrap: subject.bootstrap.to_owned(),
             place: place.clone(),
+            answers_early: subject.answers_early,
+            expected: expected.to_vec(),
+            patience: SETTLE,
             connection: None,
             correlation: 0,
             awaited: [0; 4],
@@ -115,10 +137,22 @@ impl Scenario {
         Ok(())
     }
 
-    /// A step.
+    /// A step. One that only looks is repeated until it is as expected, with a broker that answers early.
     pub(crate) fn ask(&mut self, api: ApiKey, name: &str, version: i16, request: &Json) -> Result<Outcome> {
-        let outcome = self.exchange(api, version, request)?;
-        self.take(api, name, Some(version), outcome)
+        let expected = self.expected(name, Some(version)).map(|step| step.text.clone());
+        let is_silent = self.answers_early && expected.as_deref() == Some(NO_ANSWER);
+        let patience = if is_silent { SILENCE } else { PATIENCE };
+        let may_change = self.answers_early && only_looks(api);
+        loop {
+            let normalizer = self.normalizer.clone();
+            let outcome = self.exchange_within(api, version, request, patience)?;
+            let text = self.text(api, &outcome);
+            let is_expected = expected.as_ref().is_none_or(|expected| *expected == text);
+            if is_expected || !may_change || !self.pause() {
+                return self.take(name, Some(version), outcome, text);
+            }
+            self.normalizer = normalizer;
+        }
     }
 
     /// A step that is repeated until `settled` holds, for what a broker does a little after it answered.
@@ -130,13 +164,13 @@ impl Scenario {
         request: &Json,
         settled: impl Fn(&Value) -> bool,
     ) -> Result<Outcome> {
-        let start = Instant::now();
         loop {
             let outcome = self.exchange(api, version, request)?;
-            if start.elapsed() > SETTLE || !matches!(&outcome, Outcome::Answer(answer) if !settled(answer)) {
-                return self.take(api, name, Some(version), outcome);
+            let is_early = matches!(&outcome, Outcome::Answer(answer) if !settled(answer));
+            if !is_early || !self.pause() {
+                let text = self.text(api, &outcome);
+                return self.take(name, Some(version), outcome, text);
             }
-            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -151,16 +185,18 @@ impl Scenario {
     pub(crate) fn raw(&mut self, name: &str, frame: &[u8], api: ApiKey, version: i16) -> Result<Outcome> {
         self.connection()?.send(frame);
         self.await_answer_to(frame);
-        let outcome = self.receive(api, version)?;
-        self.take(api, name, None, outcome)
+        let outcome = self.receive(api, version, PATIENCE)?;
+        let text = self.text(api, &outcome);
+        self.take(name, None, outcome, text)
     }
 
     /// A step made of bytes, with whatever stands for their length.
     pub(crate) fn raw_stream(&mut self, name: &str, bytes: &[u8], api: ApiKey) -> Result<Outcome> {
         self.connection()?.send_raw(bytes);
         self.await_answer_to(bytes.get(4..).unwrap_or_default());
-        let outcome = self.receive(api, 0)?;
-        self.take(api, name, None, outcome)
+        let outcome = self.receive(api, 0, PATIENCE)?;
+        let text = self.text(api, &outcome);
+        self.take(name, None, outcome, text)
     }
 
     /// Asks without writing the answer down.
@@ -170,7 +206,7 @@ impl Scenario {
             .with_context(|| format!("preparing with {api} v{version} {request}"))
     }
 
-    /// Asks without writing down, until `settled` holds.
+    /// Asks without writing down, until `settled` holds: at once, with a broker that does not answer early.
     pub(crate) fn until(
         &mut self,
         api: ApiKey,
@@ -178,19 +214,25 @@ impl Scenario {
         request: &Json,
         settled: impl Fn(&Value) -> bool,
     ) -> Result<Value> {
-        let start = Instant::now();
         loop {
             let answer = self.quiet(api, version, request)?;
             if settled(&answer) {
                 return Ok(answer);
             }
             ensure!(
-                start.elapsed() < SETTLE,
-                "waited in vain with {api} v{version} {request}: {}",
+                self.answers_early && self.pause(),
+                "it is not as it must be by now: {api} v{version} {request}: {}",
                 render::lines(&answer).join("\n")
             );
-            std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Waits before one looks again; false when that was done for long enough.
+    fn pause(&mut self) -> bool {
+        let start = Instant::now();
+        std::thread::sleep(PAUSE.min(self.patience));
+        self.patience = self.patience.saturating_sub(start.elapsed());
+        !self.patience.is_zero()
     }
 
     /// Waits for what a broker does a little after it answered, where no answer tells that it is done.
@@ -273,6 +315,13 @@ impl Scenario {
         self.until(ApiKey::Metadata, 9, &known, |answer| {
             answer.int("Topics.0.ErrorCode").is_ok_and(|error| error == 3)
         })?;
+        // Kafka forgets a topic before its leaders do.
+        let first = json!({"PartitionIndex": 0, "Timestamp": -1});
+        let offsets = json!({"ReplicaId": -1, "Topics": [{"Name": name, "Partitions": [first]}]});
+        self.until(ApiKey::ListOffsets, 5, &offsets, |answer| {
+            let error = answer.int("Topics.0.Partitions.0.ErrorCode");
+            error.is_ok_and(|error| error != 0)
+        })?;
         Ok(())
     }
 
@@ -309,14 +358,24 @@ impl Scenario {
     }
 
     fn exchange(&mut self, api: ApiKey, version: i16, request: &Json) -> Result<Outcome> {
+        self.exchange_within(api, version, request, PATIENCE)
+    }
+
+    fn exchange_within(
+        &mut self,
+        api: ApiKey,
+        version: i16,
+        request: &Json,
+        patience: Duration,
+    ) -> Result<Outcome> {
         let frame = self.frame(api, version, request)?;
         self.connection()?.send(&frame);
         self.awaited = self.correlation.to_be_bytes();
-        self.receive(api, version)
+        self.receive(api, version, patience)
     }
 
-    fn receive(&mut self, api: ApiKey, version: i16) -> Result<Outcome> {
-        let frame = match self.connection()?.receive()? {
+    fn receive(&mut self, api: ApiKey, version: i16, patience: Duration) -> Result<Outcome> {
+        let frame = match self.connection()?.receive(patience)? {
             Reply::Frame(frame) => frame,
             Reply::Closed => {
                 self.connection = None;
@@ -351,16 +410,25 @@ impl Scenario {
         }
     }
 
-    fn take(&mut self, api: ApiKey, name: &str, version: Option<i16>, outcome: Outcome) -> Result<Outcome> {
-        let text = match &outcome {
+    /// What the table says of an outcome.
+    fn text(&mut self, api: ApiKey, outcome: &Outcome) -> String {
+        match outcome {
             Outcome::Answer(value) => {
                 let mut value = value.clone();
                 self.normalizer.message(api, &mut value);
                 render::lines(&value).join("\n")
             }
             Outcome::Closed => "connection closed".to_owned(),
-            Outcome::Silence => "no answer".to_owned(),
-        };
+            Outcome::Silence => NO_ANSWER.to_owned(),
+        }
+    }
+
+    fn expected(&self, name: &str, version: Option<i16>) -> Option<&Taken> {
+        let mut steps = self.expected.iter();
+        steps.find(|step| step.name == name && step.version == version)
+    }
+
+    fn take(&mut self, name: &str, version: Option<i16>, outcome: Outcome, text: String) -> Result<Outcome> {
         let twice = self.taken.iter().any(|t| t.name == name && t.version == version);
         ensure!(!twice, "two steps are named {name} {version:?}");
         self.taken.push(Taken {
@@ -370,6 +438,27 @@ impl Scenario {
         });
         Ok(outcome)
     }
+}
+
+/// Whether asking again changes nothing, for anybody.
+fn only_looks(api: ApiKey) -> bool {
+    use ApiKey::{
+        DescribeCluster, DescribeConfigs, DescribeLogDirs, DescribeProducers, DescribeQuorum,
+        DescribeTopicPartitions, ListConfigResources, ListOffsets, Metadata, OffsetForLeaderEpoch,
+    };
+    matches!(
+        api,
+        DescribeCluster
+            | DescribeConfigs
+            | DescribeLogDirs
+            | DescribeProducers
+            | DescribeQuorum
+            | DescribeTopicPartitions
+            | ListConfigResources
+            | ListOffsets
+            | Metadata
+            | OffsetForLeaderEpoch
+    )
 }
 
 /// A request header without tagged fields: version 1 of it, or the beginning of version 2.

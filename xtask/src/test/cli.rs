@@ -13,7 +13,6 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -22,11 +21,9 @@ use self::rows::{CALLS, Call, FILES};
 use super::{
     check::Checks,
     group::{Ready, Scenario},
+    patience::Patience,
 };
 use crate::broker::{self, Broker, Kind};
-
-/// Kafka answers a change before it shows it; Klamm does not.
-const SETTLES: Duration = Duration::from_secs(5);
 
 pub(super) fn prepare(kind: Kind) -> Result<Ready> {
     let program = broker::program()?;
@@ -34,6 +31,7 @@ pub(super) fn prepare(kind: Kind) -> Result<Ready> {
         "commands",
         move |broker, checks| {
             let folder = tempfile::tempdir()?;
+            let mut patience = Patience::with(kind);
             for (name, content) in FILES {
                 let file = folder.path().join(name);
                 fs::create_dir_all(file.parent().context("a file lies in a folder")?)?;
@@ -45,15 +43,7 @@ pub(super) fn prepare(kind: Kind) -> Result<Ready> {
             {
                 let name = format!("{} {}", call.name, call.arguments);
                 checks.check(name.trim_end(), || {
-                    let limit = Instant::now() + SETTLES;
-                    loop {
-                        let result = run(call, &program, broker, folder.path());
-                        let may_change = kind == Kind::Kafka && call.only_looks() && Instant::now() < limit;
-                        if result.is_ok() || !may_change {
-                            return result;
-                        }
-                        thread::sleep(Duration::from_millis(100));
-                    }
+                    patience.wait_for(|| run(call, &program, broker, folder.path()))
                 });
             }
             completions(&program, checks);

@@ -14,6 +14,7 @@ use super::{
     check::Checks,
     group::{Ready, Scenario},
     million::{PARTITIONS, Reader, Records, SLOTS, TOPICS},
+    patience::Patience,
     program::{Kills, MILLION},
 };
 use crate::{
@@ -62,6 +63,9 @@ fn kcat(broker: &Broker, arguments: &[&str]) -> Command {
             "-b",
             broker.address(),
             "-q",
+            // How long it waits for the cluster's metadata, instead of five seconds.
+            "-m",
+            "60",
             "-X",
             "topic.metadata.refresh.interval.ms=1000",
         ])
@@ -83,11 +87,15 @@ fn package_log(broker: &mut Broker, checks: &mut Checks) -> Result<()> {
                 let mut create = Command::new(&klamm);
                 create.args(["topic", "create", &topic, "-p", "1", "-b", broker.address()]);
                 process::quietly(&mut create)?;
-                let mut produce = Command::new(&klamm);
-                produce.args(["produce", &topic, "-b", broker.address(), "--compression", codec]);
-                let done = produce.stdin(fs::File::open(log)?).output()?;
-                let said = String::from_utf8_lossy(&done.stderr);
-                ensure!(done.status.success(), "klamm produce: {said}");
+                // A topic that is not there yet takes nothing.
+                Patience::with(broker.kind()).wait_for(|| {
+                    let mut produce = Command::new(&klamm);
+                    produce.args(["produce", &topic, "-b", broker.address(), "--compression", codec]);
+                    let done = produce.stdin(fs::File::open(log)?).output()?;
+                    let said = String::from_utf8_lossy(&done.stderr);
+                    ensure!(done.status.success(), "klamm produce: {said}");
+                    Ok(())
+                })?;
                 read_back(broker, &topic, &content)
             });
         }
@@ -184,10 +192,10 @@ fn features(broker: &mut Broker, checks: &mut Checks) -> Result<()> {
         Ok(())
     });
     checks.check("offsets-for-times", || {
-        let read = process::output(&mut kcat(
-            broker,
-            &["-Q", "-t", "kcat-end:0:0", "-t", "kcat-end:1:0"],
-        ))?;
+        // The partition that nothing was written to may not serve yet.
+        let asked = ["-Q", "-t", "kcat-end:0:0", "-t", "kcat-end:1:0"];
+        let mut patience = Patience::with(broker.kind());
+        let read = patience.wait_for(|| process::output(&mut kcat(broker, &asked)))?;
         ensure!(read.contains("kcat-end [0] offset 0"), "{read:?}");
         Ok(())
     });

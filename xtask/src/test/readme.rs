@@ -187,7 +187,7 @@ fn typed(command: &str, path: &OsString, broker: &Broker) -> Result<String> {
 
 /// What is there after a while.
 fn eventually<T>(find: impl Fn() -> Option<T>) -> Option<T> {
-    (0..500).find_map(|_| {
+    (0..3_000).find_map(|_| {
         let found = find();
         if found.is_none() {
             thread::sleep(Duration::from_millis(20));

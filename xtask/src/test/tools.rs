@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use super::{
     check::Checks,
     group::{Ready, Scenario},
+    patience::Patience,
 };
 use crate::{
     broker::{Broker, Jars},
@@ -190,17 +191,20 @@ const ROWS: &[Row] = &[
 
 impl Tools {
     fn run(&self, broker: &Broker, checks: &mut Checks) {
+        let mut patience = Patience::with(broker.kind());
         for row in ROWS {
             if row.name == "topics-delete" {
                 checks.check("get-offsets", || self.get_offsets(broker));
                 checks.check("dump-log", || self.dump_log(broker));
             }
             checks.check(row.name, || {
-                let printed = self.tool(broker, row.class, row.arguments)?;
-                for expected in row.prints {
-                    ensure!(printed.contains(expected), "{expected:?} is not in\n{printed}");
-                }
-                Ok(())
+                patience.wait_for(|| {
+                    let printed = self.tool(broker, row.class, row.arguments)?;
+                    for expected in row.prints {
+                        ensure!(printed.contains(expected), "{expected:?} is not in\n{printed}");
+                    }
+                    Ok(())
+                })
             });
         }
     }

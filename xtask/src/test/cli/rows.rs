@@ -79,12 +79,6 @@ impl Call {
         }
     }
 
-    /// Whether it changes nothing, and so can be repeated.
-    pub(super) fn only_looks(&self) -> bool {
-        let looks = ["config get", "topic list", "topic describe", "cluster describe"];
-        looks.iter().any(|words| self.arguments.starts_with(words))
-    }
-
     const fn kafka_only(self) -> Self {
         Self {
             only: Some(Kind::Kafka),
