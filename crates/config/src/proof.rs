@@ -351,11 +351,61 @@ mod tests {
         assert_eq!(seen.len(), 3, "topics, groups and client metrics: {seen:?}");
     }
 
+    /// The item of a text that begins at `at`, without comments: up to the brace, bracket or semicolon that ends it.
+    fn item(text: &str, at: usize) -> String {
+        let begin = text[..at].rfind('\n').map_or(0, |end| end + 1);
+        let indent = text[begin..].len() - text[begin..].trim_start().len();
+        let is_end = |line: &str| {
+            let rest = line.trim_start();
+            line.len() - rest.len() == indent && (rest.starts_with(['}', ']']) || line.ends_with(';'))
+        };
+        let mut lines = Vec::new();
+        for line in text[begin..].lines() {
+            if !line.trim_start().starts_with("//") {
+                lines.push(line);
+            }
+            if is_end(line) {
+                break;
+            }
+        }
+        lines.join("\n")
+    }
+
+    /// Whether a text has these words with nothing around them that could belong to a name.
+    fn names(text: &str, words: &str) -> bool {
+        let belongs = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        text.match_indices(words).any(|(at, _)| {
+            let before = text[..at].chars().next_back();
+            let after = text[at + words.len()..].chars().next();
+            !before.is_some_and(belongs) && !after.is_some_and(belongs)
+        })
+    }
+
+    /// A test in a text and the tables of that text that it reads.
+    fn test_and_tables(text: &str, name: &str) -> Option<String> {
+        let at = text.find(&format!("fn {name}()"))?;
+        let before = text[..at].trim_end().trim_end_matches("async").trim_end();
+        before.lines().next_back().filter(|line| line.contains("test"))?;
+        let test = item(text, at);
+        let tables = ["const ", "static "].into_iter().flat_map(|kind| {
+            let found = text.match_indices(kind).filter_map(move |(at, _)| {
+                let (name, _) = text[at + kind.len()..].split_once(':')?;
+                Some((at, name))
+            });
+            found.collect::<Vec<_>>()
+        });
+        let read = tables.filter(|(_, name)| names(&test, name));
+        let tables: String = read.map(|(at, _)| item(text, at)).collect();
+        // A line of a file in a test may begin with a key.
+        Some((test + &tables).replace("\\n", "\n"))
+    }
+
     #[test]
-    fn the_tests_exist() {
+    fn the_tests_exist_and_name_their_keys() {
         let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let mut found: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for (test, _) in TESTS {
+        let mut silent = Vec::new();
+        for (test, keys) in TESTS {
             let (package, path) = test.split_once(": ").unwrap();
             let texts = found.entry(package).or_insert_with(|| {
                 let folder = crates.join(package.strip_prefix("klamm-").unwrap_or(package));
@@ -365,19 +415,25 @@ mod tests {
                 texts
             });
             let name = path.rsplit("::").next().unwrap_or(path);
-            let is_test = |text: &String| {
-                let at = text.find(&format!("fn {name}()"))?;
-                let before = text[..at].trim_end().trim_end_matches("async").trim_end();
-                before
-                    .lines()
-                    .next_back()
-                    .filter(|line| line.contains("test"))
-                    .map(drop)
-            };
-            assert!(
-                texts.iter().any(|text| is_test(text).is_some()),
-                "{test} is no test"
-            );
+            let text = texts.iter().find_map(|text| test_and_tables(text, name));
+            let text = text.unwrap_or_else(|| panic!("{test} is no test"));
+            let unnamed = keys.iter().filter(|key| !names(&text, key));
+            silent.extend(unnamed.map(|key| format!("{test} does not name {key}")));
         }
+        assert!(silent.is_empty(), "{}", silent.join("\n"));
+    }
+
+    #[test]
+    fn a_test_is_read_with_its_tables_and_without_what_others_say() {
+        let text = "const TABLE: &[&str] = &[\n    \"a.table\",\n];\nconst OTHER: &str = \"an.other\";\n\
+            #[test]\nfn first() {\n    // a.comment\n    for key in TABLE {\n        set(key, \"a=1\\\\nlog.own=1\");\n    }\n}\n\
+            #[test]\nfn second() {\n    set(\"second.own\");\n}\nfn third() {}\n";
+        let first = test_and_tables(text, "first").unwrap();
+        let named = ["a.table", "log.own"].map(|key| names(&first, key));
+        assert_eq!(named, [true; 2], "{first}");
+        let silent =
+            ["an.other", "a.comment", "second.own", "own", "table", "log.ow"].map(|key| names(&first, key));
+        assert_eq!(silent, [false; 6], "{first}");
+        assert_eq!(test_and_tables(text, "third"), None, "it is no test");
     }
 }
