@@ -70,7 +70,7 @@ impl Service for ClientService {
     }
 
     fn metrics(&self) -> &dyn klamm_net::NetMetrics {
-        &self.broker.metrics.net
+        &self.broker.metrics
     }
 }
 
@@ -126,8 +126,13 @@ pub(crate) fn encode<M: Message>(
     })
 }
 
-/// Moves what was written into `out`; `external` gives the piece behind a token.
-pub(crate) fn emit(writer: &mut Writer, out: &mut Output, mut external: impl FnMut(u32) -> Option<Piece>) {
+/// Moves what was written, an answer of `api`, into `out`; `external` gives the piece behind a token.
+pub(crate) fn emit(
+    writer: &mut Writer,
+    api: ApiKey,
+    out: &mut Output,
+    mut external: impl FnMut(u32) -> Option<Piece>,
+) {
     let base = out.buffer().len();
     out.buffer().extend_from_slice(writer.buffer());
     for hole in writer.holes() {
@@ -139,6 +144,7 @@ pub(crate) fn emit(writer: &mut Writer, out: &mut Output, mut external: impl FnM
             out.insert(base + hole.at, piece);
         }
     }
+    out.end_answer(api.to_i16());
     writer.clear();
     writer.trim(KEPT_BYTES);
 }
@@ -171,7 +177,7 @@ impl Client {
         let row = api_table::row(prefix.api_key);
         if prefix.api_key == ApiKey::ApiVersions.to_i16() && check_version(prefix, row).is_err() {
             api_versions::answer_unsupported(&mut self.writer, prefix.correlation_id)?;
-            emit(&mut self.writer, out, |_| None);
+            emit(&mut self.writer, ApiKey::ApiVersions, out, |_| None);
             return Ok(Outcome::Answered);
         }
         check_version(prefix, row)?;
@@ -208,7 +214,7 @@ impl Client {
             _ => {
                 let mut serial = Serial::new(body, &mut self.writer);
                 api_table::serve_serial(&context, &header, &mut serial).await?;
-                emit(&mut self.writer, out, |_| None);
+                emit(&mut self.writer, header.api_key, out, |_| None);
                 broker
                     .metrics
                     .requests

@@ -27,7 +27,6 @@ use klamm_net::{NetMetrics, Refused};
 pub use self::health::Health;
 pub use self::reference::metrics_reference;
 pub(crate) use self::requests::{Phases, RequestMetrics};
-use self::timing::Timing;
 use crate::broker::Broker;
 
 /// Listeners that are counted apart; all others are counted as one.
@@ -79,6 +78,7 @@ pub(crate) struct TopicMetrics {
     produced_batches: AtomicU64,
     produced_bytes: AtomicU64,
     fetched_bytes: AtomicU64,
+    fetched_records: AtomicU64,
 }
 
 impl TopicMetrics {
@@ -90,8 +90,9 @@ impl TopicMetrics {
         self.produced_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Batches are sent to a client.
-    pub(crate) fn fetched(&self, bytes: usize) {
+    /// Batches are sent to a client, up to so many offsets behind the one it asked for.
+    pub(crate) fn fetched(&self, records: u64, bytes: usize) {
+        self.fetched_records.fetch_add(records, Ordering::Relaxed);
         self.fetched_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }
@@ -103,7 +104,6 @@ pub(crate) struct ConnectionMetrics {
     listeners: [OnceLock<ListenerMetrics>; MAX_LISTENERS + 1],
     received_bytes: AtomicU64,
     sent_bytes: AtomicU64,
-    send: Timing,
 }
 
 /// The connections of one listener.
@@ -143,17 +143,17 @@ impl ConnectionMetrics {
     }
 }
 
-impl NetMetrics for ConnectionMetrics {
+impl NetMetrics for Metrics {
     fn opened(&self, listener: &str) {
-        self.of(listener).opened.fetch_add(1, Ordering::Relaxed);
+        self.net.of(listener).opened.fetch_add(1, Ordering::Relaxed);
     }
 
     fn closed(&self, listener: &str) {
-        self.of(listener).closed.fetch_add(1, Ordering::Relaxed);
+        self.net.of(listener).closed.fetch_add(1, Ordering::Relaxed);
     }
 
     fn refused(&self, listener: &str, why: &Refused) {
-        let metrics = self.of(listener);
+        let metrics = self.net.of(listener);
         let counter = match why {
             Refused::Full(_) => &metrics.refused_full,
             Refused::Address { .. } => &metrics.refused_address,
@@ -162,15 +162,15 @@ impl NetMetrics for ConnectionMetrics {
     }
 
     fn received(&self, bytes: usize) {
-        self.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.net.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     fn sent(&self, bytes: usize) {
-        self.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.net.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    fn drained(&self, took: Duration) {
-        self.send.record(took);
+    fn answered(&self, kind: i16, took: Duration) {
+        self.requests.sent(kind, took);
     }
 }
 
@@ -180,15 +180,16 @@ mod tests {
 
     #[test]
     fn listeners_are_counted_apart_until_they_are_too_many() {
-        let net = ConnectionMetrics::default();
+        let metrics = Metrics::default();
         for _ in 0..2 {
             for n in 0..MAX_LISTENERS + 2 {
-                net.opened(&format!("L{n}"));
+                metrics.opened(&format!("L{n}"));
             }
         }
-        net.closed("L0");
-        net.refused("L1", &Refused::Full(1));
-        let counts: Vec<_> = net
+        metrics.closed("L0");
+        metrics.refused("L1", &Refused::Full(1));
+        let counts: Vec<_> = metrics
+            .net
             .listeners()
             .map(|l| {
                 let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

@@ -137,7 +137,11 @@ async fn what_clients_do_is_counted() {
         ),
         ("klamm_requests_total{api=\"Produce\"}", 1.0),
         ("klamm_produced_records_total", 3.0),
-        ("klamm_requests_total{api=\"Fetch\"}", 1.0),
+        ("klamm_requests_total{api=\"Fetch\"}", 2.0),
+        // From the second record of the batch on.
+        ("klamm_fetched_records_total", 2.0),
+        ("klamm_response_send_seconds_count{api=\"Fetch\"}", 2.0),
+        ("klamm_response_send_seconds_count{api=\"Produce\"}", 1.0),
         ("klamm_request_remote_seconds_count{api=\"Fetch\"}", 1.0),
         ("klamm_connections{listener=\"PLAINTEXT\"}", 1.0),
         ("klamm_topic_log_end_offsets{topic=\"events\"}", 3.0),
@@ -177,7 +181,8 @@ async fn what_clients_do_is_counted() {
     node.node.stop().await;
 }
 
-/// Appends `batch` to a partition, and waits at its end for half a second, which is more than the work takes anywhere.
+/// Appends `batch` to a partition, reads it from its second record on, and waits at its end for half a second, which is more than
+/// the work takes anywhere.
 async fn produce_and_fetch(node: &mut Fixture, batch: Bytes) {
     let partition = PartitionProduceData {
         index: 0,
@@ -197,25 +202,30 @@ async fn produce_and_fetch(node: &mut Fixture, batch: Bytes) {
     };
     let produced = node.ask(9, &produce).await;
     assert_eq!(produced.responses[0].partition_responses[0].error_code, 0);
-    let partition = FetchPartition {
-        partition: 0,
-        fetch_offset: 3,
-        partition_max_bytes: 1_000,
-        ..Default::default()
-    };
-    let topic = FetchTopic {
-        topic: "events".into(),
-        partitions: vec![partition],
-        ..Default::default()
-    };
-    let fetch = FetchRequest {
-        max_wait_ms: 500,
-        min_bytes: 1,
-        topics: vec![topic],
-        ..Default::default()
-    };
-    let fetched = node.ask(11, &fetch).await;
-    assert_eq!(fetched.responses[0].partitions[0].high_watermark, Offset(3).0);
+    for (fetch_offset, expected) in [(1, true), (3, false)] {
+        let partition = FetchPartition {
+            partition: 0,
+            fetch_offset,
+            partition_max_bytes: 1_000,
+            ..Default::default()
+        };
+        let topic = FetchTopic {
+            topic: "events".into(),
+            partitions: vec![partition],
+            ..Default::default()
+        };
+        let fetch = FetchRequest {
+            max_wait_ms: 500,
+            min_bytes: 1,
+            max_bytes: 1_000,
+            topics: vec![topic],
+            ..Default::default()
+        };
+        let fetched = node.ask(11, &fetch).await;
+        let partition = &fetched.responses[0].partitions[0];
+        assert_eq!(partition.high_watermark, Offset(3).0);
+        assert_eq!(partition.records.len() > 0, expected, "at {fetch_offset}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

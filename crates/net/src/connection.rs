@@ -1,7 +1,7 @@
 //! One connection: reads frames, has them handled, sends the answers; one task, driven by polling.
 //!
 //! Always holds: a frame starts only when the rules of [`Overlap`] allow it; at most [`MAX_REQUESTS_IN_FLIGHT`] are under
-//! way; while a request is handled or parked, what was decided before it goes on being sent.
+//! way, and not many more answers are owed; while a request is handled or parked, what was decided before it goes on being sent.
 
 mod sender;
 
@@ -21,9 +21,6 @@ use crate::memory::RequestMemory;
 use crate::output::Output;
 use crate::service::{Connection, Frame, NetMetrics, Outcome, Overlap, Pending};
 use crate::stop::Stop;
-
-/// Answers are sent before more requests are taken when this much waits.
-const FLUSH_BYTES: usize = 256 * 1024;
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -145,7 +142,7 @@ async fn next_frame<C: Connection>(
                 Overlap::Serial | Overlap::SerialWait => sender.parked.is_empty(),
                 Overlap::Pipelined => sender.parked.len() < MAX_REQUESTS_IN_FLIGHT,
             };
-            if !may_start || sender.output.len() > FLUSH_BYTES {
+            if !may_start || sender.owes_enough() {
                 context.activity.under_way(!sender.parked.is_empty());
                 poll_fn(|cx| sender.poll_progress(cx)).await?;
                 continue;

@@ -1,12 +1,13 @@
 //! What is being sent: the bytes of answers, and between them pieces that are never copied (record bytes, file ranges).
 //!
 //! Always holds: pieces lie at rising positions of the buffer; what was sent is never sent again; an output that is
-//! empty keeps its capacity, up to a bound.
+//! empty keeps its capacity, up to a bound; the ends of answers are known until they are asked for.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use klamm_env::{File, Stream};
@@ -47,6 +48,15 @@ impl Piece {
     }
 }
 
+/// An answer of which the last byte was given to the socket, or will be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// What kind it is, as [`Output::end_answer`] was told.
+    pub(crate) kind: i16,
+    /// Since when it waits for a socket that takes no more; `None` if it never did.
+    pub(crate) waits_since: Option<Duration>,
+}
+
 /// Answers on their way out. See the head of the file.
 #[derive(Debug, Default)]
 pub struct Output {
@@ -55,6 +65,8 @@ pub struct Output {
     taken: usize,
     pieces: VecDeque<(usize, Piece)>,
     piece_bytes: usize,
+    /// Behind which position of the buffer each answer ends.
+    answers: VecDeque<(usize, Answer)>,
 }
 
 impl Output {
@@ -81,6 +93,41 @@ impl Output {
         self.pieces.push_back((at, piece));
     }
 
+    /// What was put in since the last call, or since the beginning, is a whole answer of this kind.
+    pub fn end_answer(&mut self, kind: i16) {
+        let answer = Answer {
+            kind,
+            waits_since: None,
+        };
+        self.answers.push_back((self.taken + self.buffer.len(), answer));
+    }
+
+    /// How many answers are not wholly sent, or not asked for by [`Output::next_sent`].
+    pub(crate) fn answer_count(&self) -> usize {
+        self.answers.len()
+    }
+
+    /// The next answer that was wholly sent; each is told once.
+    pub(crate) fn next_sent(&mut self) -> Option<Answer> {
+        let (end, _) = self.answers.front()?;
+        let piece_is_left = self.pieces.front().is_some_and(|(at, _)| at <= end);
+        let is_sent = self.is_empty() || (self.taken >= *end && !piece_is_left);
+        is_sent
+            .then(|| self.answers.pop_front())
+            .flatten()
+            .map(|(_, answer)| answer)
+    }
+
+    /// The socket takes no more: the answers that did not wait yet do from `now` on.
+    pub(crate) fn wait_since(&mut self, now: impl FnOnce() -> Duration) {
+        let is_new = |(_, answer): &&mut (usize, Answer)| answer.waits_since.is_none();
+        let mut new = self.answers.iter_mut().rev().take_while(is_new).peekable();
+        if new.peek().is_some() {
+            let now = now();
+            new.for_each(|(_, answer)| answer.waits_since = Some(now));
+        }
+    }
+
     /// Moves all of `other` behind what is here; `other` is empty afterwards and keeps its capacity.
     pub fn append(&mut self, other: &mut Output) {
         if self.is_empty() {
@@ -97,11 +144,20 @@ impl Output {
                 .map(|(at, piece)| (base + at - other.taken, piece)),
         );
         self.piece_bytes += other.piece_bytes;
+        let answers = other.answers.drain(..);
+        self.answers
+            .extend(answers.map(|(end, answer)| (base + end - other.taken, answer)));
         other.clear();
     }
 
     /// Forgets what is here.
     pub fn clear(&mut self) {
+        self.answers.clear();
+        self.rewind();
+    }
+
+    /// Begins anew when everything is sent.
+    fn rewind(&mut self) {
         self.taken = 0;
         self.piece_bytes = 0;
         self.pieces.clear();
@@ -130,7 +186,7 @@ impl Output {
             };
             sent += n;
         }
-        self.clear();
+        self.rewind();
         Poll::Ready(Ok(sent))
     }
 

@@ -110,8 +110,7 @@ pub trait NetMetrics: Send + Sync {
     fn received(&self, bytes: usize);
     /// Bytes went out.
     fn sent(&self, bytes: usize);
-    /// A socket has taken all answers of its connection, so long after it first took no more.
-    fn drained(&self, took: std::time::Duration) {
-        let _ = took;
-    }
+    /// A socket has taken the last byte of an answer of this kind ([`Output::end_answer`]), so long after it first took
+    /// no more.
+    fn answered(&self, kind: i16, took: std::time::Duration);
 }

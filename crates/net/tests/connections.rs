@@ -2,7 +2,8 @@
 //!
 //! The test service answers a frame with `=` and the frame. The first byte says how: `s` at once; `p` parked until the
 //! test releases it; `i` could be parked too and is answered at once; `e` is parked and cannot be answered; `w` waits until
-//! the server stops (and may be given up); `W` does so even then; `n` is silent; `c` ends the connection.
+//! the server stops (and may be given up); `W` does so even then; `b` is answered with 64 MiB; `n` is silent; `c` ends the
+//! connection.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -22,11 +23,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore};
 
+/// Pieces of 1 MiB that a `b` is answered with.
+const BIG_PIECES: u32 = 64;
+
 #[derive(Default)]
 struct Seen {
     started: AtomicUsize,
     given_up: AtomicUsize,
     closed: AtomicUsize,
+    answered: std::sync::Mutex<Vec<(i16, Duration)>>,
     changed: Notify,
 }
 
@@ -59,6 +64,7 @@ fn answer(frame: &[u8], out: &mut Output) {
     out.buffer().put_u8(b'=');
     let at = out.buffer().len();
     out.insert(at, Piece::Bytes(Bytes::copy_from_slice(frame)));
+    out.end_answer(frame.first().map_or(0, |kind| i16::from(*kind)));
 }
 
 impl Pending for Parked {
@@ -118,6 +124,14 @@ impl Connection for Echo {
                 let _guard = GivenUp(self.seen.clone());
                 std::future::pending().await
             }
+            Some(b'b') => {
+                let piece = Bytes::from(vec![0; 1 << 20]);
+                out.buffer().put_u32(BIG_PIECES << 20);
+                let at = out.buffer().len();
+                (0..BIG_PIECES).for_each(|_| out.insert(at, Piece::Bytes(piece.clone())));
+                out.end_answer(b'b'.into());
+                Outcome::Answered
+            }
             Some(b'n') => Outcome::Silent,
             Some(b'c') => Outcome::Close("asked to".into()),
             _ => {
@@ -152,6 +166,10 @@ impl NetMetrics for Echo {
     fn refused(&self, _: &str, _: &Refused) {}
     fn received(&self, _: usize) {}
     fn sent(&self, _: usize) {}
+    fn answered(&self, kind: i16, took: Duration) {
+        self.seen.answered.lock().unwrap().push((kind, took));
+        self.seen.changed.notify_waiters();
+    }
 }
 
 struct Fixture {
@@ -265,6 +283,33 @@ async fn an_answer_that_is_there_at_once_does_not_overtake_a_parked_one() {
     for expected in ["=p1", "=i2", "=p3", "=i4", "=s5"] {
         assert_eq!(receive(&mut client).await.unwrap(), expected);
     }
+}
+
+#[tokio::test]
+async fn each_answer_is_told_with_its_kind_and_the_time_that_it_waited_for_the_socket() {
+    let f = fixture(10).await;
+    let mut client = TcpStream::connect(f.address).await.unwrap();
+    client.write_all(&frames(&["s1", "p2", "i3"])).await.unwrap();
+    f.release.add_permits(1);
+    let told = |count: usize| move |seen: &Seen| seen.answered.lock().unwrap().len() == count;
+    f.seen.until(told(3)).await;
+    // Far more than the system takes for a client that does not read.
+    client.write_all(&frames(&["b", "s"])).await.unwrap();
+    for _ in 0..3 {
+        receive(&mut client).await.unwrap();
+    }
+    let len = client.read_u32().await.unwrap() as usize;
+    client.read_exact(&mut vec![0; len]).await.unwrap();
+    assert_eq!(receive(&mut client).await.unwrap(), "=s");
+    f.seen.until(told(5)).await;
+    let answered = f.seen.answered.lock().unwrap();
+    let kinds: Vec<_> = answered.iter().map(|(kind, _)| *kind as u8 as char).collect();
+    assert_eq!(kinds.iter().collect::<String>(), "spibs");
+    assert!(
+        answered[..3].iter().all(|(_, took)| took.is_zero()),
+        "{answered:?}"
+    );
+    assert!(!answered[3].1.is_zero(), "{answered:?}");
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ impl Service for ControllerService {
     }
 
     fn metrics(&self) -> &dyn NetMetrics {
-        &self.broker.metrics.net
+        &self.broker.metrics
     }
 }
 
@@ -73,7 +73,7 @@ impl Peer {
         let checked = check_version(prefix, row);
         if checked.is_err() && prefix.api_key == ApiKey::ApiVersions.to_i16() {
             api_versions::answer_unsupported(&mut self.writer, prefix.correlation_id)?;
-            emit(&mut self.writer, out, |_| None);
+            emit(&mut self.writer, ApiKey::ApiVersions, out, |_| None);
             return Ok(());
         }
         checked?;
@@ -91,7 +91,7 @@ impl Peer {
         };
         let mut serial = Serial::new(body, &mut self.writer);
         Box::pin(served::serve(&serving, &header, &mut serial)).await?;
-        emit(&mut self.writer, out, |_| None);
+        emit(&mut self.writer, header.api_key, out, |_| None);
         broker
             .metrics
             .requests

@@ -89,7 +89,7 @@ pub(crate) async fn handle(
         &reused.response,
     )?;
     let pieces = &mut reused.pieces;
-    emit(writer, out, |token| {
+    emit(writer, ApiKey::Fetch, out, |token| {
         let range = pieces.get(token as usize)?;
         Some(Piece::File {
             file: range.file.clone(),

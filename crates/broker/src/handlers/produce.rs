@@ -23,7 +23,7 @@ use klamm_model::{ErrorCode, TimestampMs, topic_name};
 use klamm_net::{Outcome, Output};
 use klamm_protocol::messages::ProduceRequest;
 use klamm_protocol::messages::produce_request::TopicProduceData;
-use klamm_protocol::{Message, Records, RequestHeader, Writer};
+use klamm_protocol::{ApiKey, Message, Records, RequestHeader, Writer};
 use klamm_records::BatchHeader;
 
 pub(crate) use self::answer::Parked;
@@ -109,7 +109,7 @@ pub(crate) async fn handle(
         )));
     }
     answer.encode(writer)?;
-    emit(writer, out, |_| None);
+    emit(writer, ApiKey::Produce, out, |_| None);
     answer.count(context.broker);
     answers.put(answer);
     Ok(Outcome::Answered)

@@ -154,7 +154,10 @@ fn requests(rows: &mut Rows, metrics: &Metrics, observed: &Observed) {
         &table::REMOTE_TIME,
         apis().filter_map(|(name, api)| Some((name, seen(&api.remote)?))),
     );
-    rows.one(&table::SEND_TIME, durations(metrics.net.send.snapshot()));
+    rows.by(
+        &table::SEND_TIME,
+        apis().filter_map(|(name, api)| Some((name, seen(&api.send)?))),
+    );
     rows.one(&table::FETCH_SESSIONS, gauge(observed.fetch_sessions));
 }
 
@@ -162,6 +165,7 @@ fn records(rows: &mut Rows, metrics: &Metrics) {
     rows.one(&table::PRODUCED_RECORDS, count(&metrics.topics.produced_records));
     rows.one(&table::PRODUCED_BATCHES, count(&metrics.topics.produced_batches));
     rows.one(&table::PRODUCED_BYTES, count(&metrics.topics.produced_bytes));
+    rows.one(&table::FETCHED_RECORDS, count(&metrics.topics.fetched_records));
     rows.one(&table::FETCHED_BYTES, count(&metrics.topics.fetched_bytes));
 }
 
@@ -369,8 +373,9 @@ mod tests {
             .requests
             .answered(klamm_protocol::ApiKey::Metadata, &response);
         metrics.topics.produced(7, 100);
-        metrics.net.opened("INSIDE");
-        metrics.net.refused("INSIDE", &Refused::Full(1));
+        metrics.opened("INSIDE");
+        metrics.refused("INSIDE", &Refused::Full(1));
+        metrics.answered(klamm_protocol::ApiKey::Metadata.to_i16(), Duration::ZERO);
         let logs = Logs {
             count: 2,
             bytes: 300,

@@ -85,6 +85,7 @@ pub(super) struct ApiMetrics {
     pub(super) queue: Timing,
     pub(super) local: Timing,
     pub(super) remote: Timing,
+    pub(super) send: Timing,
     /// Requests that ended their connection.
     pub(super) faults: AtomicU64,
     /// Error codes in answers, by number.
@@ -98,6 +99,7 @@ impl Default for ApiMetrics {
             queue: Timing::default(),
             local: Timing::default(),
             remote: Timing::default(),
+            send: Timing::default(),
             faults: AtomicU64::new(0),
             errors: (0..codes).map(|_| AtomicU64::new(0)).collect(),
         }
@@ -158,6 +160,14 @@ impl RequestMetrics {
             if let Some(remote) = lengths.remote {
                 metrics.remote.record(remote);
             }
+        }
+    }
+
+    /// The last byte of an answer of the API with this number was given to the system, so long after the socket first took
+    /// no more.
+    pub(super) fn sent(&self, api_key: i16, took: Duration) {
+        if let Some(metrics) = api_table::row(api_key).and_then(|row| self.of(row.api)) {
+            metrics.send.record(took);
         }
     }
 

@@ -102,8 +102,9 @@ metrics! {
         REMOTE_TIME: Histogram "klamm_request_remote" Seconds ["api"]
             "What requests waited for others: a produce for the device and the replicas, a fetch for records. \
              Counts only those that waited.";
-        SEND_TIME: Histogram "klamm_response_send" Seconds []
-            "From the moment a connection's socket takes no more until it has taken all answers; 0 for those it takes at once.";
+        SEND_TIME: Histogram "klamm_response_send" Seconds ["api"]
+            "From the moment the socket takes no more until it has taken the last byte of an answer; 0 for one that it takes \
+             at once.";
         FETCH_SESSIONS: Gauge "klamm_fetch_sessions" Count []
             "Incremental fetch sessions.";
     }
@@ -114,6 +115,10 @@ metrics! {
             "Batches that producers appended.";
         PRODUCED_BYTES: Counter "klamm_produced" Bytes []
             "Bytes of the batches that producers appended, as they are stored.";
+        FETCHED_RECORDS: Counter "klamm_fetched_records" Count []
+            "Records in answers to fetches from the offset on that was asked for, by their offsets: an offset without a record \
+             (a marker of a transaction, a record that was compacted away) counts too, a record that stands before the offset \
+             in the first batch does not.";
         FETCHED_BYTES: Counter "klamm_fetched" Bytes []
             "Bytes of batches in answers to fetches.";
     }

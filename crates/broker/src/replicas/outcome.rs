@@ -102,6 +102,8 @@ pub(crate) struct ReadOutcome {
     pub(crate) last_stable_offset: Offset,
     pub(crate) log_start_offset: Offset,
     pub(crate) range: Option<FileRange>,
+    /// Offsets from the one that was asked for to the end of the range.
+    pub(crate) offset_count: u64,
     /// The reader's log has parted from this one: the largest epoch both know, and where it ends here.
     pub(crate) diverging: Option<(LeaderEpoch, Offset)>,
     /// There may be records, but finding them needs the device.

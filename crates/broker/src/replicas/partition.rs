@@ -326,6 +326,7 @@ impl Partition {
             last_stable_offset: log.last_stable_offset(),
             log_start_offset: log.log_start_offset(),
             range: None,
+            offset_count: 0,
             diverging: match spec.last_fetched_epoch {
                 Some(epoch) => divergence(log, epoch, spec.offset)?,
                 None => None,
@@ -336,7 +337,10 @@ impl Partition {
             return Ok(outcome);
         }
         match log.read(&request(log, spec)) {
-            Ok(read) => outcome.range = read.range,
+            Ok(read) => {
+                outcome.offset_count = u64::try_from(read.next_offset.0 - spec.offset.0).unwrap_or(0);
+                outcome.range = read.range;
+            }
             Err(ReadError::NotReady(_)) => outcome.not_ready = true,
             Err(ReadError::OffsetOutOfRange { .. }) => return Err(ErrorCode::OffsetOutOfRange),
             Err(error @ (ReadError::Corrupt { .. } | ReadError::Storage(_))) => {

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use klamm_env::{Env, Stream};
+use klamm_model::limits::MAX_REQUESTS_IN_FLIGHT;
 
 use super::{End, Surroundings};
 use crate::activity::Activity;
@@ -18,6 +19,9 @@ use crate::frames::Frames;
 use crate::output::Output;
 use crate::service::{NetMetrics, Pending};
 use crate::stop::Stop;
+
+/// Answers are sent before more requests are taken when this much waits.
+const FLUSH_BYTES: usize = 256 * 1024;
 
 /// A request whose answer does not go out yet.
 pub(super) enum Parked<P> {
@@ -37,8 +41,6 @@ pub(super) struct Sender<'m, P> {
     pub(super) metrics: &'m dyn NetMetrics,
     env: Env,
     pub(super) activity: Arc<Activity>,
-    /// Since when the socket takes no more, while it does not.
-    blocked_since: Option<Duration>,
 }
 
 impl<'m, P: Pending> Sender<'m, P> {
@@ -52,8 +54,12 @@ impl<'m, P: Pending> Sender<'m, P> {
             metrics,
             env: context.env.clone(),
             activity: context.activity.clone(),
-            blocked_since: None,
         }
+    }
+
+    /// Whether answers must be sent before more requests are taken.
+    pub(super) fn owes_enough(&self) -> bool {
+        self.output.len() > FLUSH_BYTES || self.output.answer_count() > MAX_REQUESTS_IN_FLIGHT
     }
 
     /// Collects the parked answers that are decided, in order, and sends. Ready when an answer was collected or
@@ -98,14 +104,17 @@ impl<'m, P: Pending> Sender<'m, P> {
 
     /// After an attempt to send. A socket that takes all at once, the usual case, costs no look at the clock.
     fn time_sending(&mut self) {
-        match (self.output.is_empty(), self.blocked_since) {
-            (true, None) => self.metrics.drained(Duration::ZERO),
-            (true, Some(since)) => {
-                self.blocked_since = None;
-                self.metrics.drained(self.env.monotonic().saturating_sub(since));
-            }
-            (false, None) => self.blocked_since = Some(self.env.monotonic()),
-            (false, Some(_)) => {}
+        let mut now = None;
+        while let Some(answer) = self.output.next_sent() {
+            let took = answer.waits_since.map_or(Duration::ZERO, |since| {
+                now.get_or_insert_with(|| self.env.monotonic())
+                    .saturating_sub(since)
+            });
+            self.metrics.answered(answer.kind, took);
+        }
+        if !self.output.is_empty() {
+            self.output
+                .wait_since(|| now.unwrap_or_else(|| self.env.monotonic()));
         }
     }
 

@@ -74,7 +74,7 @@ fn fill(
     mut session: Option<(&mut Session, bool)>,
     reused: &mut Reused,
 ) {
-    let mut bytes = 0;
+    let (mut records, mut bytes) = (0, 0);
     let mut last_filled = None;
     for part in &reused.parts {
         let told = told(part);
@@ -99,13 +99,14 @@ fn fill(
             last_filled = Some(part.place);
         }
         let data = partition_data(context, bounds, part, &mut reused.pieces);
+        records += part.outcome.as_ref().map_or(0, |read| read.offset_count);
         bytes += data.records.len();
         push(&mut reused.response.responses, &mut reused.spare, part, data);
     }
     if let (Some((session, _)), Some(place)) = (session, last_filled) {
         session.filled_by(place);
     }
-    context.broker.metrics.topics.fetched(bytes);
+    context.broker.metrics.topics.fetched(records, bytes);
 }
 
 fn told(part: &Part) -> Told {

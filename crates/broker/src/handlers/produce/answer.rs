@@ -387,7 +387,7 @@ impl Pending for Parked {
         let mut writer = std::mem::take(&mut answer.writer);
         let encoded = answer.encode(&mut writer);
         if encoded.is_ok() {
-            emit(&mut writer, out, |_| None);
+            emit(&mut writer, ApiKey::Produce, out, |_| None);
         }
         writer.clear();
         answer.writer = writer;
