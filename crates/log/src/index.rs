@@ -19,7 +19,7 @@ use klamm_env::File;
 
 /// Entries that are kept in memory before they are written out.
 const LOT: usize = 256;
-/// Bytes that the last step of a search reads at once.
+/// Bytes that the last step of a search reads at once, and that are written at once.
 const LEAF_BYTES: usize = 4096;
 
 /// An entry of an index file.
@@ -28,8 +28,8 @@ pub trait IndexEntry: Copy + PartialEq + std::fmt::Debug {
     const SIZE: usize;
     /// Reads an entry of `SIZE` bytes.
     fn decode(bytes: &[u8]) -> Self;
-    /// Appends the entry's bytes.
-    fn encode(&self, bytes: &mut Vec<u8>);
+    /// Fills `bytes`, which are `SIZE`.
+    fn encode(&self, bytes: &mut [u8]);
 }
 
 /// An entry of a `.index` file.
@@ -51,9 +51,9 @@ impl IndexEntry for OffsetEntry {
         }
     }
 
-    fn encode(&self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(&self.relative_offset.to_be_bytes());
-        bytes.extend_from_slice(&self.position.to_be_bytes());
+    fn encode(&self, bytes: &mut [u8]) {
+        bytes[..4].copy_from_slice(&self.relative_offset.to_be_bytes());
+        bytes[4..].copy_from_slice(&self.position.to_be_bytes());
     }
 }
 
@@ -76,9 +76,9 @@ impl IndexEntry for TimeEntry {
         }
     }
 
-    fn encode(&self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(&self.timestamp.to_be_bytes());
-        bytes.extend_from_slice(&self.relative_offset.to_be_bytes());
+    fn encode(&self, bytes: &mut [u8]) {
+        bytes[..8].copy_from_slice(&self.timestamp.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.relative_offset.to_be_bytes());
     }
 }
 
@@ -172,13 +172,18 @@ impl<E: IndexEntry> Table<E> {
 
     /// Writes the newest entries to the file (page cache). The memory is kept unless `shrink`.
     pub(crate) fn write_out(&mut self, file: &dyn File, shrink: bool) -> io::Result<()> {
-        if !self.pending.is_empty() {
-            let mut bytes = Vec::with_capacity(self.pending.len() * E::SIZE);
-            self.pending.iter().for_each(|entry| entry.encode(&mut bytes));
-            file.write_at(&[IoSlice::new(&bytes)], u64::from(self.written) * E::SIZE as u64)?;
-            self.written += u32::try_from(self.pending.len()).expect("bounded by segment.index.bytes");
-            self.pending.clear();
+        // On the stack: an append that completes a lot writes it.
+        let mut bytes = [0; LEAF_BYTES];
+        let mut position = u64::from(self.written) * E::SIZE as u64;
+        for lot in self.pending.chunks(LEAF_BYTES / E::SIZE) {
+            let bytes = &mut bytes[..lot.len() * E::SIZE];
+            let places = bytes.chunks_exact_mut(E::SIZE);
+            places.zip(lot).for_each(|(place, entry)| entry.encode(place));
+            file.write_at(&[IoSlice::new(bytes)], position)?;
+            position += bytes.len() as u64;
         }
+        self.written += u32::try_from(self.pending.len()).expect("bounded by segment.index.bytes");
+        self.pending.clear();
         if shrink {
             self.pending = Vec::new();
         }

@@ -33,6 +33,7 @@ use self::read::{Bounds, Part};
 use crate::body::{Body, bytes_of};
 use crate::context::RequestContext;
 use crate::dispatch::{Fault, emit, encode};
+use crate::fetch_sessions::Wanted;
 use crate::metrics::Phases;
 use crate::waiters::Waiter;
 
@@ -47,6 +48,8 @@ const KEPT_BYTES: usize = 64 * 1024;
 pub(crate) struct Reused {
     request: FetchRequest,
     response: FetchResponse,
+    /// An emptied list, for a request without a session.
+    wanted: Vec<Wanted>,
     /// Emptied lists of partitions, for the topics of the next response.
     spare: Vec<Vec<PartitionData>>,
     parts: Vec<Part>,
@@ -103,7 +106,7 @@ pub(crate) async fn handle(
 
 /// Makes the response of a request with these bounds.
 async fn serve(context: &RequestContext<'_>, bounds: &Bounds, reused: &mut Reused, phases: &mut Phases) {
-    match open::open(context, &reused.request) {
+    match open::open(context, &reused.request, &mut reused.wanted) {
         Err(code) => reused.response.error_code = code.code(),
         Ok(source) => {
             gather(context, bounds, &source, reused, phases).await;
@@ -117,6 +120,7 @@ async fn serve(context: &RequestContext<'_>, bounds: &Bounds, reused: &mut Reuse
 fn release(reused: &mut Reused) {
     reused.pieces.clear();
     reused.parts.clear();
+    reused.wanted.clear();
     answer::recycle(reused);
     let request = &mut reused.request;
     request.cluster_id = None;
@@ -141,10 +145,13 @@ fn release(reused: &mut Reused) {
         *request = FetchRequest::default();
     }
     let spare: usize = reused.spare.iter().map(bytes_of).sum();
-    let answered = bytes_of(&reused.response.responses) + bytes_of(&reused.parts) + bytes_of(&reused.pieces);
+    let answered = bytes_of(&reused.response.responses)
+        + bytes_of(&reused.parts)
+        + bytes_of(&reused.pieces)
+        + bytes_of(&reused.wanted);
     if spare + answered > KEPT_BYTES {
         reused.response = FetchResponse::default();
-        (reused.spare, reused.parts, reused.pieces) = Default::default();
+        (reused.spare, reused.parts, reused.pieces, reused.wanted) = Default::default();
     }
 }
 

@@ -27,7 +27,10 @@ pub(super) fn build(
     reused: &mut Reused,
 ) -> i32 {
     let session = match source {
-        Source::Own(_) => None,
+        Source::Own(wanted) => {
+            reused.wanted = wanted.into_inner();
+            None
+        }
         Source::New(wanted) => {
             let broker = context.broker;
             let by_id = context.version >= 13;

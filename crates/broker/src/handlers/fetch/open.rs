@@ -38,10 +38,20 @@ impl Source {
 }
 
 /// Finds out what `request` wants. Since version 7 a request may begin or continue a session; before, it has none.
-pub(super) fn open(context: &RequestContext<'_>, request: &FetchRequest) -> Result<Source, ErrorCode> {
+/// `spare` is an empty list to be used.
+pub(super) fn open(
+    context: &RequestContext<'_>,
+    request: &FetchRequest,
+    spare: &mut Vec<Wanted>,
+) -> Result<Source, ErrorCode> {
     let by_id = context.version >= 13;
+    let own = |spare: &mut Vec<Wanted>| {
+        let mut list = std::mem::take(spare);
+        list.extend(wanted(request, by_id, false));
+        Source::Own(Mutex::new(list))
+    };
     if context.version < 7 {
-        return Ok(Source::Own(Mutex::new(wanted(request, by_id, false).collect())));
+        return Ok(own(spare));
     }
     let broker = context.broker;
     let now = broker.env.monotonic();
@@ -50,7 +60,7 @@ pub(super) fn open(context: &RequestContext<'_>, request: &FetchRequest) -> Resu
             .fetch_sessions
             .look_up(request.session_id, request.session_epoch, by_id, now)?
         {
-            Lookup::Sessionless => Source::Own(Mutex::new(wanted(request, by_id, false).collect())),
+            Lookup::Sessionless => own(spare),
             Lookup::Full => Source::New(Mutex::new(wanted(request, by_id, true).collect())),
             Lookup::Incremental(session) => {
                 let (wanted, forgotten) = (wanted(request, by_id, true), forgotten(request, by_id));
@@ -58,7 +68,7 @@ pub(super) fn open(context: &RequestContext<'_>, request: &FetchRequest) -> Resu
                     Source::Session(session)
                 } else {
                     // What the request names is answered, as Kafka does, though it may have been forgotten in one breath.
-                    Source::Own(Mutex::new(self::wanted(request, by_id, false).collect()))
+                    own(spare)
                 }
             }
         },
