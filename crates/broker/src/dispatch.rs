@@ -69,6 +69,10 @@ impl Service for ClientService {
         }
     }
 
+    fn panicked(&self, does: &str, why: &str) {
+        self.broker.vitals.panicked(does, why);
+    }
+
     fn metrics(&self) -> &dyn klamm_net::NetMetrics {
         &self.broker.metrics
     }

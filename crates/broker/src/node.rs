@@ -138,8 +138,16 @@ impl Node {
         let quorum = start_quorum(&env, &config, &dirs, metadata.clone()).await?;
         let controller = start_controller(&env, &config, &dirs, &quorum, &metadata).await?;
         let memory = Memory::new(&config, &bound);
-        let route = controllers::route(options.router, &env, &config, &bound, &memory, &controller);
         let vitals = Arc::new(Vitals::default());
+        let route = controllers::route(
+            options.router,
+            &env,
+            &vitals,
+            &config,
+            &bound,
+            &memory,
+            &controller,
+        );
         let broker = Arc::new(Broker {
             env: env.clone(),
             id: config.node.id,

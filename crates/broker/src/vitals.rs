@@ -1,15 +1,15 @@
-//! The tasks that a node cannot do without: what follows the metadata, makes appends durable, removes what is old.
+//! What a node cannot do without: the tasks that follow the metadata, make appends durable, remove what is old, accept
+//! connections; and a log dir that is in service.
 //!
-//! Always holds: a panic of one of them is an error in the log and the node's failure ([`crate::Node::failed`]); without
-//! that, whoever waits for it would wait for ever.
+//! Always holds: a panic of one of the tasks, and the failure of the last log dir, is an error in the log and the node's
+//! failure ([`crate::Node::failed`]); without that, whoever waits for it would wait for ever. The tasks of the quorum tell it
+//! themselves ([`klamm_quorum::Quorum::fatal`]).
 
-use std::any::Any;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use futures_util::FutureExt;
-use klamm_env::{Env, Task};
+use klamm_env::{Env, Task, task};
+use klamm_log::LogDir;
 use tokio::sync::watch;
 use tracing::error;
 
@@ -36,22 +36,41 @@ impl Vitals {
         future: impl Future<Output = ()> + Send + 'static,
     ) -> Task<()> {
         let vitals = self.clone();
-        env.spawn(async move {
-            // What it has changed half is not used any more: the node ends.
-            let Err(panic) = AssertUnwindSafe(future).catch_unwind().await else {
-                return;
-            };
-            let why = format!("the task that {name} panicked: {}", message(&*panic));
-            error!(%why, "the node must stop");
-            vitals.failure.send_if_modified(|failure| {
-                let first = failure.is_none();
-                failure.get_or_insert(why);
-                first
-            });
-        })
+        env.spawn(task::telling_of_panic(future, move |why| {
+            vitals.panicked(name, why)
+        }))
     }
 
-    /// Waits until one of the tasks has panicked, and says which.
+    /// The task that `does` this panicked, and said `why`.
+    pub(crate) fn panicked(&self, does: &str, why: &str) {
+        self.fail(format!("the task that {does} panicked: {why}"));
+    }
+
+    /// Watches the log dirs: when the last of them fails, the node has nothing left to serve. As in Kafka.
+    pub(crate) fn watch(self: &Arc<Self>, dirs: &[Arc<LogDir>]) {
+        let all: Arc<[Weak<LogDir>]> = dirs.iter().map(Arc::downgrade).collect();
+        for dir in dirs {
+            let (vitals, all) = (self.clone(), all.clone());
+            dir.on_failure(move || {
+                let mut held = all.iter().filter_map(Weak::upgrade);
+                if held.all(|dir| dir.failure().is_some()) {
+                    vitals.fail("all log dirs have failed".to_owned());
+                }
+            });
+        }
+    }
+
+    /// The node cannot go on. The first reason stays.
+    fn fail(&self, why: String) {
+        error!(%why, "the node must stop");
+        self.failure.send_if_modified(|failure| {
+            let first = failure.is_none();
+            failure.get_or_insert(why);
+            first
+        });
+    }
+
+    /// Waits until the node cannot go on, and says why.
     pub(crate) async fn failed(&self) -> String {
         let mut failure = self.failure.subscribe();
         match failure.wait_for(Option::is_some).await {
@@ -61,15 +80,10 @@ impl Vitals {
     }
 }
 
-/// What a panic said.
-fn message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("without a message")
-}
-
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[tokio::test]

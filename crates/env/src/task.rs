@@ -1,8 +1,10 @@
 //! Tasks, timers and blocking work. The simulator runs the same calls under a clock of its own.
 #![allow(clippy::disallowed_methods)] // the door itself
 
-use std::future::Future;
-use std::pin::Pin;
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -33,6 +35,27 @@ impl<T> Future for Task<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         Pin::new(&mut self.0).poll(cx).map(Result::ok)
     }
+}
+
+/// Runs `future`. A panic of it is told to `tell`, with what it said, and goes on.
+pub async fn telling_of_panic<T>(future: impl Future<Output = T>, tell: impl FnOnce(&str)) -> T {
+    let mut future = pin!(future);
+    // What a panic has changed half is not polled any more.
+    let polled = poll_fn(|cx| {
+        catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)))
+            .map_or_else(|panic| Poll::Ready(Err(panic)), |poll| poll.map(Ok))
+    });
+    polled.await.unwrap_or_else(|panic| {
+        tell(message(&*panic));
+        resume_unwind(panic)
+    })
+}
+
+/// What a panic said.
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
 }
 
 /// Where blocking work runs.

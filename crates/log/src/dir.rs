@@ -45,6 +45,7 @@ pub struct LogDir {
     files: Arc<dyn Files>,
     handles: Arc<HandleCache>,
     failure: OnceLock<String>,
+    on_failure: OnceLock<Box<dyn Fn() + Send + Sync>>,
     was_clean: bool,
     checkpoints: Mutex<Checkpoints>,
     meta: Mutex<Option<Meta>>,
@@ -148,6 +149,7 @@ impl LogDir {
             path: path.to_path_buf(),
             handles,
             failure: OnceLock::new(),
+            on_failure: OnceLock::new(),
             was_clean,
             checkpoints: Mutex::new(checkpoints),
             meta: Mutex::new(meta),
@@ -205,6 +207,19 @@ impl LogDir {
     pub fn fail(&self, reason: &dyn std::fmt::Display) {
         if self.failure.set(reason.to_string()).is_ok() {
             tracing::error!(dir = %self.path.display(), %reason, "the log dir is taken out of service");
+            if let Some(tell) = self.on_failure.get() {
+                tell();
+            }
+        }
+    }
+
+    /// Calls `tell` when the folder is taken out of service; at once if it is. Once for a log dir, before it is used. May be
+    /// called while a log is held: it must not look at one.
+    pub fn on_failure(&self, tell: impl Fn() + Send + Sync + 'static) {
+        let told = self.on_failure.set(Box::new(tell));
+        assert!(told.is_ok(), "somebody else is told of failures");
+        if let (Some(_), Some(tell)) = (self.failure(), self.on_failure.get()) {
+            tell();
         }
     }
 

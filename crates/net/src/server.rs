@@ -5,11 +5,12 @@
 //! hold up the others. When [`Server::stop`] returns, no task of the server is left.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use klamm_env::{Env, Listener, Stream, Task};
+use klamm_env::{Env, Listener, Stream, Task, task};
 use parking_lot::Mutex;
 use tracing::{Instrument, debug, debug_span, info, warn};
 
@@ -85,22 +86,24 @@ impl<S: Service> Server<S> {
         });
         let server = Self { shared };
         let (idle, relief) = (server.clone(), server.clone());
-        let env = &server.shared.env;
-        let tasks = [
-            env.spawn(async move { idle.close_idle().await }),
-            env.spawn(async move { relief.relieve().await }),
-        ];
-        server.shared.tasks.lock().extend(tasks);
+        server.spawn("closes idle connections", async move { idle.close_idle().await });
+        server.spawn("frees memory", async move { relief.relieve().await });
         server
     }
 
     /// Accepts the connections of `listener` from now on.
     pub fn serve(&self, name: Arc<str>, listener: Box<dyn Listener>) {
         let server = self.clone();
-        let task = self
-            .shared
-            .env
-            .spawn(async move { server.accept(name, listener).await });
+        self.spawn("accepts connections", async move {
+            server.accept(name, listener).await;
+        });
+    }
+
+    /// Starts a task that the server cannot do without.
+    fn spawn(&self, does: &'static str, future: impl Future<Output = ()> + Send + 'static) {
+        let server = self.clone();
+        let told = task::telling_of_panic(future, move |why| server.shared.service.panicked(does, why));
+        let task = self.shared.env.spawn(told);
         self.shared.tasks.lock().push(task);
     }
 

@@ -94,6 +94,10 @@ pub trait Service: Send + Sync + 'static {
     /// A connection was accepted.
     fn connect(&self, info: ConnectionInfo) -> Self::Connection;
 
+    /// A task that the server cannot do without, the one that `does` this, panicked and said `why`: no more connections are
+    /// accepted, or none is let go of.
+    fn panicked(&self, does: &str, why: &str);
+
     /// Counters of the network layer.
     fn metrics(&self) -> &dyn NetMetrics;
 }

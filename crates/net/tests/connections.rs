@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 use klamm_env::Env;
+use klamm_env::network::BoxFuture;
 use klamm_net::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -32,6 +33,7 @@ struct Seen {
     given_up: AtomicUsize,
     closed: AtomicUsize,
     answered: std::sync::Mutex<Vec<(i16, Duration)>>,
+    panicked: std::sync::Mutex<Vec<String>>,
     changed: Notify,
 }
 
@@ -150,6 +152,11 @@ impl Service for Echo {
             stopping: info.stopping,
             ..self.clone()
         }
+    }
+
+    fn panicked(&self, does: &str, why: &str) {
+        self.seen.panicked.lock().unwrap().push(format!("{does}: {why}"));
+        self.seen.changed.notify_waiters();
     }
 
     fn metrics(&self) -> &dyn NetMetrics {
@@ -429,6 +436,33 @@ async fn connections_beyond_the_limit_are_refused() {
     let mut third = TcpStream::connect(f.address).await.unwrap();
     third.write_all(&frames(&["s"])).await.unwrap();
     assert_eq!(receive(&mut third).await.unwrap(), "=s");
+}
+
+/// A listener that fails in a way nobody thought of.
+struct Broken;
+
+impl klamm_env::Listener for Broken {
+    fn accept(&self) -> BoxFuture<'_, std::io::Result<Box<dyn klamm_env::Stream>>> {
+        Box::pin(async { panic!("out of order") })
+    }
+
+    fn local_addr(&self) -> std::net::SocketAddr {
+        ([127, 0, 0, 1], 1).into()
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_what_accepts_connections_is_told() {
+    let f = fixture(10).await;
+    f.server.serve("BROKEN".into(), Box::new(Broken));
+    f.seen
+        .until(|seen| !seen.panicked.lock().unwrap().is_empty())
+        .await;
+    assert_eq!(
+        *f.seen.panicked.lock().unwrap(),
+        ["accepts connections: out of order"]
+    );
+    f.server.stop(Duration::from_secs(30)).await;
 }
 
 #[tokio::test]

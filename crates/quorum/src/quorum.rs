@@ -24,6 +24,7 @@ use crate::machine::{Position, StateMachine};
 use crate::network::Peers;
 use crate::runtime::seeded;
 use crate::storage::store::LogStore;
+use crate::storage::writer::{self, Failure};
 use crate::storage::{Folder, snapshot};
 use crate::transport::Transport;
 use crate::types::{Decision, LogId, Raft, SnapshotMeta, node_id};
@@ -71,7 +72,9 @@ impl Quorum {
             return Err(StartError::Config(problem));
         }
         let seed = env.random_u64();
-        seeded(seed, Self::start_seeded(env, config, machine, transport)).await
+        let (failing, failure) = watch::channel(None);
+        let starting = Self::start_seeded(env, config, machine, transport, (failing.clone(), failure));
+        seeded(seed, failing, starting).await
     }
 
     async fn start_seeded(
@@ -79,6 +82,7 @@ impl Quorum {
         config: QuorumConfig,
         machine: Arc<dyn StateMachine>,
         transport: Arc<dyn Transport>,
+        (failing, failure): (Failure, watch::Receiver<Option<String>>),
     ) -> Result<Quorum, StartError> {
         let folder = Folder {
             files: env.files().clone(),
@@ -93,8 +97,7 @@ impl Quorum {
         });
         let in_force: Option<SnapshotMeta> = opened.await?.map(|snapshot| snapshot.meta);
         let last: Option<LogId> = in_force.as_ref().and_then(|meta| meta.last_log_id);
-        let (failing, failure) = watch::channel(None);
-        let (store, writer) =
+        let (store, writing) =
             LogStore::open(&env, folder.clone(), config.segment_bytes, last, failing.clone()).await?;
 
         let applier = Shared::new(&env, folder, in_force);
@@ -102,6 +105,7 @@ impl Quorum {
 
         let (leading, leadership) = watch::channel(Leadership::default());
         let (stop, stopping) = watch::channel(false);
+        let watched = failing.clone();
         let supervisor = supervise::Supervisor {
             raft: raft.clone(),
             applier: applier.clone(),
@@ -109,7 +113,7 @@ impl Quorum {
             failing,
             stopping,
         };
-        let supervisor = env.spawn(supervisor.run());
+        let supervisor = writer::spawn(&env, &watched, "follows the quorum", supervisor.run());
         let parts = Parts {
             env,
             raft,
@@ -118,7 +122,7 @@ impl Quorum {
             leadership,
             failure,
             stop,
-            tasks: Mutex::new(vec![supervisor, writer]),
+            tasks: Mutex::new(vec![supervisor, writing]),
         };
         let quorum = Quorum {
             parts: Arc::new(parts),

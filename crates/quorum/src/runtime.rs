@@ -2,7 +2,7 @@
 //!
 //! Always holds: tasks and timers are those of `klamm_env`, so the simulator drives them; chance is a tree of seeds
 //! that grows from the one given to [`seeded`] (each task has a seed of its own, handed down when it is spawned), so
-//! elections repeat with the seed of the world. Nothing here depends on the order in which tasks draw.
+//! elections repeat with the seed of the world. A panic of a task is the quorum's failure. Nothing here depends on the order in which tasks draw.
 
 mod channels;
 mod latest;
@@ -20,11 +20,15 @@ use std::time::Duration;
 use klamm_env::task::{self, Elapsed, Task};
 use openraft::{AsyncRuntime, OptionalSend};
 
+use crate::storage::writer::{Failure, panicked};
+
 pub(crate) use channels::{MpscChannel, OneshotChannel, TaskMutex};
 pub(crate) use latest::WatchChannel;
 
 tokio::task_local! {
     static SEED: Cell<u64>;
+    /// Who is told of a panic.
+    static FAILURE: Failure;
 }
 
 /// The next number of the sequence that goes through `seed` (SplitMix64; `gamma` selects the sequence).
@@ -49,9 +53,10 @@ fn hand_down() -> u64 {
     SEED.try_with(draw).unwrap_or(HANDED_DOWN)
 }
 
-/// Runs `future`, and the tasks that it spawns through openraft, with chance that grows from `seed`.
-pub(crate) async fn seeded<F: Future>(seed: u64, future: F) -> F::Output {
-    SEED.scope(Cell::new(seed), future).await
+/// Runs `future`, and the tasks that it spawns through openraft, with chance that grows from `seed`. A panic of such a task
+/// is a failure.
+pub(crate) async fn seeded<F: Future>(seed: u64, failure: Failure, future: F) -> F::Output {
+    FAILURE.scope(failure, SEED.scope(Cell::new(seed), future)).await
 }
 
 /// The runtime that openraft is given. It has no state.
@@ -186,7 +191,16 @@ impl AsyncRuntime for Runtime {
         T: Future + OptionalSend + 'static,
         T::Output: OptionalSend + 'static,
     {
-        Join(task::spawn(SEED.scope(Cell::new(hand_down()), future)))
+        let seeded = SEED.scope(Cell::new(hand_down()), future);
+        Join(match FAILURE.try_with(Failure::clone) {
+            Ok(failure) => {
+                let tell = failure.clone();
+                let told =
+                    task::telling_of_panic(seeded, move |why| panicked(&tell, "carries the quorum", why));
+                task::spawn(FAILURE.scope(failure, told))
+            }
+            Err(_) => task::spawn(seeded),
+        })
     }
 
     fn sleep(duration: Duration) -> Self::Sleep {
@@ -254,7 +268,8 @@ mod tests {
     use super::*;
 
     async fn draws(seed: u64) -> Vec<u64> {
-        seeded(seed, async {
+        let (failure, _) = tokio::sync::watch::channel(None);
+        seeded(seed, failure, async {
             let child = Runtime::spawn(async { Runtime::thread_rng().next_u64() });
             let own = Runtime::thread_rng().next_u64();
             let second = Runtime::spawn(async { Runtime::thread_rng().next_u64() });

@@ -338,3 +338,38 @@ async fn a_configuration_that_contradicts_itself_is_refused() {
         assert!(matches!(error, StartError::Config(_)), "{error}");
     }
 }
+
+struct Panicking;
+
+impl StateMachine for Panicking {
+    fn apply(&self, _position: Position, entry: Option<Bytes>) -> Result<(), ReplayError> {
+        match entry {
+            None => Ok(()),
+            Some(_) => panic!("no way to apply it"),
+        }
+    }
+
+    fn snapshot(&self) -> Bytes {
+        Bytes::new()
+    }
+
+    fn restore(&self, _position: Position, _snapshot: Bytes) -> Result<(), ReplayError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_while_applying_is_the_failure_of_the_quorum() {
+    let world = World::new(14);
+    let env = world.env("node-1");
+    let quorum = Quorum::start(env, config(1, &[1]), Arc::new(Panicking), Arc::new(NoPeers))
+        .await
+        .unwrap();
+    quorum.wait_for_leader().await.unwrap();
+    assert!(quorum.propose(entry(1)).await.is_err());
+    let why = quorum.fatal().await.to_string();
+    assert!(
+        why.ends_with("the task that carries the quorum panicked: no way to apply it"),
+        "{why}"
+    );
+}

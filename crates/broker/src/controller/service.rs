@@ -39,6 +39,10 @@ impl Service for ControllerService {
         }
     }
 
+    fn panicked(&self, does: &str, why: &str) {
+        self.broker.vitals.panicked(does, why);
+    }
+
     fn metrics(&self) -> &dyn NetMetrics {
         &self.broker.metrics
     }

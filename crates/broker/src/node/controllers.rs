@@ -19,6 +19,7 @@ use crate::controller::service::ControllerService;
 use crate::pool::DecodePool;
 use crate::router::link::{Endpoint, Limits, Link};
 use crate::router::{Route, RouterMode};
+use crate::vitals::Vitals;
 
 /// The part of the memory for requests that is the controller's where it has listeners: one in so many.
 const SHARE: usize = 8;
@@ -52,6 +53,7 @@ impl Memory {
 pub(super) fn route(
     mode: RouterMode,
     env: &Env,
+    vitals: &Arc<Vitals>,
     config: &BrokerConfig,
     bound: &Bound,
     memory: &Memory,
@@ -69,7 +71,7 @@ pub(super) fn route(
                 max_answer_bytes: config.net.request_max_bytes as usize,
             };
             let client_id = format!("klamm-broker-{}", config.node.id);
-            Route::Remote(Link::start(env, client_id, within(address), limits))
+            Route::Remote(Link::start(env, vitals, client_id, within(address), limits))
         }
         (RouterMode::Auto, _) | (_, None) => Route::Local(controller.clone()),
     }

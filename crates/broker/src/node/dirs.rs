@@ -76,8 +76,9 @@ impl Dirs {
             .collect()
     }
 
-    /// The dirs with a commit each.
+    /// The dirs with a commit each; the node's failure when all have failed.
     pub(super) fn stores(&self, env: &Env, vitals: &Arc<Vitals>) -> Vec<Store> {
+        vitals.watch(&self.dirs);
         self.dirs
             .iter()
             .map(|dir| Store {

@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use self::conversation::Driver;
+use crate::vitals::Vitals;
 
 /// How long a request may take, the wait for a connection included. Kafka's `request.timeout.ms`.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -102,11 +103,17 @@ pub(crate) struct Link {
 
 impl Link {
     /// A link to `endpoint`, which names itself `client_id`. It connects when there is something to send.
-    pub(crate) fn start(env: &Env, client_id: String, endpoint: Endpoint, limits: Limits) -> Self {
+    pub(crate) fn start(
+        env: &Env,
+        vitals: &Arc<Vitals>,
+        client_id: String,
+        endpoint: Endpoint,
+        limits: Limits,
+    ) -> Self {
         let (sender, calls) = mpsc::channel(MAX_REQUESTS_IN_FLIGHT);
         let pool = limits.pool.clone();
         let driver = Driver::new(env.clone(), endpoint, limits, calls);
-        env.spawn(driver.run());
+        vitals.spawn(env, "asks the controller", driver.run());
         Self {
             env: env.clone(),
             client_id: client_id.into(),

@@ -4,10 +4,11 @@
 //! sync; a caller hears `Ok` only of what is durable. After the first failure every later write fails with it, and
 //! [`Failure`] tells the quorum.
 
+use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
-use klamm_env::{Env, Task};
+use klamm_env::{Env, Task, task};
 use openraft::storage::IOFlushed;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -41,6 +42,32 @@ pub(crate) enum Write {
     Purge(LogId, Done),
 }
 
+/// Starts a task whose panic is the quorum's failure.
+pub(crate) fn spawn(
+    env: &Env,
+    failure: &Failure,
+    does: &'static str,
+    future: impl Future<Output = ()> + Send + 'static,
+) -> Task<()> {
+    let failure = failure.clone();
+    env.spawn(task::telling_of_panic(future, move |why| {
+        panicked(&failure, does, why)
+    }))
+}
+
+/// A task that the quorum cannot do without panicked, and said `why`.
+pub(crate) fn panicked(failure: &Failure, does: &str, why: &str) {
+    failure.send_if_modified(|failure| {
+        let first = failure.is_none();
+        if first {
+            let text = format!("the task that {does} panicked: {why}");
+            tracing::error!(error = text, "this node's quorum stops");
+            *failure = Some(text);
+        }
+        first
+    });
+}
+
 /// Starts the task. It ends when all senders are gone and all writes are done.
 pub(crate) fn start(
     env: &Env,
@@ -50,6 +77,7 @@ pub(crate) fn start(
     failure: Failure,
 ) -> (mpsc::Sender<Write>, Task<()>) {
     let (sender, receiver) = mpsc::channel(QUEUE);
+    let failing = failure.clone();
     let writer = Writer {
         env: env.clone(),
         folder,
@@ -57,7 +85,7 @@ pub(crate) fn start(
         memory,
         failure,
     };
-    let task = env.spawn(writer.run(receiver));
+    let task = spawn(env, &failing, "writes the metadata log", writer.run(receiver));
     (sender, task)
 }
 
