@@ -148,6 +148,18 @@ impl Controller {
         }
     }
 
+    /// Makes a decision that one entry may not hold, entry by entry.
+    async fn decide_in_parts<R>(
+        &self,
+        mut decide: impl FnMut(&mut Turn<'_>, &mut Context<'_>) -> Decision<Option<R>>,
+    ) -> Result<R, ErrorCode> {
+        loop {
+            if let Some(response) = self.decide(&mut decide).await? {
+                return Ok(response);
+            }
+        }
+    }
+
     /// A metadata log that cannot be written ends the node: while there is room for one decision and its snapshot, and no
     /// more, decisions are refused instead.
     async fn check_room(&self, bytes: usize) -> Result<(), ErrorCode> {

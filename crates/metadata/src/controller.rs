@@ -59,6 +59,23 @@ pub struct Decision<R> {
     pub response: R,
 }
 
+impl<R> Decision<Option<R>> {
+    /// A decision whose records may be too many for one entry: without an answer, they are a part, and it is to be decided
+    /// again with them applied.
+    fn in_parts(records: Result<Vec<MetadataRecord>, isr_changes::Part>, response: R) -> Self {
+        match records {
+            Ok(records) => Self {
+                records,
+                response: Some(response),
+            },
+            Err(isr_changes::Part(records)) => Self {
+                records,
+                response: None,
+            },
+        }
+    }
+}
+
 impl<R> Decision<R> {
     /// An answer without a change.
     pub fn unchanged(response: R) -> Self {

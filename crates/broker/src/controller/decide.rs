@@ -87,7 +87,7 @@ impl Decide for UpdateFeaturesRequest {
 impl Decide for BrokerRegistrationRequest {
     async fn decide(self, controller: &Controller, _asked: Asked) -> Result<Self::Response, ErrorCode> {
         let response = controller
-            .decide(|turn, context| {
+            .decide_in_parts(|turn, context| {
                 let epoch = i64::try_from(turn.image.position().index + 1).unwrap_or(i64::MAX);
                 let decided = register_broker::decide(
                     context,
@@ -101,10 +101,10 @@ impl Decide for BrokerRegistrationRequest {
                     let why = refusal.message.unwrap_or_default();
                     warn!(broker = self.broker_id, code = %refusal.code, %why, "registration refused");
                     let error_code = refusal.code.code();
-                    Decision::unchanged(BrokerRegistrationResponse {
+                    Decision::unchanged(Some(BrokerRegistrationResponse {
                         error_code,
                         ..Default::default()
-                    })
+                    }))
                 })
             })
             .await?;
@@ -118,7 +118,7 @@ impl Decide for BrokerRegistrationRequest {
 impl Decide for BrokerHeartbeatRequest {
     async fn decide(self, controller: &Controller, _asked: Asked) -> Result<Self::Response, ErrorCode> {
         let response = controller
-            .decide(|turn, context| heartbeat::decide(context, turn.sessions, &self))
+            .decide_in_parts(|turn, context| heartbeat::decide(context, turn.sessions, &self))
             .await?;
         if response.error_code == ErrorCode::None.code() {
             controller

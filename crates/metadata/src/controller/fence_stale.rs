@@ -10,16 +10,13 @@ use klamm_model::BrokerId;
 use super::isr_changes::fence;
 use super::{Context, Decision, Sessions};
 
-/// Fences one silent broker. The answer is the broker whose session has ended, to be forgotten; ask again until there is
-/// none, with these records applied.
+/// Fences one silent broker, or takes a part of its partitions. The answer is the broker whose session has ended, to be
+/// forgotten; ask again until there are neither records nor an answer, with these records applied.
 pub fn decide(context: &Context<'_>, sessions: &Sessions, now: Duration) -> Decision<Option<BrokerId>> {
     let Some(id) = sessions.expired(now).next() else {
         return Decision::unchanged(None);
     };
     let broker = context.image.cluster().broker(id).filter(|broker| !broker.fenced);
-    let records = broker.map(|broker| fence(context, broker)).unwrap_or_default();
-    Decision {
-        records,
-        response: Some(id),
-    }
+    let records = broker.map_or_else(|| Ok(Vec::new()), |broker| fence(context, broker));
+    Decision::in_parts(records, id)
 }

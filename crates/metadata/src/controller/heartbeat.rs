@@ -11,7 +11,7 @@ use klamm_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use klamm_protocol::messages::broker_heartbeat_response::BrokerHeartbeatResponse;
 use klamm_protocol::metadata_records::BrokerRegistrationChangeRecord;
 
-use super::isr_changes::{begin_shutdown, fence, unfence};
+use super::isr_changes::{Part, begin_shutdown, fence, unfence};
 use super::{Context, Decision, Sessions};
 use crate::image::BrokerRegistration;
 use crate::record::MetadataRecord;
@@ -25,29 +25,22 @@ enum Next {
     StopNow,
 }
 
-/// Decides on the request.
+/// Decides on the request; without an answer, decide again when the records are applied.
 pub fn decide(
     context: &Context<'_>,
     sessions: &Sessions,
     request: &BrokerHeartbeatRequest,
-) -> Decision<BrokerHeartbeatResponse> {
+) -> Decision<Option<BrokerHeartbeatResponse>> {
     if let Err(code) = context.check_broker_epoch(request.broker_id, request.broker_epoch) {
-        return Decision::unchanged(BrokerHeartbeatResponse {
+        return Decision::unchanged(Some(BrokerHeartbeatResponse {
             error_code: code.code(),
             ..Default::default()
-        });
+        }));
     }
     let registered = context.image.cluster().broker(BrokerId(request.broker_id));
     let broker = registered.expect("its epoch was just compared");
     let is_caught_up = request.current_metadata_offset >= broker.epoch;
     let next = next(context, sessions, broker, request, is_caught_up);
-    let mut records = directory_change(context, broker, request);
-    records.extend(match next {
-        Next::Fenced | Next::StopNow if !broker.fenced => fence(context, broker),
-        Next::Unfenced if broker.fenced => unfence(context, broker),
-        Next::ControlledShutdown if !broker.in_controlled_shutdown => begin_shutdown(context, broker),
-        _ => Vec::new(),
-    });
     let response = BrokerHeartbeatResponse {
         error_code: ErrorCode::None.code(),
         is_caught_up,
@@ -55,7 +48,23 @@ pub fn decide(
         should_shut_down: next == Next::StopNow,
         ..Default::default()
     };
-    Decision { records, response }
+    Decision::in_parts(records(context, broker, request, next), response)
+}
+
+fn records(
+    context: &Context<'_>,
+    broker: &BrokerRegistration,
+    request: &BrokerHeartbeatRequest,
+    next: Next,
+) -> Result<Vec<MetadataRecord>, Part> {
+    let mut records = directory_change(context, broker, request)?;
+    records.extend(match next {
+        Next::Fenced | Next::StopNow if !broker.fenced => fence(context, broker)?,
+        Next::Unfenced if broker.fenced => unfence(context, broker)?,
+        Next::ControlledShutdown if !broker.in_controlled_shutdown => begin_shutdown(context, broker)?,
+        _ => Vec::new(),
+    });
+    Ok(records)
 }
 
 fn next(
@@ -111,7 +120,7 @@ fn directory_change(
     context: &Context<'_>,
     broker: &BrokerRegistration,
     request: &BrokerHeartbeatRequest,
-) -> Vec<MetadataRecord> {
+) -> Result<Vec<MetadataRecord>, Part> {
     let online: Vec<_> = broker
         .directories
         .iter()
@@ -127,7 +136,7 @@ fn directory_change(
     let cordoned =
         cordoned.filter(|cordoned| broker.cordoned.as_ref().map_or(&[][..], |ids| ids) != &cordoned[..]);
     if !lost && cordoned.is_none() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let record = BrokerRegistrationChangeRecord {
         broker_id: broker.id.0,
@@ -138,7 +147,7 @@ fn directory_change(
     };
     let mut records = vec![record.into()];
     if lost {
-        records.extend(context.directories_lost(broker.id, &online));
+        records.extend(context.directories_lost(broker.id, &online)?);
     }
-    records
+    Ok(records)
 }

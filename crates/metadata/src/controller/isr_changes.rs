@@ -1,16 +1,21 @@
 //! What the coming and going of brokers does to partitions.
 //!
 //! Always holds: a broker that goes leaves every ISR, and leads nothing afterwards; one that comes may lead at once what
-//! nobody leads.
+//! nobody leads. One entry of the log holds a bounded number of changes: a broker of very many partitions goes and comes in
+//! several, and what it is itself changes with the last of them, so that whoever takes over in between goes on.
 
 use klamm_config::Value;
-use klamm_model::{BrokerId, Uuid};
+use klamm_model::{BrokerId, TopicId, Uuid};
 use klamm_protocol::metadata_records::{BrokerRegistrationChangeRecord, PartitionChangeRecord};
 
-use super::Context;
+use super::{Context, MAX_RECORDS_PER_REQUEST};
 use crate::election::{self, Election, Rules, Target};
 use crate::image::{BrokerRegistration, PartitionImage, TopicImage, directory};
 use crate::record::MetadataRecord;
+
+/// Changes that are more than one entry holds: the first of them. Those of the others are found when these are applied.
+#[derive(Debug)]
+pub(super) struct Part(pub(super) Vec<MetadataRecord>);
 
 /// What happens to a broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,12 +32,16 @@ pub(super) enum Event {
 
 impl Context<'_> {
     /// The changes of all partitions that `event` concerns.
-    pub(super) fn isr_changes(&self, event: Event) -> Vec<MetadataRecord> {
+    pub(super) fn isr_changes(&self, event: Event) -> Result<Vec<MetadataRecord>, Part> {
         self.changes(&|partition| concerns(partition, event), event)
     }
 
     /// The changes of the partitions whose log dir on `broker` is not among those `online`.
-    pub(super) fn directories_lost(&self, broker: BrokerId, online: &[Uuid]) -> Vec<MetadataRecord> {
+    pub(super) fn directories_lost(
+        &self,
+        broker: BrokerId,
+        online: &[Uuid],
+    ) -> Result<Vec<MetadataRecord>, Part> {
         let lost = |partition: &PartitionImage| {
             let directory = partition.directory(broker);
             let known = directory.filter(|id| !matches!(*id, directory::UNASSIGNED | directory::MIGRATING));
@@ -41,7 +50,11 @@ impl Context<'_> {
         self.changes(&lost, Event::Goes(broker))
     }
 
-    fn changes(&self, concerned: &dyn Fn(&PartitionImage) -> bool, event: Event) -> Vec<MetadataRecord> {
+    fn changes(
+        &self,
+        concerned: &dyn Fn(&PartitionImage) -> bool,
+        event: Event,
+    ) -> Result<Vec<MetadataRecord>, Part> {
         let mut records = Vec::new();
         for topic in self.image.topics().iter() {
             let numbered = topic.partitions.iter().enumerate();
@@ -50,11 +63,19 @@ impl Context<'_> {
                 continue;
             }
             let event = self.seen_by(topic, event);
-            let changes = partitions
-                .filter_map(|(number, partition)| self.change(topic, number as i32, partition, event));
-            records.extend(changes.map(MetadataRecord::from));
+            // The same for all partitions of a topic, and much to find out.
+            let settings = (self.usual_election(topic), self.min_isr(topic));
+            let changes = partitions.filter_map(|(number, partition)| {
+                self.change(topic.id, number as i32, partition, settings, event)
+            });
+            for change in changes {
+                if records.len() == MAX_RECORDS_PER_REQUEST {
+                    return Err(Part(records));
+                }
+                records.push(change.into());
+            }
         }
-        records
+        Ok(records)
     }
 
     /// A crash loses nothing of a topic whose acknowledgements wait for the disk.
@@ -71,9 +92,10 @@ impl Context<'_> {
 
     fn change(
         &self,
-        topic: &TopicImage,
+        topic: TopicId,
         number: i32,
         partition: &PartitionImage,
+        (election, min_isr): (Election, usize),
         event: Event,
     ) -> Option<PartitionChangeRecord> {
         let (gone, come) = match event {
@@ -90,14 +112,13 @@ impl Context<'_> {
         if let Event::Crashed(id) | Event::Leaves(id) = event {
             target.crashed.push(id);
         }
-        let election = self.usual_election(topic);
-        election::change(
-            topic.id,
-            number,
-            partition,
-            target,
-            &self.rules(topic, election, &acceptable),
-        )
+        let rules = Rules {
+            keeps_elr: self.image.keeps_elr(),
+            min_isr,
+            election,
+            acceptable: &acceptable,
+        };
+        election::change(topic, number, partition, target, &rules)
     }
 
     /// The election that a topic holds when it loses its leader.
@@ -145,8 +166,8 @@ fn concerns(partition: &PartitionImage, event: Event) -> bool {
 }
 
 /// Fences a broker: its partitions first, so that the leaders are elected while it still counts as gone.
-pub(super) fn fence(context: &Context<'_>, broker: &BrokerRegistration) -> Vec<MetadataRecord> {
-    let mut records = context.isr_changes(Event::Goes(broker.id));
+pub(super) fn fence(context: &Context<'_>, broker: &BrokerRegistration) -> Result<Vec<MetadataRecord>, Part> {
+    let mut records = context.isr_changes(Event::Goes(broker.id))?;
     records.push(
         BrokerRegistrationChangeRecord {
             fenced: 1,
@@ -154,11 +175,15 @@ pub(super) fn fence(context: &Context<'_>, broker: &BrokerRegistration) -> Vec<M
         }
         .into(),
     );
-    records
+    Ok(records)
 }
 
 /// Lets a broker lead.
-pub(super) fn unfence(context: &Context<'_>, broker: &BrokerRegistration) -> Vec<MetadataRecord> {
+pub(super) fn unfence(
+    context: &Context<'_>,
+    broker: &BrokerRegistration,
+) -> Result<Vec<MetadataRecord>, Part> {
+    let changes = context.isr_changes(Event::Comes(broker.id))?;
     let mut records = vec![
         BrokerRegistrationChangeRecord {
             fenced: -1,
@@ -166,19 +191,23 @@ pub(super) fn unfence(context: &Context<'_>, broker: &BrokerRegistration) -> Vec
         }
         .into(),
     ];
-    records.extend(context.isr_changes(Event::Comes(broker.id)));
-    records
+    records.extend(changes);
+    Ok(records)
 }
 
 /// Takes a broker's leaderships away before it stops.
-pub(super) fn begin_shutdown(context: &Context<'_>, broker: &BrokerRegistration) -> Vec<MetadataRecord> {
+pub(super) fn begin_shutdown(
+    context: &Context<'_>,
+    broker: &BrokerRegistration,
+) -> Result<Vec<MetadataRecord>, Part> {
+    let changes = context.isr_changes(Event::Goes(broker.id))?;
     let record = BrokerRegistrationChangeRecord {
         in_controlled_shutdown: 1,
         ..change_of(broker)
     };
     let mut records = vec![record.into()];
-    records.extend(context.isr_changes(Event::Goes(broker.id)));
-    records
+    records.extend(changes);
+    Ok(records)
 }
 
 fn change_of(broker: &BrokerRegistration) -> BrokerRegistrationChangeRecord {

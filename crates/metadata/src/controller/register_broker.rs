@@ -19,7 +19,8 @@ use super::{Context, Decision, Refusal, Sessions};
 use crate::image::{BrokerRegistration, METADATA_VERSION, directory};
 
 /// Decides on the request. `epoch` is the metadata offset that the records will have, or another number above all
-/// epochs so far. When the decision is committed, [`Sessions::heard`] is to be told.
+/// epochs so far. Without an answer, decide again when the records are applied. When the decision with the answer is
+/// committed, [`Sessions::heard`] is to be told.
 pub fn decide(
     context: &Context<'_>,
     sessions: &Sessions,
@@ -27,7 +28,7 @@ pub fn decide(
     epoch: i64,
     now: Duration,
     request: &BrokerRegistrationRequest,
-) -> Result<Decision<BrokerRegistrationResponse>, Refusal> {
+) -> Result<Decision<Option<BrokerRegistrationResponse>>, Refusal> {
     let existing = context.image.cluster().broker(BrokerId(request.broker_id));
     if &*request.cluster_id != cluster_id {
         let message = format!(
@@ -49,7 +50,7 @@ pub fn decide(
     }
     check_directories(context, request)?;
     check_features(context, request)?;
-    let mut records = Vec::new();
+    let mut records = Ok(Vec::new());
     let broker_epoch = same.map_or(epoch, |same| same.epoch);
     if let Some(earlier) = existing.filter(|_| same.is_none()) {
         let clean = !context.image.keeps_elr() || earlier.epoch == request.previous_broker_epoch;
@@ -58,14 +59,16 @@ pub fn decide(
         } else {
             Event::Crashed(earlier.id)
         };
-        records.extend(context.isr_changes(event));
+        records = context.isr_changes(event);
     }
-    records.push(record(request, same.map(|same| &**same), broker_epoch).into());
+    if let Ok(records) = &mut records {
+        records.push(record(request, same.map(|same| &**same), broker_epoch).into());
+    }
     let response = BrokerRegistrationResponse {
         broker_epoch,
         ..Default::default()
     };
-    Ok(Decision { records, response })
+    Ok(Decision::in_parts(records, response))
 }
 
 fn check_directories(context: &Context<'_>, request: &BrokerRegistrationRequest) -> Result<(), Refusal> {

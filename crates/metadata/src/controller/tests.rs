@@ -73,6 +73,20 @@ impl Cluster {
         decision.response
     }
 
+    /// Decides and commits, in as many parts as it takes; gives their number too.
+    pub(super) fn does_all<R>(
+        &mut self,
+        mut decide: impl FnMut(&mut Context<'_>) -> Decision<Option<R>>,
+    ) -> (R, usize) {
+        let mut parts = 1;
+        loop {
+            match self.does(&mut decide) {
+                Some(response) => return (response, parts),
+                None => parts += 1,
+            }
+        }
+    }
+
     /// Makes a topic with these replicas.
     pub(super) fn topic(&mut self, name: &str, replicas: &[&[i32]], configs: &[(&str, &str)]) {
         use klamm_protocol::messages::create_topics_request::*;

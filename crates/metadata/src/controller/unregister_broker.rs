@@ -10,11 +10,11 @@ use klamm_protocol::metadata_records::UnregisterBrokerRecord;
 use super::isr_changes::Event;
 use super::{Context, Decision, Refusal};
 
-/// Decides on the request.
+/// Decides on the request; without an answer, decide again when the records are applied.
 pub fn decide(
     context: &Context<'_>,
     request: &UnregisterBrokerRequest,
-) -> Decision<UnregisterBrokerResponse> {
+) -> Decision<Option<UnregisterBrokerResponse>> {
     let id = BrokerId(request.broker_id);
     let Some(broker) = context.image.cluster().broker(id) else {
         let message = format!("Broker ID {id} is not currently registered");
@@ -25,20 +25,20 @@ pub fn decide(
             error_message,
             ..Default::default()
         };
-        return Decision::unchanged(response);
+        return Decision::unchanged(Some(response));
     };
-    let mut records = context.isr_changes(Event::Leaves(id));
     let record = UnregisterBrokerRecord {
         broker_id: id.0,
         broker_epoch: broker.epoch,
         ..Default::default()
     };
-    records.push(record.into());
-    Decision {
-        records,
-        response: UnregisterBrokerResponse {
-            error_message: None,
-            ..Default::default()
-        },
+    let mut records = context.isr_changes(Event::Leaves(id));
+    if let Ok(records) = &mut records {
+        records.push(record.into());
     }
+    let response = UnregisterBrokerResponse {
+        error_message: None,
+        ..Default::default()
+    };
+    Decision::in_parts(records, response)
 }

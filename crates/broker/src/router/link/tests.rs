@@ -116,7 +116,13 @@ fn fixture(reachable: bool) -> Fixture {
         host: "controller".to_owned(),
         port: 1,
     };
-    let link = Arc::new(Link::start(&env, "test".to_owned(), endpoint, limits));
+    let link = Arc::new(Link::start(
+        &env,
+        &Arc::default(),
+        "test".to_owned(),
+        endpoint,
+        limits,
+    ));
     Fixture {
         env,
         link,

@@ -52,7 +52,7 @@ fn register(
     match decided {
         Ok(decision) => {
             cluster.commit(&decision.records);
-            Ok(decision.response.broker_epoch)
+            Ok(decision.response.unwrap().broker_epoch)
         }
         Err(refusal) => Err((refusal.code.code(), refusal.message.unwrap_or_default())),
     }
@@ -75,7 +75,9 @@ fn beat(
         want_shut_down: want.1,
         ..Default::default()
     };
-    let response = cluster.does(|context| heartbeat::decide(context, sessions, &request));
+    let response = cluster
+        .does_all(|context| heartbeat::decide(context, sessions, &request))
+        .0;
     sessions.heard(BrokerId(id), epoch, offset, at(0));
     response
 }
@@ -231,7 +233,10 @@ fn heartbeats_of_others_are_refused() {
             ..Default::default()
         };
         let decision = cluster.context(|context| heartbeat::decide(context, &sessions, &request));
-        assert_eq!((decision.response.error_code, decision.records.len()), (77, 0));
+        assert_eq!(
+            (decision.response.unwrap().error_code, decision.records.len()),
+            (77, 0)
+        );
     }
 }
 
@@ -255,7 +260,7 @@ fn a_fenced_broker_catches_up_first() {
             ..Default::default()
         };
         let decision = cluster.context(|context| heartbeat::decide(context, &sessions, &request));
-        assert_eq!(decision.response.is_fenced, fenced);
+        assert_eq!(decision.response.as_ref().unwrap().is_fenced, fenced);
         assert_eq!(decision.records.is_empty(), fenced);
     }
 }
@@ -278,7 +283,7 @@ fn a_lost_log_dir_takes_its_partitions() {
         offline_log_dirs: vec![Uuid([101; 16])],
         ..Default::default()
     };
-    cluster.does(|context| heartbeat::decide(context, &sessions, &request));
+    cluster.does_all(|context| heartbeat::decide(context, &sessions, &request));
     assert_eq!(cluster.shown("t", 0), "leader 2 isr 2");
     assert_eq!(
         cluster.image.cluster().broker(BrokerId(1)).unwrap().directories,
@@ -295,7 +300,9 @@ fn a_broker_leaves_for_good() {
             broker_id,
             ..Default::default()
         };
-        let response = cluster.does(|context| unregister_broker::decide(context, &request));
+        let response = cluster
+            .does_all(|context| unregister_broker::decide(context, &request))
+            .0;
         (
             response.error_code,
             response.error_message.map(|words| words.to_string()),
@@ -361,4 +368,61 @@ fn controllers_register_once() {
         (controller.endpoints[0].port, controller.features.len()),
         (9093, 2)
     );
+}
+
+#[test]
+fn a_broker_of_very_many_partitions_goes_and_comes_in_several_entries() {
+    use klamm_protocol::metadata_records::{PartitionRecord, TopicRecord};
+    const TOPICS: u8 = 201;
+    const EACH: i32 = 1_000;
+    /// What the quorum takes.
+    const MAX_ENTRY_BYTES: usize = 8 * 1024 * 1024;
+    let mut cluster = Cluster::new(1);
+    for topic in 1..=TOPICS {
+        let topic_id = Uuid([topic; 16]);
+        let record = TopicRecord {
+            name: format!("t{topic}").into(),
+            topic_id,
+            ..Default::default()
+        };
+        let partitions = (0..EACH).map(|partition_id| PartitionRecord {
+            partition_id,
+            topic_id,
+            replicas: vec![1],
+            isr: vec![1],
+            leader: 1,
+            directories: vec![Uuid([101; 16])],
+            ..Default::default()
+        });
+        let records: Vec<_> = [record.into()]
+            .into_iter()
+            .chain(partitions.map(MetadataRecord::from))
+            .collect();
+        cluster.commit(&records);
+    }
+    let led = |cluster: &Cluster| {
+        let partitions = cluster.image.topics().iter().flat_map(|topic| &topic.partitions);
+        partitions.filter(|partition| partition.leader.is_some()).count()
+    };
+    let all = usize::from(TOPICS) * EACH as usize;
+    assert_eq!(led(&cluster), all);
+    let mut sessions = sessions(&cluster, at(0));
+    let request = registration(1, 9, -1);
+    let (response, parts) = cluster.does_all(|context| {
+        let epoch = context.image.position().index as i64 + 1;
+        let decision =
+            register_broker::decide(context, &sessions, "cluster", epoch, at(0), &request).unwrap();
+        assert!(crate::encode_decision(&decision.records).len() < MAX_ENTRY_BYTES / 4);
+        decision
+    });
+    assert_eq!((parts, led(&cluster)), (21, 0));
+    let registered = cluster.image.cluster().broker(BrokerId(1)).unwrap();
+    assert_eq!(
+        (registered.epoch, registered.fenced),
+        (response.broker_epoch, true)
+    );
+    sessions.heard(BrokerId(1), response.broker_epoch, 0, at(0));
+    let response = beat(&mut cluster, &mut sessions, 1, (false, false));
+    assert_eq!((response.is_fenced, led(&cluster)), (false, all));
+    assert!(cluster.image.cluster().is_unfenced(BrokerId(1)));
 }

@@ -145,7 +145,7 @@ fn records(context: &mut Context<'_>, step: Step) -> Vec<MetadataRecord> {
         }
         Step::Restart { id, clean } => {
             let event = if clean { Event::Goes } else { Event::Crashed };
-            let mut records = context.isr_changes(event(BrokerId(id)));
+            let mut records = context.isr_changes(event(BrokerId(id))).unwrap();
             records.push(
                 RegisterBrokerRecord {
                     fenced: true,
