@@ -36,6 +36,7 @@ const fn row(package: &'static str, layer: Layer, uses: &'static [&'static str])
 
 /// The allowed edges between the packages of the workspace.
 const ROWS: &[Row] = &[
+    row("base2histogram", Layer::Values, &[]),
     row("klamm-model", Layer::Values, &[]),
     row("klamm-protocol", Layer::Values, &["klamm-model"]),
     row("klamm-records", Layer::Values, &["klamm-model"]),
