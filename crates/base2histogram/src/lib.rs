@@ -48,7 +48,10 @@ impl<T> Histogram<T> {
 
     /// The distribution so far; all zeros when nothing was recorded.
     pub fn percentile_stats(&self) -> PercentileStats {
-        let samples = self.counts.iter().fold(0, |sum: u64, count| sum.saturating_add(*count));
+        let samples = self
+            .counts
+            .iter()
+            .fold(0, |sum: u64, count| sum.saturating_add(*count));
         let at = |permille: u64| self.largest_of(samples, permille);
         PercentileStats {
             samples,
@@ -105,7 +108,9 @@ pub struct PercentileStats {
 
 impl fmt::Display for PercentileStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { samples, p50, p99, .. } = self;
+        let Self {
+            samples, p50, p99, ..
+        } = self;
         write!(f, "{samples} samples, p50 {p50}, p99 {p99}")
     }
 }

@@ -43,6 +43,11 @@ pub trait Stream: Send {
     /// end of the stream.
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>>;
 
+    /// How many bytes can be read at least without waiting; 0 where that is not known.
+    fn readable_bytes(&self) -> usize {
+        0
+    }
+
     /// Writes once from `pieces`, in order, and returns the number of bytes taken.
     fn poll_write(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
 

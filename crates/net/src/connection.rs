@@ -77,15 +77,16 @@ enum Next {
     End(End),
 }
 
-/// Serves `handler` on `stream` until one side ends it.
+/// Serves `handler` on `stream` until one side ends it. What the caller can keep is borrowed: an argument of a future
+/// takes its room twice.
 pub(crate) async fn run<C: Connection>(
     stream: Box<dyn Stream>,
-    mut handler: C,
-    context: Surroundings,
+    handler: &mut C,
+    context: &Surroundings,
     metrics: &dyn NetMetrics,
 ) -> End {
-    let mut sender = Sender::new(stream, &context, metrics);
-    match serve(&mut sender, &mut handler, &context).await {
+    let mut sender = Sender::new(stream, context, metrics);
+    match serve(&mut sender, handler, context).await {
         Ok(end) | Err(end @ End::Unanswered(_)) => sender.finish(end).await,
         Err(end) => end,
     }
@@ -106,7 +107,7 @@ async fn serve<C: Connection>(
         };
         context.activity.under_way(true);
         let outcome = {
-            let handling = handler.handle(frame, &mut answer);
+            let handling = pin!(handler.handle(frame, &mut answer));
             match overlap {
                 Overlap::SerialWait => {
                     sender
@@ -179,11 +180,11 @@ async fn charge<P: Pending>(
     frames: &mut Frames,
     context: &Surroundings,
 ) -> Result<(), End> {
-    let uncharged = frames.uncharged();
+    let uncharged = frames.uncharged(|| sender.stream.readable_bytes());
     if uncharged > 0 && !frames.charge().try_grow(uncharged) {
         context.activity.under_way(true);
         let began = context.env.monotonic();
-        sender.during(frames.charge().grow(uncharged)).await?;
+        sender.during(pin!(frames.charge().grow(uncharged))).await?;
         frames.excuse(context.env.monotonic().saturating_sub(began));
     }
     Ok(())

@@ -1,8 +1,8 @@
 //! Cuts the stream of a connection into frames: four bytes of length, then the request.
 //!
 //! Always holds: a length is compared with the limit before anything else happens; beyond [`READ_BYTES`], which every
-//! connection has of its own, the buffer grows by what arrives, in steps that are charged before they are taken; a frame
-//! above that has its buffer to itself, so that the memory ends with the frame and its charge.
+//! connection has of its own once it needs as much, the buffer grows by what arrives, in steps that are charged before
+//! they are taken; a frame above that has its buffer to itself, so that the memory ends with the frame and its charge.
 
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use crate::memory::Charge;
 
 /// Room that every connection has for a read without asking: small requests fit, and are served however short memory is.
 pub const READ_BYTES: usize = 4 * 1024;
+/// Room of a connection whose reads have not filled as much: most wait for a small request, or for nothing.
+const FIRST_READ_BYTES: usize = 1024;
 /// A frame beyond [`READ_BYTES`] may take so many times what has arrived of it for the next read.
 const GROWTH: usize = 3;
 
@@ -32,6 +34,8 @@ pub enum FrameError {
 #[derive(Debug)]
 pub struct Frames {
     buffer: BytesMut,
+    /// Room for a read that nothing is charged for.
+    own: usize,
     charge: Charge,
     max: usize,
     /// When bytes were last read, on the monotonic clock.
@@ -45,6 +49,7 @@ impl Frames {
     pub fn new(charge: Charge, max: usize) -> Self {
         Self {
             buffer: BytesMut::new(),
+            own: FIRST_READ_BYTES,
             charge,
             max,
             read_at: Duration::ZERO,
@@ -96,17 +101,22 @@ impl Frames {
         }
     }
 
-    /// Bytes that must be added to the charge before the next read.
-    pub fn uncharged(&self) -> usize {
+    /// Bytes that must be added to the charge before the next read. `arrived` tells how many more are here already,
+    /// unread; it is asked within a large frame only.
+    pub fn uncharged(&self, arrived: impl FnOnce() -> usize) -> usize {
         let received = self.buffer.len();
-        if received < READ_BYTES {
+        if received < FIRST_READ_BYTES {
             return 0;
         }
         let missing = match self.announced() {
             Ok(Some(len)) => (4 + len).saturating_sub(received),
             _ => 0,
         };
-        (received + missing.min(GROWTH * received)).saturating_sub(self.charge.bytes())
+        if received + missing <= READ_BYTES {
+            return 0;
+        }
+        let next = missing.min(arrived().max(GROWTH * received));
+        (received + next).saturating_sub(self.charge.bytes())
     }
 
     /// What the buffer is charged with.
@@ -117,7 +127,10 @@ impl Frames {
     /// The buffer, with room for the next read.
     pub fn make_room(&mut self) -> &mut BytesMut {
         let received = self.buffer.len();
-        let whole = self.charge.bytes().max(READ_BYTES).max(received + 1);
+        if received >= self.own {
+            self.own = READ_BYTES;
+        }
+        let whole = self.charge.bytes().max(self.own).max(received + 1);
         if self.buffer.capacity() < whole {
             if whole <= READ_BYTES {
                 self.buffer.reserve(whole - received);
@@ -191,26 +204,48 @@ mod tests {
     #[test]
     fn a_length_alone_takes_no_memory_and_room_follows_what_arrives() {
         let head = [0x05, 0xf5, 0xe1, 0x00];
-        for (received, charged) in [
-            (4, 0),
-            (READ_BYTES - 1, 0),
-            (READ_BYTES, 4 * READ_BYTES),
-            (400_000, 1_600_000),
-            (90_000_000, 100_000_004),
+        for (received, arrived, charged) in [
+            (4, 0, 0),
+            (FIRST_READ_BYTES - 1, 1 << 20, 0),
+            (FIRST_READ_BYTES, 0, 4 * FIRST_READ_BYTES),
+            (FIRST_READ_BYTES, 100, 4 * FIRST_READ_BYTES),
+            (FIRST_READ_BYTES, 50_000, FIRST_READ_BYTES + 50_000),
+            (400_000, 0, 1_600_000),
+            (90_000_000, 0, 100_000_004),
+            (90_000_000, 20_000_000, 100_000_004),
         ] {
             let memory = RequestMemory::new(1 << 30);
             let mut frames = Frames::new(memory.charge(), 100_000_000);
             frames.buffer.resize(received, 0);
             frames.buffer[..4].copy_from_slice(&head);
-            let uncharged = frames.uncharged();
-            assert_eq!(uncharged, charged, "{received}");
+            let uncharged = frames.uncharged(|| arrived);
+            assert_eq!(uncharged, charged, "{received}, {arrived}");
             assert!(frames.charge().try_grow(uncharged));
-            assert_eq!(frames.uncharged(), 0);
+            assert_eq!(frames.uncharged(|| arrived), 0);
             let capacity = frames.make_room().capacity();
             assert!(
                 capacity <= charged.max(2 * READ_BYTES),
                 "{received}: {capacity} for {charged}"
             );
+        }
+    }
+
+    #[test]
+    fn room_without_a_charge_grows_once_a_read_fills_it() {
+        for (received, announced, room) in [
+            (0, 0, FIRST_READ_BYTES),
+            (FIRST_READ_BYTES - 1, 2000, FIRST_READ_BYTES),
+            (FIRST_READ_BYTES, 2000, READ_BYTES),
+            (FIRST_READ_BYTES, READ_BYTES as u32 - 4, READ_BYTES),
+        ] {
+            let memory = RequestMemory::new(0);
+            let mut frames = Frames::new(memory.charge(), 100_000_000);
+            frames.make_room().resize(received, 0);
+            if let Some(head) = frames.buffer.first_chunk_mut() {
+                *head = announced.to_be_bytes();
+            }
+            assert_eq!(frames.uncharged(|| 1 << 20), 0, "{received} of {announced}");
+            assert_eq!(frames.make_room().capacity(), room, "{received} of {announced}");
         }
     }
 

@@ -209,8 +209,8 @@ impl<S: Service> Server<S> {
                 shared: shared.clone(),
                 info: info.clone(),
             };
-            let handler = shared.service.connect(info.clone());
-            let end = connection::run(stream, handler, context, shared.service.metrics()).await;
+            let mut handler = shared.service.connect(info.clone());
+            let end = connection::run(stream, &mut handler, &context, shared.service.metrics()).await;
             match &end {
                 End::Misbehaved(why) | End::Unanswered(why) => {
                     warn!(listener = %info.listener, peer = %info.peer, reason = %why, "connection closed");

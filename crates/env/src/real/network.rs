@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use rustix::fs::sendfile;
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionread};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWrite, Interest};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
@@ -239,6 +239,11 @@ impl Stream for Tcp {
         debug_assert!(buffer.capacity() > buffer.len(), "a read needs room");
         // The future has no state: dropping it after one poll loses nothing.
         pin!(self.stream.read_buf(buffer)).poll(cx)
+    }
+
+    fn readable_bytes(&self) -> usize {
+        // A socket that cannot say so says the rest with its next read.
+        ioctl_fionread(&self.stream).map_or(0, |bytes| bytes as usize)
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {

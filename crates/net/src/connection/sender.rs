@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -126,9 +126,12 @@ impl<'m, P: Pending> Sender<'m, P> {
         Ok(())
     }
 
-    /// Runs `future` while answers go out.
-    pub(super) async fn during<T>(&mut self, future: impl Future<Output = T>) -> Result<T, End> {
-        let mut future = pin!(future);
+    /// Runs `future` while answers go out. It stays where it is pinned: to take it would keep room for it twice, in every
+    /// connection.
+    pub(super) async fn during<T>(
+        &mut self,
+        mut future: Pin<&mut impl Future<Output = T>>,
+    ) -> Result<T, End> {
         poll_fn(|cx| {
             if let Poll::Ready(value) = future.as_mut().poll(cx) {
                 return Poll::Ready(Ok(value));
@@ -145,11 +148,10 @@ impl<'m, P: Pending> Sender<'m, P> {
     /// one read. Looks at `future` once more when the server stops, so that it can end its wait.
     pub(super) async fn during_unless_gone<T>(
         &mut self,
-        future: impl Future<Output = T>,
+        mut future: Pin<&mut impl Future<Output = T>>,
         frames: &mut Frames,
         stop: &Stop,
     ) -> Result<T, End> {
-        let mut future = pin!(future);
         let mut stopping = pin!(stop.told());
         let mut is_told = false;
         poll_fn(|cx| {
@@ -184,7 +186,7 @@ impl<'m, P: Pending> Sender<'m, P> {
     }
 
     /// Sends what was decided, as far as the socket takes it, and ends the stream.
-    pub(super) async fn finish(mut self, end: End) -> End {
+    pub(super) async fn finish(&mut self, end: End) -> End {
         self.activity.under_way(false);
         if let Err(error) = self.flush().await {
             return error;

@@ -159,7 +159,7 @@ impl Driver {
         while let Some((frame, charge)) = wire.frames.next_frame()? {
             wire.answered(Answer { frame, charge })?;
         }
-        let more = wire.frames.uncharged();
+        let more = wire.frames.uncharged(|| wire.stream.readable_bytes());
         if more > 0 {
             wire.take_memory(more, &self.limits).await?;
         }
