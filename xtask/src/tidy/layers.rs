@@ -101,6 +101,11 @@ const ROWS: &[Row] = &[
         ],
     ),
     row(
+        "klamm-load",
+        Layer::Project,
+        &["klamm-model", "klamm-protocol", "klamm-records"],
+    ),
+    row(
         "klamm-wire-table",
         Layer::Project,
         &["klamm-model", "klamm-protocol", "klamm-records"],

@@ -1,0 +1,259 @@
+//! `fetch`: reads partitions from the beginning, and again from there at the end, until enough bytes have come in.
+//!
+//! Each connection has one request in flight, as consumers do, which names all its partitions; the request is encoded
+//! once, and only the correlation id and the offsets in it change.
+
+use std::cell::Cell;
+use std::ops::Range;
+
+use anyhow::{Context, Result, ensure};
+use klamm_model::Uuid;
+use klamm_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use klamm_records::BatchHeader;
+
+use crate::admin;
+use crate::fetch_answer::{FetchAnswer, Visitor};
+use crate::poll::Poll;
+use crate::report::{self, Stopwatch};
+use crate::socket::Socket;
+use crate::topics::Where;
+
+/// What one read takes at most. Larger reads fall out of the processor's cache.
+const READ_BYTES: usize = 256 << 10;
+/// How long the broker may wait for records.
+const MAX_WAIT_MS: i32 = 500;
+/// Stands for an offset in the encoded request, each partition's with its number added.
+const PLACEHOLDER: i64 = 0x6b6c_616d_0000_0000;
+
+/// What to read, and how much of it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    place: Where,
+    /// Partitions of the topic.
+    #[arg(long, default_value_t = 1)]
+    partitions: i32,
+    /// Connections; connection i reads the partitions i, i + connections, ...
+    #[arg(long, default_value_t = 1)]
+    connections: usize,
+    /// Bytes of an answer.
+    #[arg(long, default_value_t = 50 << 20)]
+    max_bytes: i32,
+    /// Bytes of one partition in an answer.
+    #[arg(long, default_value_t = 1 << 20)]
+    partition_max_bytes: i32,
+    /// Stop when so many bytes of batches have come in.
+    #[arg(long)]
+    bytes: u64,
+    /// Every connection reads all partitions.
+    #[arg(long)]
+    shared: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    ensure!(args.partitions > 0 && args.connections > 0 && args.bytes > 0);
+    let mut topics = args.place.find(1, args.partitions)?;
+    if let Some(records) = topics.records()? {
+        ensure!(records > 0, "the topic is empty");
+    }
+    let mut connections = Vec::new();
+    for index in 0..args.connections {
+        let step = if args.shared { 1 } else { args.connections };
+        let first = if args.shared { 0 } else { index };
+        let partitions: Vec<i32> = (0..args.partitions).skip(first).step_by(step).collect();
+        ensure!(
+            !partitions.is_empty(),
+            "a connection has no partition: use fewer, or --shared"
+        );
+        connections.push(Connection {
+            socket: Socket::connect(topics.leader)?,
+            answer: FetchAnswer::new(),
+            reading: Reading::new(args, topics.ids[0], &partitions)?,
+            waits: false,
+        });
+    }
+    report::gate("ready")?;
+
+    let watch = Stopwatch::start();
+    let requests = drive(&mut connections, args.bytes)?;
+    let mut done = watch.stop(requests);
+    let sum = |field: fn(&Reading) -> u64| connections.iter().map(|one| field(&one.reading)).sum();
+    done.records = Some(sum(|reading| reading.records));
+    done.bytes = Some(sum(|reading| reading.bytes));
+    report::say(&done)
+}
+
+/// Fetches until `enough` bytes have come in, and what was asked for by then; says how many requests it took.
+fn drive(connections: &mut [Connection], enough: u64) -> Result<u64> {
+    let mut poll = Poll::new()?;
+    let mut buffer = vec![0; READ_BYTES];
+    let mut ready = Vec::new();
+    let came = Cell::new(0);
+    let mut requests = 0;
+    let mut waiting = connections.len();
+    for (number, connection) in connections.iter_mut().enumerate() {
+        poll.add(connection.socket.stream(), number)?;
+        connection.ask()?;
+    }
+    while waiting > 0 {
+        poll.wait(&mut ready, true)?;
+        for number in &ready {
+            let connection = &mut connections[*number];
+            connection.socket.flush()?;
+            requests += connection.receive(&mut buffer, &came)?;
+            if connection.waits {
+                continue;
+            }
+            if came.get() < enough {
+                connection.ask()?;
+            } else {
+                waiting -= 1;
+                // It is told no more of this connection.
+                connection.waits = true;
+                poll.remove(connection.socket.stream())?;
+            }
+        }
+    }
+    Ok(requests)
+}
+
+struct Connection {
+    socket: Socket,
+    answer: FetchAnswer,
+    reading: Reading,
+    /// An answer is on its way.
+    waits: bool,
+}
+
+impl Connection {
+    fn ask(&mut self) -> Result<()> {
+        self.answer.expected = self.answer.expected.wrapping_add(1);
+        let request = self.reading.request(self.answer.expected);
+        self.socket.out().copy(request);
+        self.waits = true;
+        self.socket.flush()
+    }
+
+    /// Reads what has come in; says how many answers ended.
+    fn receive(&mut self, buffer: &mut [u8], came: &Cell<u64>) -> Result<u64> {
+        let before = self.reading.bytes;
+        let (answer, reading, waits) = (&mut self.answer, &mut self.reading, &mut self.waits);
+        let mut ended = 0;
+        self.socket.read(buffer, |bytes| {
+            let (used, end) = answer.feed(bytes, reading)?;
+            if end {
+                ensure!(*waits && used == bytes.len(), "an answer to no request");
+                *waits = false;
+                ended += 1;
+            }
+            Ok(used)
+        })?;
+        came.set(came.get() + self.reading.bytes - before);
+        Ok(ended)
+    }
+}
+
+/// The partitions of a connection: the request for them, and what came.
+struct Reading {
+    frame: Vec<u8>,
+    partitions: Vec<Partition>,
+    /// The place in `partitions` of those numbers that are read here.
+    places: Vec<Option<usize>>,
+    current: usize,
+    records: u64,
+    bytes: u64,
+}
+
+struct Partition {
+    /// Where the offset stands in the frame.
+    at: Range<usize>,
+    next_offset: i64,
+    high_watermark: i64,
+}
+
+impl Reading {
+    fn new(args: &Args, topic: Uuid, partitions: &[i32]) -> Result<Self> {
+        let request = FetchRequest {
+            max_wait_ms: MAX_WAIT_MS,
+            min_bytes: 1,
+            max_bytes: args.max_bytes,
+            // No session: the request names everything, and is encoded already.
+            session_epoch: -1,
+            topics: vec![FetchTopic {
+                topic_id: topic,
+                partitions: partitions
+                    .iter()
+                    .map(|partition| FetchPartition {
+                        partition: *partition,
+                        fetch_offset: PLACEHOLDER + i64::from(*partition),
+                        partition_max_bytes: args.partition_max_bytes,
+                        ..FetchPartition::default()
+                    })
+                    .collect(),
+                ..FetchTopic::default()
+            }],
+            ..FetchRequest::default()
+        };
+        let frame = admin::frame(0, admin::FETCH, &request)?.to_vec();
+        let mut places = vec![None; usize::try_from(args.partitions)?];
+        let mut from = 0;
+        let mut found = Vec::new();
+        for (place, partition) in partitions.iter().enumerate() {
+            let placeholder = (PLACEHOLDER + i64::from(*partition)).to_be_bytes();
+            let after = frame[from..].windows(8).position(|bytes| bytes == placeholder);
+            let start = from + after.context("the request does not hold its offsets")?;
+            from = start + 8;
+            places[usize::try_from(*partition)?] = Some(place);
+            found.push(Partition {
+                at: start..from,
+                next_offset: 0,
+                high_watermark: 0,
+            });
+        }
+        Ok(Self {
+            frame,
+            partitions: found,
+            places,
+            current: 0,
+            records: 0,
+            bytes: 0,
+        })
+    }
+
+    /// The next request.
+    fn request(&mut self, correlation_id: i32) -> &[u8] {
+        self.frame[8..12].copy_from_slice(&correlation_id.to_be_bytes());
+        for partition in &mut self.partitions {
+            if partition.next_offset >= partition.high_watermark {
+                partition.next_offset = 0;
+            }
+            self.frame[partition.at.clone()].copy_from_slice(&partition.next_offset.to_be_bytes());
+        }
+        &self.frame
+    }
+}
+
+impl Visitor for Reading {
+    fn partition(&mut self, _: Uuid, partition: i32, high_watermark: i64) -> Result<()> {
+        let place = usize::try_from(partition)
+            .ok()
+            .and_then(|partition| *self.places.get(partition)?);
+        self.current = place.with_context(|| format!("nobody asked for partition {partition}"))?;
+        self.partitions[self.current].high_watermark = high_watermark;
+        Ok(())
+    }
+
+    fn batch(&mut self, header: &BatchHeader) -> Result<()> {
+        let partition = &mut self.partitions[self.current];
+        ensure!(
+            header.last_offset().0 >= partition.next_offset,
+            "a batch up to offset {} came, {} was asked for",
+            header.last_offset().0,
+            partition.next_offset
+        );
+        partition.next_offset = header.next_offset().0;
+        self.records += u64::try_from(header.record_count).context("a batch of fewer than no records")?;
+        self.bytes += header.size_in_bytes() as u64;
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! The load program: it drives a broker with Kafka's protocol, and costs little itself.
+//!
+//! An instrument for `cargo xtask bench`, which runs it against Klamm and against Apache Kafka. Requests are encoded once
+//! and patched; answers are read into one buffer and parsed as far as counts and error codes need. Threads are plain, each
+//! with its own epoll: a runtime would add its own wake-ups to those that are measured.
+//!
+//! Always holds: a command sets up, prints `{"event":"ready"}`, waits for a line, measures, prints `{"event":"done", ...}`
+//! and ends. An error of the broker, a record too many or too few, ends it with a message and exit code 1 instead.
+//!
+//! Next: [`produce`] and [`fetch`] for the closed loops; [`topics`] for what comes before and after; [`socket`] and
+//! [`poll`] for how bytes move.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program at the edge
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod admin;
+mod clock;
+mod fetch;
+mod fetch_answer;
+mod payload;
+mod poll;
+mod produce;
+mod produce_answer;
+mod produce_frame;
+mod report;
+mod socket;
+mod topics;
+mod walk;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Drives a broker and measures.
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Makes topics.
+    Create(Topics),
+    /// Deletes topics.
+    Delete(Topics),
+    /// Sends as fast as the answers come.
+    Produce(produce::Args),
+    /// Reads as fast as the answers come.
+    Fetch(fetch::Args),
+}
+
+#[derive(Debug, clap::Args)]
+struct Topics {
+    #[command(flatten)]
+    place: topics::Where,
+    /// How many; with more than one, `-0`, `-1`, ... is put behind the name.
+    #[arg(long, default_value_t = 1)]
+    topics: usize,
+    /// Partitions of each.
+    #[arg(long, default_value_t = 1)]
+    partitions: i32,
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Create(args) => topics::create(&args.place, args.topics, args.partitions),
+        Command::Delete(args) => topics::delete(&args.place, args.topics),
+        Command::Produce(args) => produce::run(&args),
+        Command::Fetch(args) => fetch::run(&args),
+    }
+}
