@@ -2,7 +2,7 @@
 //!
 //! Versions are the newest that Klamm and Kafka 4.4 both serve; [`Admin::open`] asks the broker whether it does.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -115,6 +115,17 @@ impl Admin {
         let answer = R::Response::decode(&mut reader, version)?;
         reader.finish()?;
         Ok(answer)
+    }
+
+    /// Fails unless the connection is open and nothing has come that was not asked for.
+    pub(crate) fn is_silent(&self) -> Result<()> {
+        self.stream.set_nonblocking(true)?;
+        match self.stream.peek(&mut [0]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(0) => bail!("the broker closed an idle connection"),
+            Ok(_) => bail!("the broker sent what nobody asked for"),
+        }
     }
 
     fn receive(&mut self) -> Result<Bytes> {

@@ -12,7 +12,7 @@ use klamm_protocol::messages::fetch_request::{FetchPartition, FetchRequest, Fetc
 use klamm_records::BatchHeader;
 
 use crate::admin;
-use crate::fetch_answer::{FetchAnswer, Visitor};
+use crate::fetch_answer::{Batches, FetchAnswer, Visitor};
 use crate::poll::Poll;
 use crate::report::{self, Stopwatch};
 use crate::socket::Socket;
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         );
         connections.push(Connection {
             socket: Socket::connect(topics.leader)?,
-            answer: FetchAnswer::new(),
+            answer: FetchAnswer::new(Batches::Headers),
             reading: Reading::new(args, topics.ids[0], &partitions)?,
             waits: false,
         });
@@ -243,7 +243,7 @@ impl Visitor for Reading {
         Ok(())
     }
 
-    fn batch(&mut self, header: &BatchHeader) -> Result<()> {
+    fn batch(&mut self, header: &BatchHeader, _: &[u8]) -> Result<()> {
         let partition = &mut self.partitions[self.current];
         ensure!(
             header.last_offset().0 >= partition.next_offset,

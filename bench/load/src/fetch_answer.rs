@@ -10,8 +10,8 @@
 //! tags
 //! ```
 //!
-//! Always holds: an answer ends where its length says, or the run fails; of a batch only the header is looked at, and
-//! bytes are never kept.
+//! Always holds: an answer ends where its length says, or the run fails; of a batch only the header is looked at, unless
+//! whole batches are asked for, and bytes are never kept.
 
 use anyhow::{Context, Result, bail, ensure};
 use klamm_model::Uuid;
@@ -28,12 +28,20 @@ pub(crate) trait Visitor {
     /// A partition without an error; its batches come next.
     fn partition(&mut self, topic: Uuid, partition: i32, high_watermark: i64) -> Result<()>;
 
-    /// A batch of it.
-    fn batch(&mut self, header: &BatchHeader) -> Result<()>;
+    /// A batch of it: its header, and its bytes as far as they were asked for.
+    fn batch(&mut self, header: &BatchHeader, bytes: &[u8]) -> Result<()>;
+}
+
+/// How much of each batch a visitor is given.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Batches {
+    Headers,
+    Whole,
 }
 
 /// Reads one answer after the other.
 pub(crate) struct FetchAnswer {
+    batches: Batches,
     state: State,
     /// The correlation id of the answer that comes next.
     pub(crate) expected: i32,
@@ -62,8 +70,9 @@ enum State {
 }
 
 impl FetchAnswer {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(batches: Batches) -> Self {
         Self {
+            batches,
             state: State::Front,
             expected: 0,
             session_id: 0,
@@ -234,9 +243,201 @@ impl FetchAnswer {
             self.records_left = 0;
             return Ok(Some(0));
         }
-        visitor.batch(&header)?;
+        let needed = match self.batches {
+            Batches::Headers => HEADER_BYTES,
+            Batches::Whole => size,
+        };
+        let Some(needed) = bytes.get(..needed) else {
+            return Ok(None);
+        };
+        visitor.batch(&header, needed)?;
         self.records_left -= size;
-        self.skip = size - HEADER_BYTES;
-        Ok(Some(HEADER_BYTES))
+        self.skip = size - needed.len();
+        Ok(Some(needed.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use klamm_model::{Offset, TimestampMs};
+    use klamm_protocol::messages::fetch_response::{
+        AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, NodeEndpoint,
+        PartitionData,
+    };
+    use klamm_protocol::{ApiKey, Records, Writer, encode_response};
+    use klamm_records::BatchBuilder;
+
+    use super::*;
+
+    /// Writes down what it is told.
+    #[derive(Default)]
+    struct Notes(Vec<String>);
+
+    impl Visitor for Notes {
+        fn partition(&mut self, topic: Uuid, partition: i32, high_watermark: i64) -> Result<()> {
+            self.0
+                .push(format!("{}/{partition} below {high_watermark}", topic.0[0]));
+            Ok(())
+        }
+
+        fn batch(&mut self, header: &BatchHeader, bytes: &[u8]) -> Result<()> {
+            self.0.push(format!(
+                "{} at {}: {}",
+                header.record_count,
+                header.base_offset.0,
+                bytes.len()
+            ));
+            Ok(())
+        }
+    }
+
+    fn batch(base_offset: i64, records: usize) -> Vec<u8> {
+        let mut builder = BatchBuilder::default();
+        for _ in 0..records {
+            builder.append(TimestampMs(1), None, Some(&[9; 1000]), &[]);
+        }
+        builder.build(Offset(base_offset)).unwrap().to_vec()
+    }
+
+    fn partition(partition_index: i32, records: Option<Vec<u8>>) -> PartitionData {
+        PartitionData {
+            partition_index,
+            high_watermark: 50,
+            records: records.map_or(Records::Null, |records| Records::Bytes(Bytes::from(records))),
+            ..PartitionData::default()
+        }
+    }
+
+    fn encode(response: &FetchResponse) -> Vec<u8> {
+        let mut writer = Writer::contiguous();
+        encode_response(&mut writer, ApiKey::Fetch, 6, admin::FETCH, response).unwrap();
+        writer.into_bytes().to_vec()
+    }
+
+    /// An answer with all that one can have.
+    fn full() -> FetchResponse {
+        let aborted = AbortedTransaction {
+            producer_id: 1,
+            first_offset: 2,
+            ..AbortedTransaction::default()
+        };
+        let cut = [batch(7, 2), batch(9, 1)[..500].to_vec()].concat();
+        let with_more = PartitionData {
+            aborted_transactions: Some(vec![aborted; 2]),
+            diverging_epoch: EpochEndOffset {
+                epoch: 3,
+                end_offset: 4,
+                ..EpochEndOffset::default()
+            },
+            ..partition(1, Some(cut))
+        };
+        let topic = |id, partitions| FetchableTopicResponse {
+            topic_id: Uuid([id; 16]),
+            partitions,
+            ..FetchableTopicResponse::default()
+        };
+        FetchResponse {
+            session_id: 77,
+            responses: vec![
+                topic(
+                    1,
+                    vec![partition(0, Some([batch(3, 1), batch(4, 3)].concat())), with_more],
+                ),
+                topic(
+                    2,
+                    vec![partition(5, None), partition(6, Some(batch(0, 1)[..40].to_vec()))],
+                ),
+            ],
+            node_endpoints: vec![NodeEndpoint::default()],
+            ..FetchResponse::default()
+        }
+    }
+
+    /// Feeds `bytes` in pieces of `step`, as a socket would.
+    fn read(bytes: &[u8], step: usize, batches: Batches) -> Result<(Notes, i32, usize)> {
+        let mut answer = FetchAnswer::new(batches);
+        answer.expected = 6;
+        let (mut notes, mut answers, mut used) = (Notes::default(), 0, 0);
+        let mut filled = 0;
+        while filled < bytes.len() {
+            filled = (filled + step).min(bytes.len());
+            loop {
+                let (done, end) = answer.feed(&bytes[used..filled], &mut notes)?;
+                used += done;
+                answers += usize::from(end);
+                if !end {
+                    break;
+                }
+            }
+        }
+        ensure!(used == bytes.len(), "not all was used");
+        Ok((notes, answer.session_id, answers))
+    }
+
+    #[test]
+    fn answers_are_read_alike_in_pieces_of_any_size() {
+        let bytes = [encode(&full()), encode(&full())].concat();
+        let sizes = |kind| match kind {
+            Batches::Headers => [61, 61, 61],
+            Batches::Whole => [batch(0, 1).len(), batch(0, 3).len(), batch(0, 2).len()],
+        };
+        for batches in [Batches::Headers, Batches::Whole] {
+            let [one, three, two] = sizes(batches);
+            let once = [
+                "1/0 below 50".to_owned(),
+                format!("1 at 3: {one}"),
+                format!("3 at 4: {three}"),
+                "1/1 below 50".to_owned(),
+                format!("2 at 7: {two}"),
+                "2/5 below 50".to_owned(),
+                "2/6 below 50".to_owned(),
+            ];
+            for step in [1, 3, 60, 61, 1000, usize::MAX / 2] {
+                let (notes, session_id, answers) = read(&bytes, step, batches).unwrap();
+                assert_eq!((session_id, answers), (77, 2), "{step}");
+                assert_eq!(notes.0, [once.clone(), once.clone()].concat(), "{step}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_answer_fails_the_run() {
+        let refused = FetchResponse {
+            error_code: 70,
+            ..FetchResponse::default()
+        };
+        let mut without = full();
+        without.responses[1].partitions[0].error_code = 3;
+        let patched = |at: usize, by: u8| {
+            let mut bytes = encode(&full());
+            bytes[at] = bytes[at].wrapping_add(by);
+            bytes
+        };
+        let mut unknown_format = encode(&full());
+        let magic = unknown_format
+            .windows(61)
+            .position(|bytes| bytes == &batch(3, 1)[..61]);
+        unknown_format[magic.unwrap() + 16] = 1;
+        for (bytes, message) in [
+            (
+                encode(&refused),
+                "a fetch was refused: FETCH_SESSION_ID_NOT_FOUND (70)",
+            ),
+            (
+                encode(&without),
+                "cannot fetch from partition 5: UNKNOWN_TOPIC_OR_PARTITION (3)",
+            ),
+            (patched(7, 1), "the answer to request 7 came, that to 6 was next"),
+            (patched(0, 0x80), "an answer of no possible length"),
+            (patched(3, 1), "an answer to Fetch has 1 bytes too many"),
+            (patched(3, 0xff), "an answer to Fetch "),
+            (unknown_format, "magic"),
+        ] {
+            for step in [1, 1000, usize::MAX / 2] {
+                let error = read(&bytes, step, Batches::Headers).err().unwrap().to_string();
+                assert!(error.contains(message), "{error}");
+            }
+        }
     }
 }

@@ -7,15 +7,19 @@
 //! Always holds: a command sets up, prints `{"event":"ready"}`, waits for a line, measures, prints `{"event":"done", ...}`
 //! and ends. An error of the broker, a record too many or too few, ends it with a message and exit code 1 instead.
 //!
-//! Next: [`produce`] and [`fetch`] for the closed loops; [`topics`] for what comes before and after; [`socket`] and
+//! Next: [`produce`] and [`fetch`] for the closed loops; [`open_loop`] for latencies; [`topics`] for what comes before and after; [`socket`] and
 //! [`poll`] for how bytes move.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program at the edge
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::print_stderr)] // a program at the edge
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod admin;
 mod clock;
+mod consumer;
 mod fetch;
 mod fetch_answer;
+mod idle;
+mod open_loop;
+mod paced;
 mod payload;
 mod poll;
 mod produce;
@@ -25,6 +29,8 @@ mod report;
 mod socket;
 mod topics;
 mod walk;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -46,6 +52,12 @@ enum Command {
     Produce(produce::Args),
     /// Reads as fast as the answers come.
     Fetch(fetch::Args),
+    /// Sends at a fixed rate, and times each record from when it was due until a consumer has it.
+    Latency(open_loop::Latency),
+    /// The same over many topics, which one consumer follows.
+    Follow(open_loop::Follow),
+    /// Opens connections that do nothing.
+    Idle(idle::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -60,11 +72,24 @@ struct Topics {
     partitions: i32,
 }
 
-fn main() -> Result<()> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("klamm-load: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
         Command::Create(args) => topics::create(&args.place, args.topics, args.partitions),
         Command::Delete(args) => topics::delete(&args.place, args.topics),
         Command::Produce(args) => produce::run(&args),
         Command::Fetch(args) => fetch::run(&args),
+        Command::Latency(args) => open_loop::latency(&args),
+        Command::Follow(args) => open_loop::follow(&args),
+        Command::Idle(args) => idle::run(&args),
     }
 }

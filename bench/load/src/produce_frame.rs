@@ -13,14 +13,16 @@ use klamm_protocol::Records;
 use klamm_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use klamm_records::{BatchBuilder, BatchHeader, Compression, HEADER_BYTES};
 
-use crate::admin;
 use crate::payload::Text;
 use crate::socket::Outgoing;
+use crate::{admin, clock};
 
 /// Where the correlation id stands in every request: behind the length, the API and its version.
 const CORRELATION_ID: Range<usize> = 8..12;
 /// Records of fewer bytes are copied.
 const WORTH_SHARING: usize = 4096;
+/// Bytes of the time that a stamped value begins with.
+pub(crate) const STAMP_BYTES: usize = 8;
 /// How long the broker may wait for the in-sync replicas.
 const TIMEOUT_MS: i32 = 30_000;
 
@@ -151,6 +153,23 @@ impl ProduceFrame {
         }
     }
 
+    /// Queues a request of one record, whose value begins with the time at which it was `due`.
+    pub(crate) fn queue_stamped(&self, out: &mut Outgoing, correlation_id: i32, due: u64) {
+        let range = self.batches[0].range.clone();
+        let copy = out.copy(&self.bytes);
+        copy[CORRELATION_ID].copy_from_slice(&correlation_id.to_be_bytes());
+        let batch = &mut copy[range];
+        let value = value(batch.len(), self.payload_bytes as usize);
+        batch[value][..STAMP_BYTES].copy_from_slice(&due.to_be_bytes());
+        let mut header = BatchHeader::parse(batch).expect("built with a header");
+        // A broker indexes by time, so time goes on.
+        header.base_timestamp = TimestampMs(clock::wall_ms());
+        header.max_timestamp = header.base_timestamp;
+        header.seal(&batch[HEADER_BYTES..]);
+        let head = batch.first_chunk_mut().expect("a batch has a header");
+        header.write_to(head);
+    }
+
     /// The header of each batch as the next one of `producer`.
     fn headers(&self, producer: &mut Producer) -> Vec<[u8; HEADER_BYTES]> {
         let next = |place: &Place| {
@@ -173,6 +192,23 @@ impl Place {
         let records = self.range.start + HEADER_BYTES..self.range.end;
         (records.len() >= WORTH_SHARING).then_some(records)
     }
+}
+
+/// The time that a value of `record_bytes` in a batch of one record begins with.
+pub(crate) fn stamp(header: &BatchHeader, batch: &[u8], record_bytes: usize) -> Result<u64> {
+    let alone = header.record_count == 1 && header.compression() == Ok(Compression::None);
+    let value = value(batch.len(), record_bytes);
+    let stamp = batch.get(value).and_then(|value| value.first_chunk());
+    let stamp = stamp
+        .filter(|_| alone)
+        .context("a batch that was not sent here")?;
+    Ok(u64::from_be_bytes(*stamp))
+}
+
+/// Where the value of the only record stands in its batch: before the count of its headers, which is zero.
+fn value(batch_bytes: usize, record_bytes: usize) -> Range<usize> {
+    let end = batch_bytes.saturating_sub(1);
+    end.saturating_sub(record_bytes)..end
 }
 
 fn batch(partition: i32, shape: Shape, now: TimestampMs) -> Result<Bytes> {
@@ -277,6 +313,33 @@ mod tests {
                 batch.header().base_sequence
             });
             assert_eq!(headers.collect::<Vec<_>>(), [first, second]);
+        }
+    }
+
+    #[test]
+    fn a_stamped_record_carries_its_time_and_a_sound_checksum() {
+        for record_bytes in [8, 100, 10_000] {
+            let frame =
+                ProduceFrame::encode(Uuid([7; 16]), &[2], shape(record_bytes, 1), TimestampMs(1)).unwrap();
+            let mut out = Outgoing::default();
+            frame.queue_stamped(&mut out, 5, 0x1122_3344_5566_7788);
+            let (correlation_id, batches) = received(&out);
+            assert_eq!((correlation_id, batches[0].0), (5, 2));
+            let batch = Batch::parse(&batches[0].1).unwrap();
+            batch.check_crc().unwrap();
+            let record = batch.records(1 << 20).unwrap().next().unwrap().unwrap();
+            let value = record.value.unwrap();
+            assert_eq!(
+                (value.len(), &value[..4]),
+                (record_bytes, &[0x11, 0x22, 0x33, 0x44][..])
+            );
+            assert_eq!(
+                stamp(batch.header(), &batches[0].1, record_bytes).unwrap(),
+                0x1122_3344_5566_7788
+            );
+            let mut two = *batch.header();
+            two.record_count = 2;
+            assert!(stamp(&two, &batches[0].1, record_bytes).is_err());
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The topics that a command works on: made, deleted, found, and what the broker says is in them.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::thread;
 use std::time::Duration;
@@ -22,8 +23,6 @@ use crate::report::{self, Stopwatch};
 
 /// Topics in one request.
 const AT_ONCE: usize = 100;
-/// How long the broker may take to show what it has promised.
-const PATIENCE: u64 = 60 * clock::SECOND;
 /// The wait between two looks, short beside what is measured.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 /// Stands for the offset after the last record.
@@ -41,6 +40,9 @@ pub(crate) struct Where {
     /// Ask for no versions and no metadata: the bootstrap address leads, topic ids are zero, offsets are not compared.
     #[arg(long)]
     blind: bool,
+    /// Seconds that the broker may take to show what it has promised.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
+    patience: f64,
 }
 
 /// Topics of one size, all led by one broker.
@@ -53,11 +55,17 @@ pub(crate) struct Topics {
     pub(crate) partitions: i32,
     names: Vec<String>,
     admin: Option<Admin>,
+    patience: u64,
 }
 
 impl Where {
-    fn address(&self) -> Result<SocketAddr> {
+    /// Where to connect first.
+    pub(crate) fn address(&self) -> Result<SocketAddr> {
         resolve(&self.bootstrap)
+    }
+
+    fn patience(&self) -> u64 {
+        (self.patience * clock::SECOND as f64) as u64
     }
 
     fn names(&self, topics: usize) -> Vec<String> {
@@ -80,6 +88,7 @@ impl Where {
                 partitions,
                 names,
                 admin: None,
+                patience: self.patience(),
             });
         }
         let mut admin = Admin::open(bootstrap)?;
@@ -101,17 +110,26 @@ impl Where {
             partitions,
             names,
             admin: Some(admin),
+            patience: self.patience(),
         };
-        patiently("the partitions do not answer", || topics.try_records())?;
+        topics.ends()?;
         Ok(topics)
     }
 }
 
 impl Topics {
+    /// The offset after the last record of each partition, topic by topic; zeros when the broker is not asked.
+    pub(crate) fn ends(&mut self) -> Result<Vec<i64>> {
+        match self.admin {
+            Some(_) => patiently(self.patience, "the partitions do not answer", || self.try_ends()),
+            None => Ok(vec![0; self.ids.len() * usize::try_from(self.partitions)?]),
+        }
+    }
+
     /// How many records the broker says are in the topics; `None` when it is not asked.
     pub(crate) fn records(&mut self) -> Result<Option<i64>> {
         match self.admin {
-            Some(_) => patiently("the partitions do not answer", || self.try_records()).map(Some),
+            Some(_) => Ok(Some(self.ends()?.iter().sum())),
             None => Ok(None),
         }
     }
@@ -120,7 +138,7 @@ impl Topics {
     pub(crate) fn expect(&mut self, before: Option<i64>, acknowledged: u64) -> Result<()> {
         let Some(before) = before else { return Ok(()) };
         let expected = before + i64::try_from(acknowledged)?;
-        let deadline = clock::now() + PATIENCE;
+        let deadline = clock::now() + self.patience;
         loop {
             let records = self.records()?.context("asked before")?;
             if records == expected {
@@ -138,6 +156,7 @@ impl Topics {
     /// A new idempotent producer.
     pub(crate) fn producer(&mut self) -> Result<Producer> {
         let request = InitProducerIdRequest {
+            transactional_id: None,
             transaction_timeout_ms: 60_000,
             ..InitProducerIdRequest::default()
         };
@@ -146,7 +165,7 @@ impl Topics {
             .admin
             .as_mut()
             .context("a producer id needs to be asked for")?;
-        patiently("the broker gives no producer id", || {
+        patiently(self.patience, "the broker gives no producer id", || {
             let answer = admin.call(admin::INIT_PRODUCER_ID, &request)?;
             if ErrorCode::from_code(answer.error_code).is_some_and(ErrorCode::is_retriable) {
                 return Ok(None);
@@ -161,7 +180,7 @@ impl Topics {
     }
 
     /// `None` while a partition has no leader that knows.
-    fn try_records(&mut self) -> Result<Option<i64>> {
+    fn try_ends(&mut self) -> Result<Option<Vec<i64>>> {
         let request = ListOffsetsRequest {
             replica_id: -1,
             topics: self
@@ -184,21 +203,27 @@ impl Topics {
         };
         let admin = self.admin.as_mut().context("the broker is not asked")?;
         let answer = admin.call(admin::LIST_OFFSETS, &request)?;
-        let mut sum = 0;
-        let mut count = 0;
-        for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
-            if ErrorCode::from_code(partition.error_code).is_some_and(ErrorCode::is_retriable) {
-                return Ok(None);
+        let mut ends = BTreeMap::new();
+        for topic in &answer.topics {
+            for partition in &topic.partitions {
+                if ErrorCode::from_code(partition.error_code).is_some_and(ErrorCode::is_retriable) {
+                    return Ok(None);
+                }
+                check(partition.error_code, || "ListOffsets".to_owned())?;
+                ends.insert((topic.name.as_ref(), partition.partition_index), partition.offset);
             }
-            check(partition.error_code, || "ListOffsets".to_owned())?;
-            sum += partition.offset;
-            count += 1;
         }
-        let expected = self.names.len() * usize::try_from(self.partitions)?;
-        if count != expected {
-            bail!("ListOffsets answers for {count} partitions, {expected} were asked for");
-        }
-        Ok(Some(sum))
+        // In the order asked for, whatever the order of the answer.
+        let all = self
+            .names
+            .iter()
+            .flat_map(|name| (0..self.partitions).map(move |index| (name.as_str(), index)));
+        let end = |key| {
+            ends.get(&key)
+                .copied()
+                .context("ListOffsets leaves out a partition")
+        };
+        all.map(end).collect::<Result<_>>().map(Some)
     }
 }
 
@@ -233,7 +258,7 @@ pub(crate) fn create(place: &Where, topics: usize, partitions: i32) -> Result<()
         }
     }
     for names in names.chunks(AT_ONCE) {
-        patiently("topics have no leaders", || {
+        patiently(place.patience(), "topics have no leaders", || {
             let metadata = metadata(&mut admin, names)?;
             requests += 1;
             Ok(missing(&metadata, names, partitions).is_none().then_some(()))
@@ -332,8 +357,8 @@ fn resolve(address: &str) -> Result<SocketAddr> {
 }
 
 /// Looks until there is something to see.
-fn patiently<T>(otherwise: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let deadline = clock::now() + PATIENCE;
+fn patiently<T>(patience: u64, otherwise: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let deadline = clock::now() + patience;
     loop {
         if let Some(found) = look()? {
             return Ok(found);

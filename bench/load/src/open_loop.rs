@@ -1,0 +1,234 @@
+//! `latency` and `follow`: records are sent at a fixed rate, whatever the broker does, and their way is timed.
+//!
+//! A record's time is counted from the moment at which it was to be sent, not from when it was sent: what waits behind a
+//! slow answer counts as slow, so the measurement does not take a break when the broker does (coordinated omission). The
+//! value carries that moment; a consumer that follows all partitions takes the difference.
+//!
+//! Producers and consumer share one thread. The clock is then one, and beside the broker there is one busy thread, not
+//! two, for two cores; a second thread would let the broker wait for a core exactly when a record is due. What it costs
+//! is that a record due while an answer is read leaves some microseconds late, and `slip_us` shows how late: from the
+//! schedule to when the driver got to it, waiting for the broker not included. The thread sleeps on a timer between
+//! records: a spinning one would take the core from the broker.
+
+use anyhow::{Result, bail, ensure};
+use hdrhistogram::Histogram;
+use klamm_model::TimestampMs;
+use klamm_records::Compression;
+
+use crate::clock;
+use crate::consumer::Consumer;
+use crate::paced::Producers;
+use crate::poll::Poll;
+use crate::produce_frame::{ProduceFrame, STAMP_BYTES, Shape};
+use crate::report::{self, Quantiles, Stopwatch};
+use crate::topics::{Topics, Where};
+
+/// What one read takes at most, and with it the largest batch.
+const READ_BYTES: usize = 4 << 20;
+/// How long the last records may take to arrive.
+const PATIENCE: u64 = 30 * clock::SECOND;
+/// Latencies up to two minutes, in microseconds.
+const LONGEST_US: u64 = 120_000_000;
+
+/// What `latency` and `follow` have in common.
+#[derive(Debug, clap::Args)]
+struct Common {
+    #[command(flatten)]
+    place: Where,
+    /// Partitions of each topic.
+    #[arg(long, default_value_t = 1)]
+    partitions: i32,
+    /// Records a second, evenly spread over time and partitions.
+    #[arg(long)]
+    rate: u64,
+    /// For how many seconds.
+    #[arg(long)]
+    seconds: f64,
+    /// Bytes of a record's value.
+    #[arg(long, default_value_t = 100)]
+    record_bytes: usize,
+    /// 0, 1 or -1 (all).
+    #[arg(long, default_value_t = -1, allow_hyphen_values = true, value_parser = clap::value_parser!(i16).range(-1..=1))]
+    acks: i16,
+}
+
+/// One topic, one or more producing connections.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Latency {
+    #[command(flatten)]
+    common: Common,
+    /// Connections that produce, in turn.
+    #[arg(long, default_value_t = 1)]
+    connections: usize,
+}
+
+/// Many partitions that one consumer follows.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Follow {
+    #[command(flatten)]
+    common: Common,
+    /// Topics; with more than one, `-0`, `-1`, ... is put behind the name.
+    #[arg(long, default_value_t = 1)]
+    topics: usize,
+}
+
+pub(crate) fn latency(args: &Latency) -> Result<()> {
+    ensure!(args.connections > 0);
+    run(&args.common, 1, args.connections)
+}
+
+pub(crate) fn follow(args: &Follow) -> Result<()> {
+    ensure!(args.topics > 0);
+    run(&args.common, args.topics, 1)
+}
+
+/// When each record is due.
+#[derive(Clone, Copy)]
+struct Schedule {
+    start: u64,
+    rate: u64,
+    count: u64,
+}
+
+impl Schedule {
+    /// When record `index` is due; `None` after the last one.
+    fn due(&self, index: u64) -> Option<u64> {
+        let nanos = u128::from(index) * u128::from(clock::SECOND) / u128::from(self.rate);
+        (index < self.count).then(|| self.start + u64::try_from(nanos).expect("within the run"))
+    }
+}
+
+fn run(args: &Common, topic_count: usize, connections: usize) -> Result<()> {
+    ensure!(args.rate > 0 && args.partitions > 0);
+    let count = (args.rate as f64 * args.seconds) as u64;
+    ensure!(count > 0, "no record is due");
+    ensure!(
+        args.record_bytes >= STAMP_BYTES,
+        "a value has room for a time of {STAMP_BYTES} bytes"
+    );
+    let mut topics = args.place.find(topic_count, args.partitions)?;
+    let before = topics.records()?;
+    let mut poll = Poll::new()?;
+    let mut buffer = vec![0; READ_BYTES];
+    let mut producers = Producers::connect(&poll, &topics, frames(args, &topics)?, connections, args.acks)?;
+    let mut consumer = Consumer::connect(
+        &mut poll,
+        &mut topics,
+        connections,
+        args.record_bytes,
+        &mut buffer,
+    )?;
+    report::gate("ready")?;
+
+    let watch = Stopwatch::start();
+    let schedule = Schedule {
+        start: clock::now(),
+        rate: args.rate,
+        count,
+    };
+    let slip = drive(&mut poll, schedule, &mut producers, &mut consumer, &mut buffer)?;
+    let mut done = watch.stop(producers.sent() + consumer.requests());
+    done.records = Some(consumer.times().len());
+    done.bytes = Some(consumer.bytes());
+    done.payload_bytes = Some(consumer.times().len() * args.record_bytes as u64);
+    if args.acks != 0 {
+        done.ack_us = Some(Quantiles::from(producers.times()));
+    }
+    done.end_to_end_us = Some(Quantiles::from(consumer.times()));
+    done.slip_us = Some(Quantiles::from(&slip));
+    report::say(&done)?;
+    topics.expect(before, schedule.count)
+}
+
+/// A request of one record for each partition.
+fn frames(args: &Common, topics: &Topics) -> Result<Vec<ProduceFrame>> {
+    let shape = Shape {
+        record_bytes: args.record_bytes,
+        records: 1,
+        codec: Compression::None,
+        acks: args.acks,
+    };
+    let now = TimestampMs(clock::wall_ms());
+    let partitions = topics
+        .ids
+        .iter()
+        .flat_map(|id| (0..args.partitions).map(move |partition| (*id, partition)));
+    partitions
+        .map(|(id, partition)| ProduceFrame::encode(id, &[partition], shape, now))
+        .collect()
+}
+
+/// Sends what is due and takes what comes, until all has come; says how late the driver was.
+fn drive(
+    poll: &mut Poll,
+    schedule: Schedule,
+    producers: &mut Producers,
+    consumer: &mut Consumer,
+    buffer: &mut [u8],
+) -> Result<Histogram<u64>> {
+    let mut slip = histogram()?;
+    let mut ready = Vec::new();
+    let mut next = 0;
+    let mut armed = None;
+    let last = schedule.due(schedule.count - 1).unwrap_or(schedule.start);
+    loop {
+        let now = clock::now();
+        while let Some(due) = schedule.due(next).filter(|due| *due <= now) {
+            slip.saturating_record((clock::now() - due) / 1000);
+            producers.due(next, due)?;
+            next += 1;
+        }
+        let all_sent = next == schedule.count;
+        if all_sent && producers.is_idle() && consumer.times().len() >= schedule.count {
+            return Ok(slip);
+        }
+        if now > last + PATIENCE {
+            let came = consumer.times().len();
+            bail!(
+                "{came} of {} records came, 30 s after the last was due",
+                schedule.count
+            );
+        }
+        let wake = schedule.due(next).unwrap_or(last + PATIENCE + 1);
+        if armed != Some(wake) {
+            poll.wake_at(wake)?;
+            armed = Some(wake);
+        }
+        poll.wait(&mut ready, true)?;
+        for number in &ready {
+            if *number == consumer.number() {
+                consumer.turn(buffer)?;
+            } else {
+                producers.turn(*number, buffer)?;
+            }
+        }
+    }
+}
+
+/// An empty histogram of microseconds, exact to three digits.
+pub(crate) fn histogram() -> Result<Histogram<u64>> {
+    Ok(Histogram::new_with_bounds(1, LONGEST_US, 3)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_due_evenly_without_drift() {
+        let schedule = Schedule {
+            start: 1000,
+            rate: 3,
+            count: 3_000_001,
+        };
+        for (index, due) in [
+            (0, Some(1000)),
+            (1, Some(333_334_333)),
+            (3, Some(1_000_001_000)),
+            (3_000_000, Some(1_000_000_000_001_000)),
+            (3_000_001, None),
+        ] {
+            assert_eq!(schedule.due(index), due, "{index}");
+        }
+    }
+}
