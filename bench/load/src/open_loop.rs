@@ -8,7 +8,9 @@
 //! two, for two cores; a second thread would let the broker wait for a core exactly when a record is due. What it costs
 //! is that a record due while an answer is read leaves some microseconds late, and `slip_us` shows how late: from the
 //! schedule to when the driver got to it, waiting for the broker not included. The thread sleeps on a timer between
-//! records: a spinning one would take the core from the broker.
+//! records and polls for the last stretch only, at most 60 microseconds and a tenth of the time: a processor takes some
+//! 40 microseconds to wake here, which would be a third of a record's way at 1,000 a second, while a thread that always
+//! polls would take its core from the broker. (1,000 a second: slip 43 us and 6 % of a core asleep, 0 us and 8 % so.)
 
 use anyhow::{Result, bail, ensure};
 use hdrhistogram::Histogram;
@@ -25,6 +27,8 @@ use crate::topics::{Topics, Where};
 
 /// What one read takes at most, and with it the largest batch.
 const READ_BYTES: usize = 4 << 20;
+/// What a processor that sleeps takes to wake, which is most on a virtual machine.
+const LONGEST_AWAKE: u64 = 60_000;
 /// How long the last records may take to arrive.
 const PATIENCE: u64 = 30 * clock::SECOND;
 /// Latencies up to two minutes, in microseconds.
@@ -95,6 +99,11 @@ impl Schedule {
     fn due(&self, index: u64) -> Option<u64> {
         let nanos = u128::from(index) * u128::from(clock::SECOND) / u128::from(self.rate);
         (index < self.count).then(|| self.start + u64::try_from(nanos).expect("within the run"))
+    }
+
+    /// How long before a record is due the driver no longer sleeps.
+    fn awake(&self) -> u64 {
+        LONGEST_AWAKE.min(clock::SECOND / self.rate / 10)
     }
 }
 
@@ -189,12 +198,13 @@ fn drive(
                 schedule.count
             );
         }
-        let wake = schedule.due(next).unwrap_or(last + PATIENCE + 1);
+        let due = schedule.due(next).unwrap_or(last + PATIENCE + 1);
+        let wake = due - schedule.awake();
         if armed != Some(wake) {
             poll.wake_at(wake)?;
             armed = Some(wake);
         }
-        poll.wait(&mut ready, true)?;
+        poll.wait(&mut ready, now < wake)?;
         for number in &ready {
             if *number == consumer.number() {
                 consumer.turn(buffer)?;
