@@ -1,9 +1,11 @@
 //! `fetch`: reads partitions from the beginning, and again from there at the end, until enough bytes have come in.
 //!
 //! Each connection has one request in flight, as consumers do, which names all its partitions; the request is encoded
-//! once, and only the correlation id and the offsets in it change.
+//! once, and only the correlation id, the order of the partitions and their offsets change. A partition that gave
+//! records goes to the end of the order, as in a fetch session: small answers come from all partitions in turn.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use anyhow::{Context, Result, ensure};
@@ -156,7 +158,13 @@ impl Connection {
 /// The partitions of a connection: the request for them, and what came.
 struct Reading {
     frame: Vec<u8>,
+    /// Where the offset of each entry stands in the frame.
+    entries: Vec<Range<usize>>,
     partitions: Vec<Partition>,
+    /// Their places in `partitions`, in the order in which they are asked for.
+    order: VecDeque<usize>,
+    /// Whatever comes is counted, and not compared with what was asked for.
+    blind: bool,
     /// The place in `partitions` of those numbers that are read here.
     places: Vec<Option<usize>>,
     current: usize,
@@ -165,8 +173,7 @@ struct Reading {
 }
 
 struct Partition {
-    /// Where the offset stands in the frame.
-    at: Range<usize>,
+    number: i32,
     next_offset: i64,
     high_watermark: i64,
 }
@@ -197,21 +204,25 @@ impl Reading {
         let frame = admin::frame(0, admin::FETCH, &request)?.to_vec();
         let mut places = vec![None; usize::try_from(args.partitions)?];
         let mut from = 0;
-        let mut found = Vec::new();
+        let (mut entries, mut found) = (Vec::new(), Vec::new());
         for (place, partition) in partitions.iter().enumerate() {
             let placeholder = (PLACEHOLDER + i64::from(*partition)).to_be_bytes();
             let after = frame[from..].windows(8).position(|bytes| bytes == placeholder);
             let start = from + after.context("the request does not hold its offsets")?;
             from = start + 8;
             places[usize::try_from(*partition)?] = Some(place);
+            entries.push(start..from);
             found.push(Partition {
-                at: start..from,
+                number: *partition,
                 next_offset: 0,
                 high_watermark: 0,
             });
         }
         Ok(Self {
             frame,
+            entries,
+            order: (0..found.len()).collect(),
+            blind: args.place.blind,
             partitions: found,
             places,
             current: 0,
@@ -223,11 +234,15 @@ impl Reading {
     /// The next request.
     fn request(&mut self, correlation_id: i32) -> &[u8] {
         self.frame[8..12].copy_from_slice(&correlation_id.to_be_bytes());
-        for partition in &mut self.partitions {
+        for (entry, place) in self.entries.iter().zip(&self.order) {
+            let partition = &mut self.partitions[*place];
             if partition.next_offset >= partition.high_watermark {
                 partition.next_offset = 0;
             }
-            self.frame[partition.at.clone()].copy_from_slice(&partition.next_offset.to_be_bytes());
+            self.frame[entry.clone()].copy_from_slice(&partition.next_offset.to_be_bytes());
+            // The number stands before the offset, with the leader epoch in between.
+            let number = entry.start - 8..entry.start - 4;
+            self.frame[number].copy_from_slice(&partition.number.to_be_bytes());
         }
         &self.frame
     }
@@ -238,12 +253,20 @@ impl Visitor for Reading {
         let place = usize::try_from(partition)
             .ok()
             .and_then(|partition| *self.places.get(partition)?);
+        if self.blind {
+            return Ok(());
+        }
         self.current = place.with_context(|| format!("nobody asked for partition {partition}"))?;
         self.partitions[self.current].high_watermark = high_watermark;
         Ok(())
     }
 
     fn batch(&mut self, header: &BatchHeader, _: &[u8]) -> Result<()> {
+        self.records += u64::try_from(header.record_count).context("a batch of fewer than no records")?;
+        self.bytes += header.size_in_bytes() as u64;
+        if self.blind {
+            return Ok(());
+        }
         let partition = &mut self.partitions[self.current];
         ensure!(
             header.last_offset().0 >= partition.next_offset,
@@ -252,8 +275,91 @@ impl Visitor for Reading {
             partition.next_offset
         );
         partition.next_offset = header.next_offset().0;
-        self.records += u64::try_from(header.record_count).context("a batch of fewer than no records")?;
-        self.bytes += header.size_in_bytes() as u64;
+        if self.order.back() != Some(&self.current) {
+            self.order.retain(|place| *place != self.current);
+            self.order.push_back(self.current);
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use clap::Parser;
+    use klamm_model::{Offset, TimestampMs};
+    use klamm_protocol::{Message, Reader, RequestHeader};
+    use klamm_records::BatchBuilder;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn reading(more: &[&str], partitions: &[i32]) -> Reading {
+        let words = ["x", "--bootstrap", "x:1", "--bytes", "1", "--partitions", "9"];
+        let cli = Cli::parse_from(words.iter().chain(more));
+        Reading::new(&cli.args, Uuid([4; 16]), partitions).unwrap()
+    }
+
+    /// Partitions and offsets of the next request, as a broker sees them.
+    fn asked(reading: &mut Reading, correlation_id: i32) -> Vec<(i32, i64)> {
+        let frame = Bytes::copy_from_slice(reading.request(correlation_id));
+        let mut reader = Reader::new(frame.slice(4..));
+        let header = RequestHeader::decode(&mut reader).unwrap();
+        assert_eq!(header.correlation_id, correlation_id);
+        let request = FetchRequest::decode(&mut reader, header.api_version).unwrap();
+        reader.finish().unwrap();
+        assert_eq!((request.session_id, request.session_epoch), (0, -1));
+        assert_eq!(request.topics[0].topic_id, Uuid([4; 16]));
+        let partitions = request.topics[0].partitions.iter();
+        partitions.map(|one| (one.partition, one.fetch_offset)).collect()
+    }
+
+    fn batch(base_offset: i64, records: usize) -> BatchHeader {
+        let mut builder = BatchBuilder::default();
+        for _ in 0..records {
+            builder.append(TimestampMs(1), None, Some(b"v"), &[]);
+        }
+        BatchHeader::parse(&builder.build(Offset(base_offset)).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn partitions_take_turns_and_begin_again_at_their_end() {
+        let mut reading = reading(&[], &[1, 4, 7]);
+        assert_eq!(asked(&mut reading, 1), [(1, 0), (4, 0), (7, 0)]);
+        reading.partition(Uuid::ZERO, 1, 20).unwrap();
+        reading.batch(&batch(0, 5), &[]).unwrap();
+        reading.batch(&batch(5, 5), &[]).unwrap();
+        reading.partition(Uuid::ZERO, 4, 3).unwrap();
+        assert_eq!(asked(&mut reading, 2), [(4, 0), (7, 0), (1, 10)]);
+        reading.partition(Uuid::ZERO, 4, 3).unwrap();
+        reading.batch(&batch(0, 3), &[]).unwrap();
+        assert_eq!(
+            asked(&mut reading, 3),
+            [(7, 0), (1, 10), (4, 0)],
+            "4 is at its end"
+        );
+        assert_eq!(reading.records, 13);
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_refused_unless_blind() {
+        let mut seeing = reading(&[], &[1]);
+        for partition in [-1, 0, 9, i32::MAX] {
+            assert!(seeing.partition(Uuid::ZERO, partition, 20).is_err());
+        }
+        seeing.partition(Uuid::ZERO, 1, 20).unwrap();
+        seeing.batch(&batch(0, 5), &[]).unwrap();
+        assert!(seeing.batch(&batch(0, 5), &[]).is_err(), "the same again");
+        let mut blind = reading(&["--blind"], &[1]);
+        blind.partition(Uuid::ZERO, 0, 20).unwrap();
+        for _ in 0..2 {
+            blind.batch(&batch(0, 5), &[]).unwrap();
+        }
+        assert_eq!((blind.records, asked(&mut blind, 1)), (10, vec![(1, 0)]));
     }
 }

@@ -1,5 +1,8 @@
 //! A connection that never blocks: pieces to send without copying large ones, and bytes that came in.
 //!
+//! Large pieces go out by `writev` from where they are. `sendfile` from a file in memory was tried in its place: it costs
+//! this program the same, 0.17 to 0.2 CPU seconds a GB beside other work, and whoever receives twice as much.
+//!
 //! Always holds: bytes leave in the order in which they were queued; what a reader leaves of a read is put before the
 //! next one.
 

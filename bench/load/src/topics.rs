@@ -39,7 +39,7 @@ pub(crate) struct Where {
     topic: String,
     /// Ask for no versions and no metadata: the bootstrap address leads, topic ids are zero, offsets are not compared.
     #[arg(long)]
-    blind: bool,
+    pub(crate) blind: bool,
     /// Seconds that the broker may take to show what it has promised.
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
     patience: f64,
