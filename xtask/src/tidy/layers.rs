@@ -148,6 +148,11 @@ const ROWS: &[Row] = &[
             "klamm-sim",
         ],
     ),
+    row(
+        "klamm-limit",
+        Layer::Project,
+        &["klamm-model", "klamm-protocol", "klamm-records"],
+    ),
     row("xtask", Layer::Project, &["klamm-config", "klamm-protocol"]),
 ];
 
