@@ -24,6 +24,9 @@ use clap::Parser;
 use klamm_model::TimestampMs;
 use klamm_records::BatchBuilder;
 
+/// Of a batch that is fetched.
+const RECORDS: usize = 16;
+
 #[derive(Parser)]
 #[command(about = "The limit of the machine: only CRC, pwrite and sendfile")]
 struct Args {
@@ -57,12 +60,13 @@ struct Store {
     fetched: File,
     /// Of one answer.
     fetch_bytes: usize,
+    fetch_records: usize,
     /// Of all of them: as many answers as fit.
     stored_bytes: usize,
 }
 
 impl Store {
-    /// Writes what fetches are answered from: one batch of 16 records of about 1 KiB, again and again.
+    /// Writes what fetches are answered from: batches of 16 records of about 1 KiB, in each answer from offset 0 on.
     fn make(folder: &Path, fetch_bytes: usize, stored_bytes: usize) -> Result<Self> {
         let open = |name: &str| {
             let mut options = OpenOptions::new();
@@ -70,12 +74,16 @@ impl Store {
             options.open(folder.join(name))
         };
         let mut batch = BatchBuilder::default();
-        for _ in 0..16 {
+        for _ in 0..RECORDS {
             batch.append(TimestampMs(1), None, Some(&[b'x'; 1010]), &[]);
         }
         let batch = batch.build(klamm_model::Offset(0))?;
         let batches = (fetch_bytes / batch.len()).max(1);
-        let answer = batch.repeat(batches);
+        let mut answer = batch.repeat(batches);
+        for (base_offset, batch) in (0_i64..).step_by(RECORDS).zip(answer.chunks_mut(batch.len())) {
+            // The first field, which no checksum covers.
+            batch[..8].copy_from_slice(&base_offset.to_be_bytes());
+        }
         let answers = (stored_bytes / answer.len()).max(1);
         let fetched = open("fetched")?;
         for at in 0..answers {
@@ -86,6 +94,7 @@ impl Store {
             end: 0,
             fetched,
             fetch_bytes: answer.len(),
+            fetch_records: batches * RECORDS,
             stored_bytes: answers * answer.len(),
         })
     }

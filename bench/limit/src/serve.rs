@@ -34,7 +34,7 @@ struct Canned {
 pub(crate) fn serve(listener: &TcpListener, mut store: Store) -> Result<()> {
     let canned = Canned {
         produced: wire::produced()?,
-        fetched: wire::fetched(store.fetch_bytes)?,
+        fetched: wire::fetched(store.fetch_bytes, store.fetch_records)?,
         api_versions: wire::api_versions()?,
     };
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -142,8 +142,8 @@ impl Connection {
                     }
                 }
                 Asked::ApiVersions => canned.api_versions.put(&mut self.out, id),
-                Asked::Fetch => {
-                    canned.fetched.put(&mut self.out, id);
+                Asked::Fetch { partition } => {
+                    canned.fetched.put_for(&mut self.out, id, partition);
                     self.file_left = store.fetch_bytes;
                 }
             }

@@ -13,6 +13,8 @@ use klamm_protocol::{ApiKey, Message, Records, Writer, encode_response};
 
 /// Behind the length of an answer.
 const CORRELATION_ID_AT: usize = 4;
+/// In the answer to a fetch: behind header, throttling, error, session, and the topic with its id.
+const PARTITION_AT: usize = 37;
 
 /// What a frame asks for.
 pub(crate) enum Asked<'a> {
@@ -21,7 +23,10 @@ pub(crate) enum Asked<'a> {
         batch: &'a [u8],
         acks: i16,
     },
-    Fetch,
+    /// To be sent records, as if of `partition`, the first that is named.
+    Fetch {
+        partition: [u8; 4],
+    },
     ApiVersions,
 }
 
@@ -31,21 +36,22 @@ pub(crate) fn read(frame: &[u8]) -> Result<([u8; 4], Asked<'_>)> {
     let (api, version) = (fields.i16()?, fields.i16()?);
     let correlation_id = fields.take(4)?.try_into()?;
     match (api, version) {
-        (0, 13) => {}
-        (1, 18) => return Ok((correlation_id, Asked::Fetch)),
+        (0, 13) | (1, 18) => {}
         (18, 3 | 4) => return Ok((correlation_id, Asked::ApiVersions)),
         _ => bail!("API {api} in version {version} is not known here"),
     }
     let client_id = usize::try_from(fields.i16()?).unwrap_or(0);
-    fields.take(client_id + 1 + 1)?; // and the tags of the header, and no transactional id
+    fields.take(client_id + 1)?; // and the tags of the header
+    if api == 1 {
+        fields.take(21)?; // how long to wait, how much to send, which isolation, the session
+        fields.topic()?;
+        let partition = fields.take(4)?.try_into()?;
+        return Ok((correlation_id, Asked::Fetch { partition }));
+    }
+    fields.take(1)?; // no transactional id
     let acks = fields.i16()?;
     fields.take(4)?; // the time limit
-    let topics = fields.varint()?;
-    fields.take(16)?; // the topic's id
-    ensure!(
-        topics == 2 && fields.varint()? == 2,
-        "more than one batch in a request"
-    );
+    ensure!(fields.topic()? == (1, 1), "more than one batch in a request");
     fields.take(4)?; // the partition
     let length = fields.varint()?.saturating_sub(1);
     let batch = fields.take(length)?;
@@ -66,6 +72,13 @@ impl<'a> Fields<'a> {
 
     fn i16(&mut self) -> Result<i16> {
         Ok(i16::from_be_bytes(self.take(2)?.try_into()?))
+    }
+
+    /// The numbers of topics and of partitions of the first one, up to where that begins.
+    fn topic(&mut self) -> Result<(usize, usize)> {
+        let topics = self.varint()?;
+        self.take(16)?; // its id
+        Ok((topics.saturating_sub(1), self.varint()?.saturating_sub(1)))
     }
 
     fn varint(&mut self) -> Result<usize> {
@@ -102,6 +115,13 @@ impl Answer {
         })
     }
 
+    /// [`Answer::put`] of an answer to a fetch, as if the records were of `partition`.
+    pub(crate) fn put_for(&self, out: &mut Vec<u8>, correlation_id: [u8; 4], partition: [u8; 4]) {
+        let at = out.len() + PARTITION_AT;
+        self.put(out, correlation_id);
+        out[at..at + 4].copy_from_slice(&partition);
+    }
+
     /// Puts the answer behind `out`, up to the record bytes.
     pub(crate) fn put(&self, out: &mut Vec<u8>, correlation_id: [u8; 4]) {
         let at = out.len() + CORRELATION_ID_AT;
@@ -127,17 +147,15 @@ pub(crate) fn produced() -> Result<Answer> {
     Answer::new(ApiKey::Produce, 13, &response)
 }
 
-/// To Fetch 18, with `records` bytes of records and always more to come.
-pub(crate) fn fetched(records: usize) -> Result<Answer> {
+/// To Fetch 18, with so many bytes and records, which are all that there are.
+pub(crate) fn fetched(bytes: usize, records: usize) -> Result<Answer> {
+    let end = i64::try_from(records)?;
     let partition = PartitionData {
-        high_watermark: 1 << 60,
-        last_stable_offset: 1 << 60,
+        high_watermark: end,
+        last_stable_offset: end,
         log_start_offset: 0,
         aborted_transactions: None,
-        records: Records::External {
-            token: 0,
-            len: records,
-        },
+        records: Records::External { token: 0, len: bytes },
         ..Default::default()
     };
     let topic = FetchableTopicResponse {

@@ -9,7 +9,7 @@ use klamm_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use klamm_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use klamm_protocol::messages::{ApiVersionsRequest, FetchRequest, ProduceRequest};
 use klamm_protocol::{Message, Reader, Records, Request, ResponseHeader, Writer, encode_request};
-use klamm_records::{BatchBuilder, verify_crc};
+use klamm_records::{BatchBuilder, BatchHeader, verify_crc};
 
 use super::*;
 
@@ -53,9 +53,13 @@ fn produce(acks: i16, batch: &Bytes) -> ProduceRequest {
     }
 }
 
-fn fetch() -> FetchRequest {
+fn fetch(partition: i32) -> FetchRequest {
+    let partition = FetchPartition {
+        partition,
+        ..Default::default()
+    };
     let topic = FetchTopic {
-        partitions: vec![FetchPartition::default()],
+        partitions: vec![partition],
         ..Default::default()
     };
     FetchRequest {
@@ -112,15 +116,24 @@ fn fetches_are_answered_with_whole_batches_over_and_over() {
     let folder = tempfile::tempdir().unwrap();
     let (address, thread) = running(folder.path());
     let mut stream = TcpStream::connect(address).unwrap();
-    let requests: Vec<u8> = (0..300).flat_map(|id| frame(id, 18, &fetch())).collect();
+    let requests: Vec<u8> = (0..300).flat_map(|id| frame(id, 18, &fetch(id % 7))).collect();
     stream.write_all(&requests).unwrap();
     for id in 0..300 {
         let response = answer::<FetchRequest>(&mut stream, id, 18);
-        let Records::Bytes(records) = &response.responses[0].partitions[0].records else {
+        let partition = &response.responses[0].partitions[0];
+        assert_eq!(
+            (partition.partition_index, partition.high_watermark),
+            (id % 7, 32)
+        );
+        let Records::Bytes(records) = &partition.records else {
             panic!("no records");
         };
         let (first, second) = records.split_at(records.len() / 2);
-        assert!(first.len() > 16_000 && verify_crc(first) && verify_crc(second));
+        for (batch, base_offset) in [(first, 0), (second, 16)] {
+            let header = BatchHeader::parse(batch).unwrap();
+            assert_eq!((header.base_offset.0, header.record_count), (base_offset, 16));
+            assert!(batch.len() > 16_000 && verify_crc(batch));
+        }
     }
     stream.write_all(&frame(3, 12, &produce(1, &batch(1)))).unwrap();
     thread.join().unwrap().unwrap_err();
