@@ -14,7 +14,10 @@ use serde_json::Value;
 
 /// Runs the program, lets it pass its gates, and gives its last line, or what it says is wrong.
 fn run(fault: Fault, line: &str) -> Result<Value, String> {
-    let broker = fake::Broker::start(fault);
+    run_on(&fake::Broker::start(fault), line)
+}
+
+fn run_on(broker: &fake::Broker, line: &str) -> Result<Value, String> {
     let mut words = line.split(' ');
     let mut program = Command::new(env!("CARGO_BIN_EXE_klamm-load"))
         .arg(words.next().unwrap())
@@ -99,6 +102,36 @@ fn what_is_done_is_counted() {
         for (field, value) in expected {
             assert_eq!(done[*field], *value, "{line}: {field}");
         }
+    }
+}
+
+#[test]
+fn connections_begin_at_their_own_partition_and_go_round() {
+    for (options, ends) in [
+        ("--connections 1 --bytes 50000", [170, 170, 160]),
+        ("--connections 2 --in-flight 1 --bytes 2000", [10, 10, 0]),
+        (
+            "--connections 1 --batches-per-request 3 --bytes 6000",
+            [20, 20, 20],
+        ),
+    ] {
+        let broker = fake::Broker::start(Fault::None);
+        let line = format!("produce --partitions 3 --record-bytes 100 --batch-records 10 {options}");
+        run_on(&broker, &line).unwrap();
+        assert_eq!(broker.ends("load"), ends, "{options}");
+    }
+}
+
+#[test]
+fn a_run_ends_when_its_time_is_over() {
+    for acks in ["-1", "1", "0"] {
+        let broker = fake::Broker::start(Fault::None);
+        let line = format!("produce --partitions 3 --connections 2 --threads 2 --acks {acks} --seconds 0.03");
+        let done = run_on(&broker, &line).unwrap();
+        assert!(done["seconds"].as_f64() >= Some(0.03), "acks {acks}");
+        let records: i64 = broker.ends("load").iter().sum();
+        assert!(records > 0, "acks {acks}");
+        assert_eq!(done["records"], records, "acks {acks}");
     }
 }
 

@@ -62,7 +62,7 @@ const FIFTH: usize = 5;
 const SESSION: i32 = 7;
 
 pub(crate) struct Broker {
-    address: SocketAddr,
+    shared: Arc<Shared>,
 }
 
 #[derive(Default)]
@@ -109,17 +109,27 @@ impl Broker {
             state: Mutex::new(state),
             appended: Condvar::new(),
         });
+        let broker = Self {
+            shared: Arc::clone(&shared),
+        };
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let shared = Arc::clone(&shared);
                 thread::spawn(move || Connection::new(stream).serve(&shared));
             }
         });
-        Self { address }
+        broker
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.shared.address
+    }
+
+    /// The offset after the last record of each partition.
+    pub(crate) fn ends(&self, topic: &str) -> Vec<i64> {
+        let state = self.shared.state.lock().unwrap();
+        let partitions = state.topics[topic].partitions.iter();
+        partitions.map(|batches| end(batches)).collect()
     }
 }
 
