@@ -1,7 +1,8 @@
 //! The features of the cluster that this binary can serve (KIP-584).
 //!
 //! Always holds: a level is listed only when all that it promises is served; raising the finalized level is an operator's
-//! decision, except on a new cluster, which starts with the highest.
+//! decision, except on a new cluster, which starts with the highest. So a folder that an earlier version left at a lower level is
+//! started on and stays there until UpdateFeatures raises it (docs/adr/0012-levels-of-the-metadata-version.md).
 
 use std::ops::RangeInclusive;
 
@@ -16,7 +17,7 @@ pub(crate) struct Feature {
 }
 
 /// The features of Kafka 4.4 and how far they are served. Groups, transactions and share groups are not, so theirs stay at
-/// 0; `metadata.version` 33 is Kafka 4.4's own, `kraft.version` 0 means that the voters are configured.
+/// 0; `metadata.version` goes from Kafka 4.4's lowest to its own, `kraft.version` 0 means that the voters are configured.
 pub(crate) const SUPPORTED: &[Feature] = &[
     Feature {
         name: "eligible.leader.replicas.version",
@@ -32,7 +33,7 @@ pub(crate) const SUPPORTED: &[Feature] = &[
     },
     Feature {
         name: "metadata.version",
-        levels: 33..=33,
+        levels: 7..=33,
     },
     Feature {
         name: "share.version",

@@ -22,6 +22,8 @@ mod failing;
 mod fixture;
 #[path = "configuration/housekeeping.rs"]
 mod housekeeping;
+#[path = "configuration/levels.rs"]
+mod levels;
 #[path = "configuration/network.rs"]
 mod network;
 #[path = "configuration/node.rs"]

@@ -5,12 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use klamm_broker::{FixedLoggers, Node, StartError};
 use klamm_config::{BrokerConfig, Sources};
 use klamm_env::sim::disk::Disk;
 use klamm_env::sim::{Fault, World};
 use klamm_env::task::Blocking;
 use klamm_env::{Env, Files, Parts};
+use klamm_model::Uuid;
+use klamm_quorum::{Endpoint, NoPeers, Position, Quorum, QuorumConfig, ReplayError, StateMachine};
 
 use crate::client::Client;
 use crate::pipes::Pipes;
@@ -67,6 +70,23 @@ fn env(world: &World, pipes: &Pipes) -> Env {
     })
 }
 
+/// Where a metadata log is written and nothing follows from it.
+struct Unread;
+
+impl StateMachine for Unread {
+    fn apply(&self, _: Position, _: Option<Bytes>) -> Result<(), ReplayError> {
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Bytes {
+        Bytes::new()
+    }
+
+    fn restore(&self, _: Position, _: Bytes) -> Result<(), ReplayError> {
+        Ok(())
+    }
+}
+
 impl Fixture {
     /// Starts a node on an empty disk with these keys set.
     pub(crate) async fn start(set: Settings<'_>) -> Self {
@@ -97,6 +117,32 @@ impl Fixture {
         let pipes = Pipes::default();
         let node = Node::start(env(&world, &pipes), config(set), Arc::new(FixedLoggers)).await?;
         Ok(Self { world, pipes, node })
+    }
+
+    /// Stops the node in order, puts another metadata log in the place of its own, and starts it again.
+    pub(crate) async fn restart_with_decisions(self, decisions: &[Bytes]) -> Self {
+        let Self { world, pipes, node } = self;
+        let cluster_id: Uuid = node.cluster_id().parse().unwrap();
+        node.stop().await;
+        drop(node);
+        let folder = format!("{DATA}/klamm-metadata");
+        world.disk(HOST).remove_dir_all(Path::new(&folder)).unwrap();
+        let voters = [(1, Endpoint::default())].into();
+        let quorum = QuorumConfig::new(1, voters, folder, cluster_id);
+        let quorum = Quorum::start(env(&world, &pipes), quorum, Arc::new(Unread), Arc::new(NoPeers)).await;
+        let quorum = quorum.unwrap();
+        quorum.wait_for_leader().await.unwrap();
+        for decision in decisions {
+            quorum.propose(decision.clone()).await.unwrap();
+        }
+        quorum.shutdown().await;
+        let pipes = Pipes::default();
+        let node = Node::start(env(&world, &pipes), config(&[]), Arc::new(FixedLoggers)).await;
+        Self {
+            world,
+            pipes,
+            node: node.unwrap(),
+        }
     }
 
     /// Drops the node as it is and starts another one on the same disk.

@@ -1,10 +1,11 @@
 //! UpdateFeatures: finalizes features at other levels (KIP-584, KIP-1022).
 //!
 //! All updates of a request are made, or none: the first that is refused is the answer. A feature goes up or down within
-//! what this node and every registered node serve; down only when the request says so. `metadata.version` does not go
-//! down: records of the higher version may be in the log. Up to version 1 each feature is answered for, as in Kafka.
+//! what this node and every registered node serve; down only when the request says so. `metadata.version` goes down only to a
+//! level whose records are those of the current one: others may be in the log. Up to version 1 each feature is answered for,
+//! as in Kafka.
 //!
-//! Always holds: a finalized level is one that the whole cluster serves.
+//! Always holds: a finalized level is one that the whole cluster serves, beside the levels it depends on.
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,12 @@ pub type ServedFeatures = BTreeMap<&'static str, VersionRange>;
 const UPGRADE: i8 = 1;
 const SAFE_DOWNGRADE: i8 = 2;
 const UNSAFE_DOWNGRADE: i8 = 3;
+/// The levels of `metadata.version` that came with records, or with parts of them, which lower levels do not have: seen with
+/// Kafka 4.4, which refuses to go below each of them, and goes down by one from every other level.
+const NEW_RECORDS: &[i16] = &[8, 11, 13, 14, 15, 17, 23, 30, 32, 33];
+/// Features that are used only from a level of `metadata.version` on.
+const DEPENDING: &[(&str, i16)] = &[("eligible.leader.replicas.version", 23)];
+
 /// The last version whose answer lists the features.
 const LISTING_VERSION: i16 = 1;
 
@@ -33,9 +40,17 @@ pub fn decide(
     request: &UpdateFeaturesRequest,
 ) -> Decision<UpdateFeaturesResponse> {
     let mut levels: BTreeMap<&str, i16> = BTreeMap::new();
+    // Updates of one request may depend on each other, in any order.
+    let asked = request.feature_updates.iter();
+    let asked = asked.filter(|update| &*update.feature == METADATA_VERSION);
+    let metadata_version = asked.last().map_or_else(
+        || context.image.feature_level(METADATA_VERSION),
+        |update| update.max_version_level,
+    );
     for update in &request.feature_updates {
         let upgrade_type = upgrade_type(update, version);
-        if let Err(refusal) = one(context, served, update, upgrade_type) {
+        let allowed = one(context, served, update, upgrade_type);
+        if let Err(refusal) = allowed.and_then(|()| dependency(update, metadata_version)) {
             return Decision::unchanged(refused(refusal));
         }
         if context.image.feature_level(&update.feature) != update.max_version_level {
@@ -117,7 +132,8 @@ fn one(
     if level > current && upgrade_type != UPGRADE {
         return invalid("Can't downgrade to a newer version.");
     }
-    if level < current && name == METADATA_VERSION {
+    let are_new = NEW_RECORDS.iter().any(|new| (level + 1..=current).contains(new));
+    if are_new && name == METADATA_VERSION {
         let why = match upgrade_type {
             UNSAFE_DOWNGRADE => "Unsafe metadata downgrade is not supported in this version.",
             _ => "Refusing to perform the requested downgrade because it might delete metadata information.",
@@ -127,6 +143,19 @@ fn one(
         ));
     }
     Ok(())
+}
+
+/// Whether the feature may be used beside this level of `metadata.version`.
+fn dependency(update: &FeatureUpdateKey, metadata_version: i16) -> Result<(), String> {
+    let (name, level) = (&*update.feature, update.max_version_level);
+    let needed = DEPENDING.iter().find(|(depending, _)| *depending == name);
+    match needed {
+        Some((_, needed)) if level > 0 && metadata_version < *needed => Err(format!(
+            "Invalid update version {level} for feature {name}. {name} could not be set to {level} because it depends on \
+             {METADATA_VERSION} level {needed}"
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Which node does not serve the level, and why.

@@ -1,10 +1,13 @@
 //! UpdateFeatures.
 
 use klamm_protocol::messages::update_features_request::*;
+use klamm_protocol::metadata_records::FeatureLevelRecord;
 
 use super::update_features::ServedFeatures;
 use super::*;
 use crate::image::VersionRange;
+
+const ELR: &str = "eligible.leader.replicas.version";
 
 fn served() -> ServedFeatures {
     let range = |min, max| VersionRange { min, max };
@@ -13,6 +16,7 @@ fn served() -> ServedFeatures {
         ("transaction.version", range(0, 2)),
         ("share.version", range(0, 2)),
         ("group.version", range(0, 1)),
+        (ELR, range(0, 1)),
     ])
 }
 
@@ -125,5 +129,80 @@ fn updates_are_refused_as_kafka_refuses_them() {
             format!("The update failed for all features since the following feature had an error: {why}");
         assert_eq!(update(&mut cluster, 2, updates), (95, Some(words), 0));
         assert_eq!(cluster.image.feature_level("group.version"), 0);
+    }
+}
+
+/// A cluster whose brokers serve all, at this level of `metadata.version`.
+fn cluster_at(level: i16) -> Cluster {
+    let mut cluster = Cluster::new(0);
+    let finalized = [(METADATA_VERSION, level), (ELR, 0)].map(|(name, feature_level)| {
+        FeatureLevelRecord {
+            name: name.into(),
+            feature_level,
+            ..Default::default()
+        }
+        .into()
+    });
+    cluster.commit(&finalized);
+    cluster
+}
+
+#[test]
+fn an_older_metadata_version_goes_up_and_down_as_far_as_its_records_allow() {
+    let refused = "Refusing to perform the requested downgrade because it might delete metadata information.";
+    // From, to, and whether Kafka goes there.
+    for (from, to, goes) in [
+        (10, 9, true),
+        (10, 8, true),
+        (10, 7, false),
+        (16, 15, true),
+        (16, 14, false),
+        (22, 17, true),
+        (22, 16, false),
+        (29, 23, true),
+        (29, 22, false),
+        (31, 30, true),
+        (33, 32, false),
+    ] {
+        for upgrade in [2, 3] {
+            let mut cluster = cluster_at(from);
+            let (code, words, _) = update(&mut cluster, 2, &[(METADATA_VERSION, to, upgrade)]);
+            assert_eq!(
+                (code == 0, words.is_none()),
+                (goes, goes),
+                "{from} to {to}: {words:?}"
+            );
+            let level = if goes { to } else { from };
+            assert_eq!(cluster.image.feature_level(METADATA_VERSION), level);
+            assert!(upgrade == 3 || words.is_none_or(|words| words.ends_with(refused)));
+        }
+    }
+    let mut cluster = cluster_at(7);
+    assert_eq!(
+        update(&mut cluster, 2, &[(METADATA_VERSION, 33, 1)]),
+        (0, None, 0)
+    );
+    assert_eq!(cluster.image.feature_level(METADATA_VERSION), 33);
+}
+
+#[test]
+fn a_feature_waits_for_the_metadata_version_it_depends_on() {
+    let words = "The update failed for all features since the following feature had an error: Invalid update version 1 for \
+                 feature eligible.leader.replicas.version. eligible.leader.replicas.version could not be set to 1 because \
+                 it depends on metadata.version level 23";
+    let cases: [(&[Update<'_>], bool); 6] = [
+        (&[(ELR, 1, 1)], false),
+        (&[(METADATA_VERSION, 22, 1), (ELR, 1, 1)], false),
+        (&[(ELR, 0, 2)], true),
+        (&[(METADATA_VERSION, 23, 1), (ELR, 1, 1)], true),
+        (&[(ELR, 1, 1), (METADATA_VERSION, 33, 1)], true),
+        (&[(METADATA_VERSION, 23, 1)], true),
+    ];
+    for (updates, goes) in cases {
+        let expected = match goes {
+            true => (0, None, 0),
+            false => (95, Some(words.to_owned()), 0),
+        };
+        assert_eq!(update(&mut cluster_at(7), 2, updates), expected, "{updates:?}");
     }
 }
