@@ -116,6 +116,9 @@ impl Replicas {
 
     /// Changes the table in one step. Only [`Applier`] does so, so no two changes meet.
     fn change(&self, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
         let mut table = Table::clone(&self.table.load());
         for change in changes {
             match change {

@@ -8,7 +8,9 @@
 //! stops, and a folder of Kafka's is taken over only by [`LogDir::format`].
 
 pub mod meta;
+mod topic_id;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -23,6 +25,7 @@ use crate::error::LogError;
 use crate::handles::HandleCache;
 use crate::names::{self, FolderKind};
 use meta::Meta;
+pub(crate) use topic_id::{read_topic_id, write_topic_id};
 
 const LOCK: &str = ".lock";
 const CLEAN: &str = ".kafka_cleanshutdown";
@@ -32,7 +35,6 @@ const MARKER_VERSION: &str = "version";
 const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 const LOG_STARTS: &str = "log-start-offset-checkpoint";
 const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
-const PARTITION_METADATA: &str = "partition.metadata";
 /// More than any of the small files has.
 const SMALL_FILE_BYTES: u64 = 64 * 1024;
 
@@ -145,7 +147,7 @@ impl LogDir {
             log_starts: read(LOG_STARTS)?,
             high_watermarks: read(HIGH_WATERMARKS)?,
         };
-        Ok(Arc::new(Self {
+        let dir = Self {
             path: path.to_path_buf(),
             handles,
             failure: OnceLock::new(),
@@ -155,7 +157,40 @@ impl LogDir {
             meta: Mutex::new(meta),
             _lock: lock,
             files,
-        }))
+        };
+        dir.forget_missing()?;
+        Ok(Arc::new(dir))
+    }
+
+    /// Takes partitions without a folder out of the checkpoints, durably: what these say of one must never be taken for the
+    /// state of the next of its name.
+    fn forget_missing(&self) -> Result<(), LogError> {
+        let present: BTreeSet<_> = self
+            .folders()?
+            .iter()
+            .filter_map(|name| match names::parse_folder(name) {
+                FolderKind::Partition(partition) => Some(partition),
+                _ => None,
+            })
+            .collect();
+        let missing: BTreeSet<_> = {
+            let checkpoints = self.checkpoints.lock();
+            let named = checkpoints
+                .files()
+                .into_iter()
+                .flat_map(|(_, offsets)| offsets.keys());
+            named
+                .filter(|partition| !present.contains(partition))
+                .cloned()
+                .collect()
+        };
+        if !missing.is_empty() {
+            tracing::warn!(
+                dir = %self.path.display(), partitions = missing.len(),
+                "the checkpoints name partitions that have no folder: forgotten"
+            );
+        }
+        self.forget(missing.iter())
     }
 
     /// Whose folder it is; `None` before it was formatted.
@@ -439,42 +474,6 @@ fn read_small(files: &dyn Files, path: &Path) -> Result<Option<String>, LogError
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(LogError::io(path)(error)),
     }
-}
-
-/// The topic's id in a partition's folder.
-pub(crate) fn read_topic_id(files: &dyn Files, folder: &Path) -> Result<Option<TopicId>, LogError> {
-    let path = folder.join(PARTITION_METADATA);
-    let Some(text) = read_small(files, &path)? else {
-        return Ok(None);
-    };
-    let field = |name: &str| {
-        text.lines()
-            .filter_map(|line| line.split_once(':'))
-            .find(|(key, _)| key.trim() == name)
-            .map(|f| f.1.trim())
-    };
-    match field("version").and_then(|version| version.parse().ok()) {
-        Some(0) => {}
-        Some(found) => {
-            return Err(LogError::NewerFormat {
-                path,
-                found,
-                known: 0,
-            });
-        }
-        None => return Err(LogError::corrupt(&path, "no version")),
-    }
-    let id = field("topic_id").and_then(|id| id.parse().ok());
-    id.map(Some)
-        .ok_or_else(|| LogError::corrupt(&path, "no topic id"))
-}
-
-pub(crate) fn write_topic_id(files: &dyn Files, folder: &Path, topic_id: TopicId) -> Result<(), LogError> {
-    let path = folder.join(PARTITION_METADATA);
-    let text = format!("version: 0\ntopic_id: {topic_id}");
-    files
-        .write_atomically(&path, text.as_bytes())
-        .map_err(LogError::io(&path))
 }
 
 #[cfg(test)]

@@ -67,9 +67,7 @@ impl Applier {
             let change = self.hold(held, settings.clone(), &changes).await;
             changes.extend(change);
         }
-        if !changes.is_empty() {
-            broker.replicas.change(changes);
-        }
+        broker.replicas.change(changes);
         if !self.started {
             self.started = true;
             self.set_strays_aside().await;

@@ -235,3 +235,32 @@ fn a_partition_without_a_folder_is_removed_without_harm() {
     assert!(dir.set_aside(&partition(), Uuid([1; 16])).is_err());
     assert_eq!(dir.failure(), None);
 }
+
+#[test]
+fn a_checkpoint_of_a_partition_without_a_folder_is_forgotten_when_the_dir_is_opened() {
+    let disk = Disk::default();
+    disk.create_dir_all(Path::new("/data/here-0")).unwrap();
+    let names = [RECOVERY_POINTS, LOG_STARTS, HIGH_WATERMARKS];
+    for name in names {
+        put(&disk, &format!("/data/{name}"), "0\n2\ngone 0 7\nhere 0 5\n");
+    }
+    for name in names {
+        let dir = open_dir(&disk).unwrap();
+        let said = |topic: &str| {
+            let positions = dir.positions(&TopicPartition::new(topic, 0));
+            [
+                positions.recovery_point.0,
+                positions.log_start_offset.0,
+                positions.high_watermark.0,
+            ]
+        };
+        assert_eq!((said("gone"), said("here")), ([0; 3], [5; 3]));
+        drop(dir);
+        disk.crash(CrashMode::DropUnsynced);
+        assert_eq!(
+            text(&disk, &format!("/data/{name}")),
+            "0\n1\nhere 0 5\n",
+            "durably"
+        );
+    }
+}

@@ -1,0 +1,49 @@
+//! `partition.metadata`: of which topic a partition's folder is.
+//!
+//! Always holds: the file is there as a whole or not at all; a folder without it was made and not finished.
+
+use std::path::Path;
+
+use klamm_env::Files;
+use klamm_model::TopicId;
+
+use super::read_small;
+use crate::error::LogError;
+
+const PARTITION_METADATA: &str = "partition.metadata";
+
+/// The topic's id in a partition's folder.
+pub(crate) fn read_topic_id(files: &dyn Files, folder: &Path) -> Result<Option<TopicId>, LogError> {
+    let path = folder.join(PARTITION_METADATA);
+    let Some(text) = read_small(files, &path)? else {
+        return Ok(None);
+    };
+    let field = |name: &str| {
+        text.lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(key, _)| key.trim() == name)
+            .map(|f| f.1.trim())
+    };
+    match field("version").and_then(|version| version.parse().ok()) {
+        Some(0) => {}
+        Some(found) => {
+            return Err(LogError::NewerFormat {
+                path,
+                found,
+                known: 0,
+            });
+        }
+        None => return Err(LogError::corrupt(&path, "no version")),
+    }
+    let id = field("topic_id").and_then(|id| id.parse().ok());
+    id.map(Some)
+        .ok_or_else(|| LogError::corrupt(&path, "no topic id"))
+}
+
+pub(crate) fn write_topic_id(files: &dyn Files, folder: &Path, topic_id: TopicId) -> Result<(), LogError> {
+    let path = folder.join(PARTITION_METADATA);
+    let text = format!("version: 0\ntopic_id: {topic_id}");
+    files
+        .write_atomically(&path, text.as_bytes())
+        .map_err(LogError::io(&path))
+}
