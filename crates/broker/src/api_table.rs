@@ -55,6 +55,7 @@ macro_rules! api_table {
             match header.api_key {
                 $(ApiKey::$name => {
                     let request = serial.decode::<klamm_protocol::messages::$request>(header.api_version).await?;
+                    context.memory.begin(serial.body.answer_charge());
                     let response = Box::pin(handlers::$module::handle(context, request)).await;
                     context.broker.metrics.requests.answered(header.api_key, &response);
                     serial.encode(header, &response)

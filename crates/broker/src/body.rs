@@ -84,6 +84,12 @@ impl Body {
         }
     }
 
+    /// A charge of nothing yet, with the right to overdraw if the request has it: two of one request must not wait for each
+    /// other. When all is decoded.
+    pub(crate) fn answer_charge(&mut self) -> Charge {
+        self.charge.split(0)
+    }
+
     /// What must be kept until the request is answered. The frame is given up, unless something keeps it alive.
     pub(crate) fn into_held(self, keeps_frame: bool) -> Held {
         Held {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use klamm_net::ConnectionInfo;
 
+use crate::answer_memory::AnswerMemory;
 use crate::broker::Broker;
 
 /// Who asks, on which connection, in which version.
@@ -11,4 +12,6 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) broker: &'a Arc<Broker>,
     pub(crate) connection: &'a ConnectionInfo,
     pub(crate) version: i16,
+    /// What a large answer reserves before it is made.
+    pub(crate) memory: AnswerMemory,
 }

@@ -12,6 +12,7 @@ use klamm_protocol::{
     encode_response,
 };
 
+use crate::answer_memory::AnswerMemory;
 use crate::api_table::{self, Row};
 use crate::body::Body;
 use crate::broker::Broker;
@@ -169,6 +170,20 @@ pub(crate) fn check_version(prefix: RequestPrefix, row: Option<&Row>) -> Result<
     })
 }
 
+/// Charges the answer with what its handler reserved.
+pub(crate) fn hold(
+    context: &RequestContext<'_>,
+    header: &RequestHeader,
+    out: &mut Output,
+) -> Result<(), Fault> {
+    let reserved = context.memory.take();
+    match reserved.map_err(|why| Fault::Refused(format!("{}: {why}", header.api_key.name())))? {
+        Some(charge) => out.hold(charge),
+        None => {}
+    }
+    Ok(())
+}
+
 impl Client {
     async fn serve(&mut self, frame: Frame, out: &mut Output) -> Result<Outcome<produce::Parked>, Fault> {
         let Frame {
@@ -192,6 +207,7 @@ impl Client {
             broker,
             connection: &self.info,
             version: header.api_version,
+            memory: AnswerMemory::new(&broker.request_memory),
         };
         let outcome = match header.api_key {
             ApiKey::Produce => {
@@ -209,6 +225,7 @@ impl Client {
             ApiKey::Fetch => {
                 let (reused, writer) = (&mut self.fetch, &mut self.writer);
                 fetch::handle(&context, &header, body, reused, writer, out, &mut phases).await?;
+                hold(&context, &header, out)?;
                 broker
                     .metrics
                     .requests
@@ -218,6 +235,7 @@ impl Client {
             _ => {
                 let mut serial = Serial::new(body, &mut self.writer);
                 api_table::serve_serial(&context, &header, &mut serial).await?;
+                hold(&context, &header, out)?;
                 emit(&mut self.writer, header.api_key, out, |_| None);
                 broker
                     .metrics

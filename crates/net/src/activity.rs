@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// No frame is half here.
+/// The client keeps no memory waiting.
 const NONE: u64 = u64::MAX;
 
 /// See the head of the file.
@@ -16,9 +16,10 @@ pub(crate) struct Activity {
     moved: AtomicU64,
     /// A request is being handled, or is parked: it is not the client who lets the connection rest.
     under_way: AtomicBool,
-    /// Since when the client owes the rest of a frame, in milliseconds of the monotonic clock.
+    /// Since when the client owes the rest of a frame, or leaves a large answer unread, in milliseconds of the monotonic
+    /// clock.
     owed_since_ms: AtomicU64,
-    /// The memory that the frame is charged with meanwhile.
+    /// The memory that this is charged with meanwhile.
     owed_bytes: AtomicUsize,
 }
 
@@ -45,7 +46,7 @@ impl Activity {
         self.under_way.store(is_under_way, Ordering::Relaxed);
     }
 
-    /// The client owes the rest of a frame that is charged with `bytes`.
+    /// The client owes the rest of a frame, or leaves an answer unread, that is charged with `bytes`.
     pub(crate) fn owes(&self, since: Duration, bytes: usize) {
         self.owed_bytes.store(bytes, Ordering::Relaxed);
         self.owed_since_ms
@@ -57,7 +58,7 @@ impl Activity {
         self.owed_since_ms.store(NONE, Ordering::Relaxed);
     }
 
-    /// Since when the client owes the rest of a frame, and the memory that is charged with.
+    /// Since when the client keeps memory waiting, and how much.
     pub(crate) fn owed(&self) -> Option<(Duration, usize)> {
         let since = self.owed_since_ms.load(Ordering::Relaxed);
         let bytes = self.owed_bytes.load(Ordering::Relaxed);

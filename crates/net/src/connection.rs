@@ -117,6 +117,7 @@ async fn serve<C: Connection>(
                 Overlap::Serial | Overlap::Pipelined => sender.during(handling).await?,
             }
         };
+        charge_answer(sender, &mut answer, context).await?;
         match outcome {
             Outcome::Answered if sender.parked.is_empty() => sender.output.append(&mut answer),
             Outcome::Answered => {
@@ -130,6 +131,38 @@ async fn serve<C: Connection>(
     }
 }
 
+/// Charges a large answer with what its handler did not. While there is none to be had, what was decided before goes out.
+async fn charge_answer<P: Pending>(
+    sender: &mut Sender<'_, P>,
+    answer: &mut Output,
+    context: &Surroundings,
+) -> Result<(), End> {
+    let uncharged = answer.uncharged();
+    if uncharged > 0 {
+        let mut charge = context.memory.charge();
+        if !charge.try_grow(uncharged) {
+            sender.during(charge.grow(uncharged)).await?;
+        }
+        answer.hold(charge);
+    }
+    Ok(())
+}
+
+/// Sends all of a large answer before anything else is read: a client that does not read is not asked for more.
+async fn send_charged<P: Pending>(sender: &mut Sender<'_, P>, context: &Surroundings) -> Result<(), End> {
+    if !sender.output.is_charged() {
+        return Ok(());
+    }
+    context.activity.under_way(!sender.parked.is_empty());
+    let since = context.env.monotonic();
+    while sender.output.is_charged() {
+        context.activity.owes(since, sender.output.charged());
+        poll_fn(|cx| sender.poll_progress(cx)).await?;
+    }
+    context.activity.owes_nothing();
+    Ok(())
+}
+
 /// Waits for the next frame that may start, while answers go out.
 async fn next_frame<C: Connection>(
     sender: &mut Sender<'_, C::Pending>,
@@ -137,6 +170,7 @@ async fn next_frame<C: Connection>(
     context: &Surroundings,
 ) -> Result<Next, End> {
     loop {
+        send_charged(sender, context).await?;
         if let Some(bytes) = frames.peek() {
             let overlap = C::overlap(bytes);
             let may_start = match overlap {

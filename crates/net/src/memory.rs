@@ -1,8 +1,8 @@
 //! The memory that all requests of the node share.
 //!
 //! Always holds: what is charged never exceeds the limit by more than one request. When it is used up, those who need
-//! more wait, readers as well as decoders; one of them at a time may overdraw, so that half-read frames can never block
-//! each other for good. A client that never sends the rest could: the server watches those who wait
+//! more wait: readers, decoders, and those who make large answers; one of them at a time may overdraw, so that half-read frames can never block
+//! each other for good. A client that never sends the rest, or never reads its answer, could: the server watches those who wait
 //! ([`RequestMemory::contended`]) and lets go of such a client.
 
 use std::sync::Arc;
@@ -106,6 +106,16 @@ impl RequestMemory {
         self.shared.give_back(bytes);
     }
 
+    /// Takes `bytes` whether they are there or not: for what exists already, and is bounded by what was charged before.
+    pub(crate) fn take(&self, bytes: usize) -> Charge {
+        self.shared.used.fetch_add(bytes, Ordering::Relaxed);
+        Charge {
+            shared: self.shared.clone(),
+            bytes,
+            overdraft: None,
+        }
+    }
+
     /// A charge of nothing yet.
     pub fn charge(&self) -> Charge {
         Charge {
@@ -160,6 +170,24 @@ impl Charge {
                 () = freed => {}
                 permit = shared.overdraft.clone().acquire_owned() => self.overdraft = permit.ok(),
             }
+        }
+    }
+
+    /// Makes `other`, of the same memory, a part of this one.
+    pub(crate) fn absorb(&mut self, mut other: Charge) {
+        debug_assert!(Arc::ptr_eq(&self.shared, &other.shared));
+        self.bytes += std::mem::take(&mut other.bytes);
+        self.overdraft = self.overdraft.take().or(other.overdraft.take());
+    }
+
+    /// Splits off a charge of `bytes` of this one, which keeps the overdraft.
+    pub(crate) fn split_bytes(&mut self, bytes: usize) -> Charge {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Charge {
+            shared: self.shared.clone(),
+            bytes,
+            overdraft: None,
         }
     }
 

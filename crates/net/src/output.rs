@@ -1,7 +1,7 @@
 //! What is being sent: the bytes of answers, and between them pieces that are never copied (record bytes, file ranges).
 //!
 //! Always holds: pieces lie at rising positions of the buffer; what was sent is never sent again; an output that is
-//! empty keeps its capacity, up to a bound; the ends of answers are known until they are asked for.
+//! empty keeps its capacity, up to a bound, and holds no charge; the ends of answers are known until they are asked for.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use klamm_env::{File, Stream};
+
+use crate::memory::Charge;
 
 /// Capacity that an empty output keeps for the next answer.
 const KEEP_BYTES: usize = 16 * 1024;
@@ -67,6 +69,10 @@ pub struct Output {
     piece_bytes: usize,
     /// Behind which position of the buffer each answer ends.
     answers: VecDeque<(usize, Answer)>,
+    /// Bytes of the pieces that are in memory, as they were put in.
+    piece_memory: usize,
+    /// What large answers are charged with until all is sent.
+    charge: Option<Charge>,
 }
 
 impl Output {
@@ -90,7 +96,44 @@ impl Output {
         let at = self.taken + at;
         debug_assert!(self.pieces.back().is_none_or(|(last, _)| *last <= at));
         self.piece_bytes += piece.len();
+        self.piece_memory += match &piece {
+            Piece::Bytes(bytes) => bytes.len(),
+            Piece::File { .. } => 0,
+        };
         self.pieces.push_back((at, piece));
+    }
+
+    /// Charges what is here with `charge`, until it is sent. The connection adds what is missing.
+    pub fn hold(&mut self, charge: Charge) {
+        match &mut self.charge {
+            Some(held) => held.absorb(charge),
+            none => *none = Some(charge),
+        }
+    }
+
+    /// Whether large answers wait to be sent.
+    pub(crate) fn is_charged(&self) -> bool {
+        self.charge.is_some()
+    }
+
+    /// What it is charged with.
+    pub(crate) fn charged(&self) -> usize {
+        self.charge.as_ref().map_or(0, Charge::bytes)
+    }
+
+    /// What it should be charged with beyond what it is. A little is every connection's own.
+    pub(crate) fn uncharged(&mut self) -> usize {
+        let used = self.buffer.len() + self.piece_memory + self.pieces.len() * size_of::<(usize, Piece)>();
+        if used <= KEEP_BYTES {
+            self.charge = None;
+            return 0;
+        }
+        let charged = self.charged();
+        if let Some(charge) = &mut self.charge {
+            // More was expected.
+            drop(charge.split_bytes(charged.saturating_sub(used)));
+        }
+        used.saturating_sub(charged)
     }
 
     /// What was put in since the last call, or since the beginning, is a whole answer of this kind.
@@ -144,6 +187,10 @@ impl Output {
                 .map(|(at, piece)| (base + at - other.taken, piece)),
         );
         self.piece_bytes += other.piece_bytes;
+        self.piece_memory += other.piece_memory;
+        if let Some(charge) = other.charge.take() {
+            self.hold(charge);
+        }
         let answers = other.answers.drain(..);
         self.answers
             .extend(answers.map(|(end, answer)| (base + end - other.taken, answer)));
@@ -160,6 +207,8 @@ impl Output {
     fn rewind(&mut self) {
         self.taken = 0;
         self.piece_bytes = 0;
+        self.piece_memory = 0;
+        self.charge = None;
         self.pieces.clear();
         self.buffer.clear();
         if self.buffer.capacity() > KEEP_BYTES {

@@ -1,8 +1,8 @@
 //! Accepts connections on one listener, runs each as a task, closes what is idle, and stops in order.
 //!
-//! Always holds: while requests wait for memory, a client that owes the rest of a frame for [`PATIENCE`] is let go, the one
-//! that has owed it for longest first, until there is as much as is waited for: half frames and silence cannot
-//! hold up the others. When [`Server::stop`] returns, no task of the server is left.
+//! Always holds: while requests wait for memory, a client that owes the rest of a frame, or leaves a large answer unread, for
+//! [`PATIENCE`] is let go, the one that has done so for longest first, until there is as much as is waited for: half frames,
+//! unread answers and silence cannot hold up the others. When [`Server::stop`] returns, no task of the server is left.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -21,7 +21,7 @@ use crate::memory::RequestMemory;
 use crate::service::{ConnectionInfo, Service};
 use crate::stop::{Stop, Stopping};
 
-/// How long a client may owe the rest of a frame while others wait for memory.
+/// How long a client may owe the rest of a frame, or leave an answer unread, while others wait for memory.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often this is looked at while somebody waits.
 const RELIEF_INTERVAL: Duration = Duration::from_secs(1);
@@ -236,7 +236,7 @@ impl<S: Service> Server<S> {
         }
     }
 
-    /// Lets go of clients that owe the rest of a frame while others wait for memory.
+    /// Lets go of clients that keep memory while others wait for it.
     async fn relieve(&self) {
         let memory = &self.shared.memory;
         loop {
@@ -261,7 +261,7 @@ impl<S: Service> Server<S> {
             owing.sort_by_key(|(since, ..)| *since);
             for (since, bytes, running) in owing {
                 let reason = format!(
-                    "the rest of a request was awaited for {} s while others wait for memory",
+                    "the rest of a request, or room for an answer, was awaited for {} s while others wait for memory",
                     now.saturating_sub(since).as_secs()
                 );
                 warn!(listener = %running.listener, peer = %running.peer, %reason, "connection closed");

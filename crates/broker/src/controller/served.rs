@@ -143,6 +143,7 @@ async fn show(serving: &Serving<'_>, header: &RequestHeader, serial: &mut Serial
         }
         ApiKey::DescribeConfigs => {
             let request: DescribeConfigsRequest = serial.decode(version).await?;
+            context.memory.begin(serial.body.answer_charge());
             let response = Box::pin(handlers::describe_configs::handle(context, request)).await;
             serial.encode(header, &response)
         }

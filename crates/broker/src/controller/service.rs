@@ -7,15 +7,18 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use klamm_net::{Connection, ConnectionInfo, Frame, NetMetrics, Outcome, Output, Overlap, Pending, Service};
+use klamm_net::{
+    Connection, ConnectionInfo, Frame, NetMetrics, Outcome, Output, Overlap, Pending, RequestMemory, Service,
+};
 use klamm_protocol::{ApiKey, MemoryPool, Reader, RequestHeader, RequestPrefix, Writer};
 
 use super::Controller;
 use super::served::{self, Serving};
+use crate::answer_memory::AnswerMemory;
 use crate::body::Body;
 use crate::broker::Broker;
 use crate::context::RequestContext;
-use crate::dispatch::{Fault, Serial, check_version, emit};
+use crate::dispatch::{Fault, Serial, check_version, emit, hold};
 use crate::handlers::api_versions;
 use crate::metrics::Phases;
 
@@ -26,6 +29,8 @@ pub(crate) struct ControllerService {
     /// The broker of the same node: its quorum, metadata and metrics are the controller's too.
     pub(crate) broker: Arc<Broker>,
     pub(crate) pool: Arc<dyn MemoryPool>,
+    /// What `pool` takes from.
+    pub(crate) memory: RequestMemory,
 }
 
 impl Service for ControllerService {
@@ -71,6 +76,7 @@ impl Peer {
             controller,
             broker,
             pool,
+            memory,
         } = &self.service;
         let prefix = RequestPrefix::decode(&mut Reader::new(frame.bytes.clone())).map_err(Fault::Header)?;
         let row = served::row(prefix.api_key);
@@ -88,6 +94,7 @@ impl Peer {
             broker,
             connection: &self.info,
             version: header.api_version,
+            memory: AnswerMemory::new(memory),
         };
         let serving = Serving {
             context: &context,
@@ -95,6 +102,7 @@ impl Peer {
         };
         let mut serial = Serial::new(body, &mut self.writer);
         Box::pin(served::serve(&serving, &header, &mut serial)).await?;
+        hold(&context, &header, out)?;
         emit(&mut self.writer, header.api_key, out, |_| None);
         broker
             .metrics

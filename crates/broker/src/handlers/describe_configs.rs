@@ -4,7 +4,7 @@
 //! since version 1 (KIP-226), documentation since 3 (KIP-569). Topics, brokers (one, or with the empty name the default of
 //! all), loggers, groups and client metrics can be asked for; the secret values are never told.
 //!
-//! *Memory*: the answer, about 100 KB for a broker with documentation. *Authorization*: DESCRIBE_CONFIGS on the resource.
+//! *Memory*: the answer, about 100 KB for a broker with documentation, reserved resource by resource. *Authorization*: DESCRIBE_CONFIGS on the resource.
 
 use klamm_config::describe::{self, ConfigEntry, Synonym};
 use klamm_metadata::{Image, ResourceKind};
@@ -17,6 +17,7 @@ use klamm_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 
 use crate::context::RequestContext;
 use crate::loggers;
+use crate::turn::Turn;
 
 type Refused = (ErrorCode, Option<String>);
 
@@ -26,7 +27,9 @@ pub(crate) async fn handle(
     request: DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
     let image = context.broker.metadata.published_arc();
-    let results = request.resources.iter().map(|resource| {
+    let mut turn = Turn::default();
+    let mut results = Vec::new();
+    for resource in &request.resources {
         let mut result = DescribeConfigsResult {
             resource_type: resource.resource_type,
             resource_name: resource.resource_name.clone(),
@@ -47,12 +50,38 @@ pub(crate) async fn handle(
                 result.error_message = message.map(Into::into);
             }
         }
-        result
-    });
+        // Made already, and small; what is not small is how many may be asked for.
+        let bytes = size_of_answer(&result);
+        if !context.memory.reserve(bytes).await {
+            break;
+        }
+        results.push(result);
+        turn.spend(bytes).await;
+    }
     DescribeConfigsResponse {
-        results: results.collect(),
+        results,
         ..Default::default()
     }
+}
+
+/// What a resource takes, described and encoded.
+fn size_of_answer(result: &DescribeConfigsResult) -> usize {
+    let texts = |config: &DescribeConfigsResourceResult| {
+        let documentation = config.documentation.as_ref().map_or(0, |text| text.len());
+        config.name.len() + config.value.as_ref().map_or(0, |text| text.len()) + documentation
+    };
+    let synonyms = |config: &DescribeConfigsResourceResult| {
+        config
+            .synonyms
+            .iter()
+            .map(|synonym| size_of::<DescribeConfigsSynonym>() + 2 * synonym.name.len() + 64)
+            .sum::<usize>()
+    };
+    let configs = result
+        .configs
+        .iter()
+        .map(|config| size_of::<DescribeConfigsResourceResult>() + 2 * texts(config) + synonyms(config) + 64);
+    size_of::<DescribeConfigsResult>() + configs.sum::<usize>()
 }
 
 fn is_asked(resource: &DescribeConfigsResource, name: &str) -> bool {

@@ -29,13 +29,19 @@ use klamm_protocol::messages::{FetchRequest, FetchResponse};
 use klamm_protocol::{ApiKey, Message, RequestHeader, Writer};
 
 use self::open::Source;
-use self::read::{Bounds, Part};
+use self::read::{Bounds, Part, Round};
 use crate::body::{Body, bytes_of};
 use crate::context::RequestContext;
 use crate::dispatch::{Fault, emit, encode};
 use crate::fetch_sessions::Wanted;
 use crate::metrics::Phases;
+use crate::turn::Turn;
 use crate::waiters::Waiter;
+
+/// Partitions that are looked at before others go first.
+const AT_ONCE: usize = 512;
+/// What a partition takes while it is looked at, described, and encoded.
+const PART_BYTES: usize = size_of::<Part>() + size_of::<PartitionData>() + size_of::<FileRange>() + 96;
 
 /// Rounds of making cold partitions ready before a request answers with what it has.
 const MAX_PREPARATIONS: usize = 8;
@@ -71,6 +77,7 @@ pub(crate) async fn handle(
     body.decode(|reader| reused.request.decode_into(reader, header.api_version))
         .await
         .map_err(|error| Fault::Malformed { api: "Fetch", error })?;
+    context.memory.begin(body.answer_charge());
     let bounds = Bounds::of(
         &reused.request,
         context.broker.config.net.fetch_max_bytes as usize,
@@ -109,8 +116,9 @@ async fn serve(context: &RequestContext<'_>, bounds: &Bounds, reused: &mut Reuse
     match open::open(context, &reused.request, &mut reused.wanted) {
         Err(code) => reused.response.error_code = code.code(),
         Ok(source) => {
-            gather(context, bounds, &source, reused, phases).await;
-            reused.response.session_id = answer::build(context, bounds, source, reused);
+            if gather(context, bounds, &source, reused, phases).await {
+                reused.response.session_id = answer::build(context, bounds, source, reused).await;
+            }
         }
     }
 }
@@ -155,22 +163,25 @@ fn release(reused: &mut Reused) {
     }
 }
 
-/// Reads until there is enough or the time is over; the outcome is in `reused.parts`.
+/// Reads until there is enough or the time is over; the outcome is in `reused.parts`. `false` if the answer would be too
+/// large.
 async fn gather(
     context: &RequestContext<'_>,
     bounds: &Bounds,
     source: &Source,
     reused: &mut Reused,
     phases: &mut Phases,
-) {
+) -> bool {
     let _disarm = Disarm(reused.waiter.clone());
     let mut preparations = 0;
     let mut armed = false;
     let mut may_wait = bounds.max_wait > Duration::ZERO;
     let mut timed = false;
+    let mut turn = Turn::default();
     loop {
-        let round =
-            source.with(|wanted, order| read::evaluate(context, bounds, wanted, order, &mut reused.parts));
+        let Some(round) = look(context, bounds, source, &mut reused.parts, &mut turn).await else {
+            return false;
+        };
         // Once for every partition: those whose records are at hand must not keep the others from ever being ready.
         let prepares =
             preparations == 0 || (round.bytes < bounds.min_bytes && preparations < MAX_PREPARATIONS);
@@ -196,6 +207,7 @@ async fn gather(
             let generation = reused.waiter.arm();
             for part in &reused.parts {
                 part.wake(&reused.waiter, generation);
+                turn.spend_on(PART_BYTES).await;
             }
             armed = true;
             continue;
@@ -207,12 +219,55 @@ async fn gather(
                 none => *none = Some(Timer::after(bounds.max_wait)),
             }
         }
+        rest(context, &mut reused.parts);
         phases.wait(&context.broker.env);
         may_wait = something_new(context, reused).await;
         phases.resume(&context.broker.env);
         armed = false;
     }
-    verify_cold(context, &mut reused.parts).await;
+    verify_cold(context, &mut reused.parts, &mut turn).await;
+    true
+}
+
+/// Looks at all partitions, some at a time; `None` if their answer would be too large.
+async fn look(
+    context: &RequestContext<'_>,
+    bounds: &Bounds,
+    source: &Source,
+    parts: &mut Vec<Part>,
+    turn: &mut Turn,
+) -> Option<Round> {
+    parts.clear();
+    let mut round = Round::default();
+    let mut first = 0;
+    loop {
+        let (count, more) = source.with(|wanted, order| {
+            round.may_wait &= !wanted.is_empty();
+            let mut some = order.skip(first).take(AT_ONCE);
+            read::evaluate(context, bounds, wanted, &mut some, parts, &mut round);
+            first += AT_ONCE;
+            (wanted.len(), first < wanted.len())
+        });
+        if count > AT_ONCE && first == AT_ONCE {
+            // Of the look before.
+            context.memory.release();
+            if !context.memory.reserve(count * PART_BYTES).await {
+                return None;
+            }
+        }
+        if !more {
+            return Some(round);
+        }
+        turn.spend_on(AT_ONCE * PART_BYTES).await;
+    }
+}
+
+/// Before a wait, which may be long: many partitions do not keep their memory meanwhile; they are looked at anew anyway.
+fn rest(context: &RequestContext<'_>, parts: &mut Vec<Part>) {
+    if parts.len() > AT_ONCE {
+        *parts = Vec::new();
+        context.memory.release();
+    }
 }
 
 /// Waits until a partition has more; `false` when the time is over, or the node stops.
@@ -236,8 +291,9 @@ async fn something_new(context: &RequestContext<'_>, reused: &mut Reused) -> boo
 }
 
 /// Reads ranges that would have to come from the device and checks them, where blocking is allowed.
-async fn verify_cold(context: &RequestContext<'_>, parts: &mut [Part]) {
+async fn verify_cold(context: &RequestContext<'_>, parts: &mut [Part], turn: &mut Turn) {
     for part in parts {
+        turn.spend_on(PART_BYTES).await;
         let Some(range) = part.cold_range() else { continue };
         let checked = context.broker.env.blocking(move || range.verify()).await;
         if let Err(error) = checked {

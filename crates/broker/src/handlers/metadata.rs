@@ -5,7 +5,7 @@
 //! named more than once is told of once, and where an id stands beside a name, the id counts. An unknown topic is made when the request and the broker allow it, and then
 //! answered when it can be used. Addresses are those of the listener that was asked.
 //!
-//! *Memory*: the answer, proportional to the partitions named. *Authorization*: DESCRIBE on the topic, CREATE to make it.
+//! *Memory*: the answer, proportional to the partitions named, reserved before it is made. *Authorization*: DESCRIBE on the topic, CREATE to make it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +21,13 @@ use klamm_protocol::messages::{MetadataRequest, MetadataResponse};
 use crate::auto_create;
 use crate::context::RequestContext;
 use crate::operations;
+use crate::turn::Turn;
+
+/// Partitions that are described at once.
+const AT_ONCE: usize = 256;
+/// What a topic takes beside its partitions, and a partition beside its brokers, with what the allocator rounds up.
+const TOPIC_BYTES: usize = 512;
+const PARTITION_BYTES: usize = 96;
 
 /// Answers one request.
 pub(crate) async fn handle(context: &RequestContext<'_>, request: MetadataRequest) -> MetadataResponse {
@@ -33,12 +40,7 @@ pub(crate) async fn handle(context: &RequestContext<'_>, request: MetadataReques
         return refused(&request, ErrorCode::InvalidRequest);
     }
     let topics = if all {
-        let image = context.broker.metadata.published();
-        image
-            .topics()
-            .iter()
-            .map(|topic| describe(context, &image, topic, operations))
-            .collect()
+        all_topics(context, operations).await
     } else {
         let named = request.topics.as_deref().unwrap_or_default();
         named_topics(context, named, request.allow_auto_topic_creation, operations).await
@@ -80,6 +82,19 @@ fn refused(request: &MetadataRequest, code: ErrorCode) -> MetadataResponse {
     }
 }
 
+async fn all_topics(context: &RequestContext<'_>, operations: i32) -> Vec<MetadataResponseTopic> {
+    let image = context.broker.metadata.published_arc();
+    let mut turn = Turn::default();
+    let mut topics = Vec::new();
+    for topic in image.topics().iter() {
+        match describe(context, &image, topic, operations, &mut turn).await {
+            Some(topic) => topics.push(topic),
+            None => break,
+        }
+    }
+    topics
+}
+
 fn brokers(context: &RequestContext<'_>, image: &Image) -> Vec<MetadataResponseBroker> {
     let alive = image.cluster().brokers().filter(|broker| !broker.fenced);
     let reachable = alive.filter_map(|broker| {
@@ -113,21 +128,33 @@ async fn named_topics(
             refused = auto_create::create(context, &missing).await.into_iter().collect();
         }
     }
-    let image = context.broker.metadata.published();
+    let image = context.broker.metadata.published_arc();
+    let mut turn = Turn::default();
+    let mut answers = Vec::new();
     let mut told = BTreeSet::new();
-    let answer = |asked: &MetadataRequestTopic| {
+    for asked in named {
         let found = match &asked.name {
             _ if !asked.topic_id.is_zero() => image.topics().by_id(&asked.topic_id),
             Some(name) => image.topics().by_name(name),
             None => None,
         };
-        let topic = match found {
-            Some(topic) => describe(context, &image, topic, operations),
-            None => unknown(asked, why_unknown(asked, &refused), operations),
+        let Some(topic) = found else {
+            let topic = unknown(asked, why_unknown(asked, &refused), operations);
+            if told.insert((topic.name.clone(), topic.topic_id)) {
+                answers.push(topic);
+            }
+            continue;
         };
-        told.insert((topic.name.clone(), topic.topic_id)).then_some(topic)
-    };
-    named.iter().filter_map(answer).collect()
+        // Before it is described: a large topic may be named again and again.
+        if !told.insert((Some(topic.name.to_string().into()), topic.id)) {
+            continue;
+        }
+        match describe(context, &image, topic, operations, &mut turn).await {
+            Some(topic) => answers.push(topic),
+            None => break,
+        }
+    }
+    answers
 }
 
 /// Why there is no such topic. `refused` could not be made.
@@ -156,23 +183,42 @@ fn unknown(asked: &MetadataRequestTopic, code: ErrorCode, operations: i32) -> Me
     }
 }
 
-fn describe(
+/// Describes a topic, a few partitions at a time; `None` if that makes the answer too large.
+async fn describe(
     context: &RequestContext<'_>,
     image: &Image,
     topic: &TopicImage,
     operations: i32,
-) -> MetadataResponseTopic {
-    let partitions = (0..).zip(topic.partitions.iter());
-    MetadataResponseTopic {
+    turn: &mut Turn,
+) -> Option<MetadataResponseTopic> {
+    let mut partitions = Vec::with_capacity(topic.partitions.len().min(AT_ONCE));
+    let mut first = 0;
+    while first == 0 || first < topic.partitions.len() {
+        let some = topic.partitions.iter().enumerate().skip(first).take(AT_ONCE);
+        let bytes = some.clone().map(|(_, partition)| size_of_answer(partition)).sum();
+        if !context.memory.reserve(TOPIC_BYTES + bytes).await {
+            return None;
+        }
+        partitions.extend(
+            some.map(|(index, partition)| describe_partition(context, image, index as i32, partition)),
+        );
+        first += AT_ONCE;
+        turn.spend(bytes).await;
+    }
+    Some(MetadataResponseTopic {
         name: Some(topic.name.to_string().into()),
         topic_id: topic.id,
         is_internal: topic_name::is_internal(&topic.name),
-        partitions: partitions
-            .map(|(index, partition)| describe_partition(context, image, index, partition))
-            .collect(),
+        partitions,
         topic_authorized_operations: operations,
         ..Default::default()
-    }
+    })
+}
+
+/// What a partition takes, described and encoded.
+fn size_of_answer(partition: &PartitionImage) -> usize {
+    let brokers = 2 * partition.replicas.len() + partition.isr.len();
+    size_of::<MetadataResponsePartition>() + 2 * size_of::<i32>() * brokers + PARTITION_BYTES
 }
 
 fn describe_partition(

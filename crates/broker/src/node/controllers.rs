@@ -112,6 +112,7 @@ impl Controllers {
             controller,
             broker: broker.clone(),
             pool: memory.pool.clone(),
+            memory: memory.controllers.clone(),
         };
         // What is configured while running concerns the clients' connections.
         let config = server_config(broker);

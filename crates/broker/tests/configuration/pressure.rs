@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use klamm_model::{Offset, TimestampMs};
+use klamm_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use klamm_protocol::messages::fetch_request::FetchPartition;
 use klamm_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use klamm_protocol::messages::metadata_request::MetadataRequestTopic;
 use klamm_protocol::messages::produce_request::PartitionProduceData;
-use klamm_protocol::messages::{ListOffsetsRequest, MetadataRequest, ProduceResponse};
+use klamm_protocol::messages::{
+    DescribeConfigsRequest, ListOffsetsRequest, MetadataRequest, ProduceResponse,
+};
 use klamm_protocol::{Message, Reader, Records, ResponseHeader};
 use klamm_records::{BatchBuilder, Compression};
 use tokio::io::AsyncWriteExt;
@@ -272,4 +276,106 @@ async fn a_hundred_thousand_partitions_are_not_compared_with_each_other() {
     assert_eq!(answer.topics[0].partitions.len(), 100_000);
     // Compared with each other they took minutes; so they take a tenth of a second.
     assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+}
+
+async fn memory_used(fixture: &Fixture) -> usize {
+    let page = fixture.node.observer().metrics().await;
+    let line = page
+        .lines()
+        .find_map(|line| line.strip_prefix("klamm_request_memory_used_bytes "));
+    line.unwrap().parse().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_nobody_reads_are_bounded_and_hold_up_others_for_seconds_at_most() {
+    let fixture = Fixture::start(SMALL).await;
+    let request = frame(12, &large_metadata(2_000));
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        let mut client = fixture.connect();
+        // More than the memory allows is not read, and stays where it is.
+        let _ = timeout(Duration::from_secs(1), client.stream.write_all(&request)).await;
+        held.push(client);
+    }
+    let used = memory_used(&fixture).await;
+    assert!(
+        (400_000..2_200_000).contains(&used),
+        "{used}: what is there, and one that may overdraw"
+    );
+    let mut client = fixture.connect();
+    let began = Instant::now();
+    assert!(client.is_served().await, "small requests need nothing");
+    assert!(began.elapsed() < Duration::from_secs(1));
+    let answer = timeout(Duration::from_secs(120), client.ask(12, &large_metadata(2_000))).await;
+    assert!(answer.expect("others go on").is_some());
+    drop((held, client));
+    fixture.pass(1_000).await;
+    assert_eq!(memory_used(&fixture).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_owes_the_reading_of_a_large_answer_is_not_read_from() {
+    let fixture = Fixture::start(&[]).await;
+    let mut client = fixture.connect();
+    let large = frame(12, &large_metadata(2_000));
+    client.stream.write_all(&large).await.unwrap();
+    // Far more than a pipe holds.
+    let more = timeout(Duration::from_secs(5), client.stream.write_all(&large)).await;
+    assert!(more.is_err(), "it is read while its answer is not");
+    assert!(client.receive().await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_never_fits_the_memory_ends_its_connection() {
+    let fixture = Fixture::start(SMALL).await;
+    let resources = (0..100).map(|_| DescribeConfigsResource {
+        resource_type: 4,
+        resource_name: "1".into(),
+        configuration_keys: None,
+        ..Default::default()
+    });
+    let request = DescribeConfigsRequest {
+        resources: resources.collect(),
+        include_synonyms: true,
+        include_documentation: true,
+        ..Default::default()
+    };
+    let mut client = fixture.connect();
+    assert_eq!(client.ask(4, &request).await, None);
+    assert!(fixture.connect().is_served().await);
+    assert_eq!(memory_used(&fixture).await, 0);
+}
+
+/// Enough to take several turns, and few enough for answers that fit a pipe.
+const MANY: i32 = 1_500;
+
+#[tokio::test(start_paused = true)]
+async fn metadata_and_fetches_of_many_partitions_let_others_go_first() {
+    let fixture = Fixture::start(&[]).await;
+    let (mut first, mut second) = (fixture.connect(), fixture.connect());
+    first.create("t", MANY, &[]).await;
+    let all = MetadataRequest {
+        topics: None,
+        ..Default::default()
+    };
+    assert!(overtakes(&fixture, &mut first, &frame(1, &all), &mut second).await);
+    let answer = first.receive().await.unwrap();
+    assert!(answer.len() < crate::pipes::PIPE_BYTES, "{}", answer.len());
+
+    let mut request = Client::fetch_request(0);
+    request.max_wait_ms = 0;
+    let partition = request.topics[0].partitions[0].clone();
+    request.topics[0].partitions = (0..MANY)
+        .map(|partition_index| FetchPartition {
+            partition: partition_index,
+            ..partition.clone()
+        })
+        .collect();
+    (request.session_id, request.session_epoch) = (0, 0);
+    let opened = first.ask(12, &request).await.unwrap();
+    assert_ne!(opened.session_id, 0);
+    (request.session_id, request.session_epoch) = (opened.session_id, 1);
+    request.topics.clear();
+    assert!(overtakes(&fixture, &mut first, &frame(12, &request), &mut second).await);
+    assert!(first.receive().await.unwrap().len() < 100, "nothing is new");
 }

@@ -16,6 +16,7 @@ use klamm_model::limits::MAX_REQUESTS_IN_FLIGHT;
 use super::{End, Surroundings};
 use crate::activity::Activity;
 use crate::frames::Frames;
+use crate::memory::RequestMemory;
 use crate::output::Output;
 use crate::service::{NetMetrics, Pending};
 use crate::stop::Stop;
@@ -40,6 +41,7 @@ pub(super) struct Sender<'m, P> {
     pub(super) parked: VecDeque<Parked<P>>,
     pub(super) metrics: &'m dyn NetMetrics,
     env: Env,
+    memory: RequestMemory,
     pub(super) activity: Arc<Activity>,
 }
 
@@ -53,6 +55,7 @@ impl<'m, P: Pending> Sender<'m, P> {
             parked: VecDeque::new(),
             metrics,
             env: context.env.clone(),
+            memory: context.memory.clone(),
             activity: context.activity.clone(),
         }
     }
@@ -70,7 +73,14 @@ impl<'m, P: Pending> Sender<'m, P> {
             match first {
                 Parked::Waiting(pending) => match pending.poll_answer(cx, &mut self.scratch) {
                     Poll::Pending => break,
-                    Poll::Ready(Ok(())) => self.output.append(&mut self.scratch),
+                    Poll::Ready(Ok(())) => {
+                        let uncharged = self.scratch.uncharged();
+                        if uncharged > 0 {
+                            // Nobody can wait here; its request, which is as large, was charged.
+                            self.scratch.hold(self.memory.take(uncharged));
+                        }
+                        self.output.append(&mut self.scratch);
+                    }
                     Poll::Ready(Err(why)) => {
                         // Whatever came next would be taken for this answer.
                         self.scratch.clear();

@@ -3,6 +3,8 @@
 //! Always holds: an incremental answer names a partition only if it has records, an error, or figures that changed since
 //! the last answer of the session.
 
+use std::ops::Range;
+
 use klamm_model::ErrorCode;
 use klamm_protocol::Records;
 use klamm_protocol::messages::fetch_response::{
@@ -15,12 +17,18 @@ use super::read::{Bounds, Part};
 use crate::context::RequestContext;
 use crate::fetch_sessions::{Session, Told};
 use crate::replicas::{Isolation, ReadOutcome};
+use crate::turn::Turn;
 
 /// Emptied lists of partitions that a connection keeps.
 const KEPT: usize = 16;
 
+/// What a partition counts of a turn.
+const STEP_BYTES: usize = 256;
+/// Partitions that are put into an answer before others go first.
+const AT_ONCE: usize = 512;
+
 /// Fills `reused.response` and `reused.pieces`; returns the id of the session, 0 for none.
-pub(super) fn build(
+pub(super) async fn build(
     context: &RequestContext<'_>,
     bounds: &Bounds,
     source: Source,
@@ -35,27 +43,50 @@ pub(super) fn build(
             let broker = context.broker;
             let by_id = context.version >= 13;
             let random = || broker.env.random_u64() as i32;
-            broker
-                .fetch_sessions
-                .create(wanted.into_inner(), by_id, broker.env.monotonic(), random)
+            let session =
+                broker
+                    .fetch_sessions
+                    .create(wanted.into_inner(), by_id, broker.env.monotonic(), random);
+            session.map(|session| (session, false))
         }
-        Source::Session(session) => {
-            let mut session = session.lock();
-            fill(context, bounds, Some((&mut session, true)), reused);
-            return session.id;
-        }
+        Source::Session(session) => Some((session, true)),
     };
-    match session {
-        None => {
-            fill(context, bounds, None, reused);
-            0
+    let mut turn = Turn::default();
+    let mut filled = Filled::default();
+    let mut first = 0;
+    while first < reused.parts.len() {
+        let next = (first + AT_ONCE).min(reused.parts.len());
+        match &session {
+            None => fill(context, bounds, None, reused, first..next, &mut filled),
+            Some((session, incremental)) => {
+                let session = Some((&mut *session.lock(), *incremental));
+                fill(context, bounds, session, reused, first..next, &mut filled);
+            }
         }
-        Some(session) => {
-            let mut session = session.lock();
-            fill(context, bounds, Some((&mut session, false)), reused);
-            session.id
-        }
+        turn.spend_on((next - first) * STEP_BYTES).await;
+        first = next;
     }
+    context
+        .broker
+        .metrics
+        .topics
+        .fetched(filled.records, filled.bytes);
+    session.map_or(0, |(session, _)| {
+        let mut session = session.lock();
+        if let Some(place) = filled.last {
+            session.filled_by(place);
+        }
+        session.id
+    })
+}
+
+/// What was put into an answer.
+#[derive(Default)]
+struct Filled {
+    records: u64,
+    bytes: usize,
+    /// The place of the last partition that has records.
+    last: Option<usize>,
 }
 
 /// Empties the response of the request before and keeps its memory.
@@ -70,16 +101,16 @@ pub(super) fn recycle(reused: &mut Reused) {
     }
 }
 
-/// Puts all parts into the response; of an incremental answer only what is news.
+/// Puts parts into the response; of an incremental answer only what is news.
 fn fill(
     context: &RequestContext<'_>,
     bounds: &Bounds,
     mut session: Option<(&mut Session, bool)>,
     reused: &mut Reused,
+    places: Range<usize>,
+    filled: &mut Filled,
 ) {
-    let (mut records, mut bytes) = (0, 0);
-    let mut last_filled = None;
-    for part in &reused.parts {
+    for part in &reused.parts[places] {
         let told = told(part);
         let has_records = part.outcome.as_ref().is_ok_and(|read| read.range.is_some());
         let diverges = part.outcome.as_ref().is_ok_and(|read| read.diverging.is_some());
@@ -99,17 +130,13 @@ fn fill(
             }
         }
         if has_records {
-            last_filled = Some(part.place);
+            filled.last = Some(part.place);
         }
         let data = partition_data(context, bounds, part, &mut reused.pieces);
-        records += part.outcome.as_ref().map_or(0, |read| read.offset_count);
-        bytes += data.records.len();
+        filled.records += part.outcome.as_ref().map_or(0, |read| read.offset_count);
+        filled.bytes += data.records.len();
         push(&mut reused.response.responses, &mut reused.spare, part, data);
     }
-    if let (Some((session, _)), Some(place)) = (session, last_filled) {
-        session.filled_by(place);
-    }
-    context.broker.metrics.topics.fetched(records, bytes);
 }
 
 fn told(part: &Part) -> Told {

@@ -89,20 +89,25 @@ pub(super) struct Round {
     pub(super) unready: Vec<(Arc<Partition>, ReadSpec)>,
 }
 
-/// Looks at `wanted` in `order`; `parts` has the outcome in that order.
+impl Default for Round {
+    fn default() -> Self {
+        Self {
+            bytes: 0,
+            may_wait: true,
+            unready: Vec::new(),
+        }
+    }
+}
+
+/// Looks at those of `wanted` that `order` names; `parts` and `round` have the outcome, behind what they had.
 pub(super) fn evaluate(
     context: &RequestContext<'_>,
     bounds: &Bounds,
     wanted: &[Wanted],
     order: &mut dyn Iterator<Item = usize>,
     parts: &mut Vec<Part>,
-) -> Round {
-    parts.clear();
-    let mut round = Round {
-        bytes: 0,
-        may_wait: !wanted.is_empty(),
-        unready: Vec::new(),
-    };
+    round: &mut Round,
+) {
     for place in order {
         let Some(one) = wanted.get(place) else { continue };
         let found = find(context, &one.key);
@@ -135,7 +140,6 @@ pub(super) fn evaluate(
             outcome,
         });
     }
-    round
 }
 
 fn spec(bounds: &Bounds, one: &Wanted, left: usize, first: bool) -> ReadSpec {

@@ -1,0 +1,126 @@
+//! The memory that an answer takes while it is made, before there are bytes of it to count.
+//!
+//! Always holds: a small answer asks nobody; a large one waits for its memory before it grows, as reading and decoding do,
+//! and only one that the whole memory could not hold is refused: its connection ends. What was reserved goes with the
+//! answer, which holds it until the client has taken all.
+
+use klamm_net::{Charge, RequestMemory};
+use parking_lot::Mutex;
+
+/// What every request may take without asking.
+const OWN_BYTES: usize = 16 * 1024;
+/// Memory is taken in steps of this size, so that many small parts do not make many rounds.
+const STEP_BYTES: usize = 256 * 1024;
+
+/// See the head of the file.
+#[derive(Debug)]
+pub(crate) struct AnswerMemory {
+    limit: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    charge: Option<Charge>,
+    /// What the answer takes, as far as it is known.
+    bytes: usize,
+    is_too_large: bool,
+}
+
+/// An answer that the whole memory could not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("its answer would take more than the {0} bytes for all requests (klamm.memory.request.bytes)")]
+pub(crate) struct TooLarge(usize);
+
+impl AnswerMemory {
+    /// Of a request whose answer takes nothing yet.
+    pub(crate) fn new(memory: &RequestMemory) -> Self {
+        Self {
+            limit: memory.limit(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Memory is taken through `charge`, which has what the request itself may overdraw.
+    pub(crate) fn begin(&self, charge: Charge) {
+        self.state.lock().charge = Some(charge);
+    }
+
+    /// Reserves `bytes` more. `false` if the answer is too large: then it need not be made.
+    pub(crate) async fn reserve(&self, bytes: usize) -> bool {
+        let (mut charge, wanted) = {
+            let mut state = self.state.lock();
+            state.bytes = state.bytes.saturating_add(bytes);
+            if state.bytes > self.limit {
+                state.is_too_large = true;
+                return false;
+            }
+            let charged = state.charge.as_ref().map_or(0, Charge::bytes);
+            if state.bytes <= OWN_BYTES.max(charged) {
+                return true;
+            }
+            let Some(charge) = state.charge.take() else {
+                return true;
+            };
+            (charge, (state.bytes - charged).max(STEP_BYTES))
+        };
+        charge.grow(wanted).await;
+        self.state.lock().charge = Some(charge);
+        true
+    }
+
+    /// Gives back what was reserved: what it was for is dropped.
+    pub(crate) fn release(&self) {
+        let mut state = self.state.lock();
+        state.bytes = 0;
+        if let Some(charge) = &mut state.charge {
+            let rest = charge.split(0);
+            *charge = rest;
+        }
+    }
+
+    /// What the answer is charged with, which is made.
+    pub(crate) fn take(&self) -> Result<Option<Charge>, TooLarge> {
+        let mut state = self.state.lock();
+        match state.is_too_large {
+            true => Err(TooLarge(self.limit)),
+            false => Ok(state.charge.take().filter(|charge| charge.bytes() > 0)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn a_large_answer_waits_for_its_memory_and_one_that_is_too_large_is_refused() {
+        let memory = RequestMemory::new(1 << 20);
+        let begun = || {
+            let answer = AnswerMemory::new(&memory);
+            answer.begin(memory.charge());
+            answer
+        };
+        let small = begun();
+        assert_eq!(small.reserve(OWN_BYTES).now_or_never(), Some(true));
+        assert_eq!((memory.used(), small.take().unwrap().is_none()), (0, true));
+
+        let large = begun();
+        assert_eq!(large.reserve(600_000).now_or_never(), Some(true));
+        assert_eq!(memory.used(), 600_000);
+        // Two may not have what one has; the first of them overdraws.
+        let (second, third) = (begun(), begun());
+        assert_eq!(second.reserve(600_000).now_or_never(), Some(true));
+        assert_eq!(third.reserve(600_000).now_or_never(), None);
+        large.release();
+        assert_eq!(large.reserve(10).now_or_never(), Some(true));
+        drop((second.take().unwrap(), large.take().unwrap()));
+        assert_eq!(memory.used(), 0);
+
+        let huge = begun();
+        assert_eq!(huge.reserve(2 << 20).now_or_never(), Some(false));
+        assert!(huge.take().is_err());
+    }
+}
