@@ -177,9 +177,9 @@ pub(crate) fn hold(
     out: &mut Output,
 ) -> Result<(), Fault> {
     let reserved = context.memory.take();
-    match reserved.map_err(|why| Fault::Refused(format!("{}: {why}", header.api_key.name())))? {
-        Some(charge) => out.hold(charge),
-        None => {}
+    let charge = reserved.map_err(|why| Fault::Refused(format!("{}: {why}", header.api_key.name())))?;
+    if let Some(charge) = charge {
+        out.hold(charge);
     }
     Ok(())
 }

@@ -21,6 +21,8 @@ use parking_lot::Mutex;
 pub(crate) const INITIAL_EPOCH: i32 = 0;
 /// The epoch that ends one.
 pub(crate) const FINAL_EPOCH: i32 = -1;
+/// Room for so many partitions is kept in any case.
+const SPARE: usize = 64;
 /// A session that was not used for so long may be thrown out for another.
 const EVICTION_AGE: Duration = Duration::from_secs(120);
 
@@ -101,6 +103,12 @@ impl Session {
                     self.places.insert(moved.key.clone(), place);
                 }
             }
+        }
+        let room = |len: usize| 2 * len + SPARE;
+        // What is counted is what is remembered: room for what was forgotten would not be.
+        if self.partitions.capacity() > room(self.partitions.len()) {
+            self.partitions.shrink_to_fit();
+            self.places.shrink_to_fit();
         }
         true
     }
@@ -421,6 +429,33 @@ mod tests {
         assert_eq!(session.order().collect::<Vec<_>>(), [2, 0, 1]);
         session.filled_by(2);
         assert_eq!(session.order().collect::<Vec<_>>(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_session_keeps_no_room_for_what_it_forgot() {
+        let sessions = FetchSessions::new(2);
+        let session = sessions
+            .create((0..10_000).map(wanted).collect(), true, Duration::ZERO, || 7)
+            .unwrap();
+        let mut session = session.lock();
+        let forgotten = (1..10_000).map(|partition| wanted(partition).key);
+        assert!(session.update([].into_iter(), forgotten, 10_000));
+        assert_eq!(session.partitions.len(), 1);
+        let room = (session.partitions.capacity(), session.places.capacity());
+        assert!(room.0 <= SPARE && room.1 <= SPARE, "{room:?}");
+    }
+
+    /// The figures of ADR 10.
+    #[test]
+    fn what_sessions_remember_is_bounded_in_bytes() {
+        // A list and a table that have just grown have twice the room, and a table leaves an eighth of it empty.
+        let list = 2 * size_of::<Wanted>();
+        let table = (2 * 8 * (size_of::<(PartitionKey, usize)>() + 1)).div_ceil(7);
+        // Added in a request of its own, a partition has the topic's name to itself.
+        let name = MAX_TOPIC_NAME_CHARS + 64;
+        let most = |each: usize| each * MAX_FETCH_SESSIONS_PARTITIONS / 1_000_000;
+        assert!(most(list + table) <= 200, "MB, by id");
+        assert!(most(list + table + name) <= 360, "MB, by the longest names");
     }
 
     fn limited(slots: usize, most_each: usize, most_together: usize) -> FetchSessions {

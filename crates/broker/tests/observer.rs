@@ -224,7 +224,7 @@ async fn produce_and_fetch(node: &mut Fixture, batch: Bytes) {
         let fetched = node.ask(11, &fetch).await;
         let partition = &fetched.responses[0].partitions[0];
         assert_eq!(partition.high_watermark, Offset(3).0);
-        assert_eq!(partition.records.len() > 0, expected, "at {fetch_offset}");
+        assert_eq!(!partition.records.is_empty(), expected, "at {fetch_offset}");
     }
 }
 
