@@ -18,6 +18,7 @@ mod ci;
 mod docs;
 mod fuzz;
 mod golden;
+mod instructions;
 mod process;
 mod protocol;
 mod test;
@@ -59,6 +60,8 @@ enum Command {
     /// Measure beside Apache Kafka
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Count the instructions of the hot path's steps, and compare them with what is expected
+    Instructions(instructions::Args),
     /// Run the tests, with what they need set up first
     Test(test::Args),
 }
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Golden => golden::run(),
         Command::Bench(bench) => bench::run(&bench),
+        Command::Instructions(args) => instructions::run(&args),
         Command::Test(args) => test::run(&args),
     };
     match outcome {

@@ -16,6 +16,31 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
+/// Why there is no `program`; on a Debian machine of which we are root its `package` is installed.
+pub(crate) fn or_installed(program: &str, package: &str) -> Option<String> {
+    if find(program).is_some() {
+        return None;
+    }
+    if find("apt-get").is_none() {
+        return Some(format!(
+            "there is no {program} on this machine, and no apt-get to install it with"
+        ));
+    }
+    let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    if !root {
+        return Some(format!(
+            "there is no {program} on this machine: apt-get install {package}"
+        ));
+    }
+    println!("installing {package}");
+    let install = || quietly(Command::new("apt-get").args(["install", "-y", "-qq", package]));
+    let updated = || quietly(Command::new("apt-get").args(["update", "-qq"]));
+    install()
+        .or_else(|_| updated().and_then(|()| install()))
+        .err()
+        .map(|error| format!("{error:#}"))
+}
+
 /// Runs a command with its output shown; true when it succeeded.
 pub(crate) fn succeeds(command: &mut Command) -> Result<bool> {
     let status = command

@@ -2,7 +2,7 @@
 //!
 //! Tests come in groups. `unit` is what `cargo test` runs. Each of the others is a real client against a broker in a
 //! process of its own, and `kafka` runs the same clients against Apache Kafka, so that a wrong belief about Kafka
-//! fails there and is not built into the broker.
+//! fails there and is not built into the broker. `instructions` counts those of the hot path.
 //!
 //! Always: a group whose tools are not on this machine is skipped by name, with the reason, and counted; under
 //! `--all` a skip is a failure. The last line of output is `N passed, N failed, N skipped`.
@@ -34,7 +34,7 @@ use anyhow::{Result, bail};
 
 use self::group::{Group, Groups, Scope};
 pub(crate) use self::tally::{Skips, Tally};
-use crate::{broker::Kind, process, workspace::cargo};
+use crate::{broker::Kind, instructions, process, workspace::cargo};
 
 /// Which tests to run.
 #[derive(clap::Args, Default)]
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     /// A skipped test or group is a failure
     #[arg(long)]
     all: bool,
-    /// Run only this group (repeatable): unit, kafka, wire, readme, cli, kill, kcat, python, java, tools, go, node
+    /// Run only this group (repeatable): unit, instructions, kafka, wire, readme, cli, kill, kcat, python, java, tools, go, node
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
     /// Let the client groups talk to Apache Kafka instead of Klamm
@@ -64,7 +64,7 @@ pub(crate) fn run_everything(tally: &mut Tally) -> Result<()> {
 }
 
 fn run_selected(args: &Args, tally: &mut Tally) -> Result<()> {
-    let known: Vec<&str> = ["unit", "kafka"]
+    let known: Vec<&str> = ["unit", "kafka", instructions::GROUP]
         .into_iter()
         .chain(Group::ALL.map(Group::name))
         .collect();
@@ -102,6 +102,9 @@ fn run_selected(args: &Args, tally: &mut Tally) -> Result<()> {
     };
     for group in clients {
         groups.run(group, kind, Scope::All, tally);
+    }
+    if wanted(instructions::GROUP) {
+        instructions::check(filter, tally);
     }
     Ok(())
 }

@@ -37,23 +37,7 @@ pub(super) fn prepare() -> Result<Ready> {
 
 /// Why there is no kcat; on a Debian machine of which we are root it is installed.
 pub(super) fn missing() -> Option<String> {
-    if process::find("kcat").is_some() {
-        return None;
-    }
-    if process::find("apt-get").is_none() {
-        return Some("there is no kcat on this machine, and no apt-get to install it with".to_owned());
-    }
-    let root = process::output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
-    if !root {
-        return Some("there is no kcat on this machine: apt-get install kcat".to_owned());
-    }
-    println!("installing kcat");
-    let install = || process::quietly(Command::new("apt-get").args(["install", "-y", "-qq", "kcat"]));
-    let updated = || process::quietly(Command::new("apt-get").args(["update", "-qq"]));
-    install()
-        .or_else(|_| updated().and_then(|()| install()))
-        .err()
-        .map(|error| format!("{error:#}"))
+    process::or_installed("kcat", "kcat")
 }
 
 fn kcat(broker: &Broker, arguments: &[&str]) -> Command {

@@ -153,6 +153,19 @@ const ROWS: &[Row] = &[
         Layer::Project,
         &["klamm-model", "klamm-protocol", "klamm-records"],
     ),
+    row(
+        "klamm-micro",
+        Layer::Project,
+        &[
+            "klamm-broker",
+            "klamm-config",
+            "klamm-env",
+            "klamm-log",
+            "klamm-model",
+            "klamm-protocol",
+            "klamm-records",
+        ],
+    ),
     row("xtask", Layer::Project, &["klamm-config", "klamm-protocol"]),
 ];
 
