@@ -1,8 +1,8 @@
 //! Runs a step for callgrind, which counts within [`counted_runs`] and writes a result each time it ends.
 //!
-//! `klamm-micro` prints the names of the steps, `klamm-micro STEP` runs one: first without being counted, so that what
-//! happens once has happened, then in several windows, of which the cheapest counts. (A timer of the node may fall into
-//! one and not into another.)
+//! `klamm-micro` prints the names of the steps, `klamm-micro STEP RUNS` runs one: first without being counted, so that
+//! what happens once has happened, then in windows of so many runs, of which the cheapest counts. (The shorter a window,
+//! the fewer of them a timer of the node falls into.)
 
 #![allow(clippy::print_stdout)] // a program
 
@@ -15,25 +15,25 @@ use klamm_micro::{STEPS, Work};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-const WARM_UP_WINDOWS: usize = 4;
-const WINDOWS: usize = 9;
-/// The step's repetitions in a window; `cargo xtask instructions` divides by them.
-const RUNS: usize = 20;
+const WARM_UP_WINDOWS: usize = 20;
+const WINDOWS: usize = 40;
 
 fn main() -> Result<()> {
-    let Some(name) = std::env::args().nth(1) else {
+    let mut arguments = std::env::args().skip(1);
+    let Some(name) = arguments.next() else {
         STEPS.iter().for_each(|step| println!("{}", step.name));
         return Ok(());
     };
+    let runs = arguments.next().context("how many runs are a window?")?.parse()?;
     let step = STEPS.iter().find(|step| step.name == name);
     let mut work = (step.context("there is no such step")?.make)()?;
     for _ in 0..WARM_UP_WINDOWS {
-        work.prepare(RUNS)?;
-        work.run(RUNS);
+        work.prepare(runs)?;
+        work.run(runs);
     }
     for _ in 0..WINDOWS {
-        work.prepare(RUNS)?;
-        counted_runs(&mut *work, RUNS);
+        work.prepare(runs)?;
+        counted_runs(&mut *work, runs);
     }
     Ok(())
 }

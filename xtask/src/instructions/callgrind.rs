@@ -15,8 +15,8 @@ use crate::process;
 
 /// The function that is counted (`bench/micro/src/main.rs`).
 const COUNTED: &str = "klamm_micro::counted_runs";
-/// How often it runs the step.
-const RUNS: u64 = 20;
+/// How often it runs the step, each time it is called.
+const RUNS: u64 = 5;
 
 /// Why there is no valgrind; on a Debian machine of which we are root it is installed.
 pub(super) fn missing() -> Option<String> {
@@ -40,7 +40,7 @@ pub(super) fn count(program: &Path, step: &str) -> Result<u64> {
         .arg(format!("--toggle-collect={COUNTED}"))
         .arg(format!("--dump-after={COUNTED}"))
         .arg(program)
-        .arg(step);
+        .args([step, &RUNS.to_string()]);
     process::quietly(&mut valgrind)?;
     let mut totals = Vec::new();
     for entry in fs::read_dir(folder.path())? {
