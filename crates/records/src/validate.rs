@@ -12,7 +12,7 @@
 
 mod repack;
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 
 use bytes::Bytes;
 use klamm_model::{Offset, TimestampMs};
@@ -295,12 +295,14 @@ fn check_records(
         offset_delta: None,
     };
     let mut errors = RecordErrors::default();
+    let usual = usual_timestamps(rules);
     let stray = walk(header, body, rules.limits, scratch, |head| {
         if head.offset_delta != head.index {
             return ControlFlow::Break(head);
         }
         let timestamp = TimestampMs(header.base_timestamp.0.wrapping_add(head.timestamp_delta));
-        if let Some(reason) = record_fault(header, &head, timestamp, rules) {
+        let is_usual = usual.contains(&timestamp.0) && (head.has_key || !rules.compacted);
+        if !is_usual && let Some(reason) = record_fault(header, &head, timestamp, rules) {
             errors.push(head.index, reason);
         } else if timestamp > newest.timestamp {
             newest = Newest {
@@ -320,6 +322,19 @@ fn check_records(
         return Err(Rejection::Records(errors));
     }
     Ok(newest)
+}
+
+/// Timestamps with which nothing can be wrong: a shortcut past [`record_fault`], which most records take.
+fn usual_timestamps(rules: &Rules) -> RangeInclusive<i64> {
+    match rules.timestamp_type {
+        TimestampType::CreateTime => {
+            let earliest = rules.now.0.saturating_sub(rules.timestamp_before_max_ms);
+            // NO_TIMESTAMP has a rule of its own.
+            earliest.max(0)..=rules.now.0.saturating_add(rules.timestamp_after_max_ms)
+        }
+        // The mark of the batch counts.
+        TimestampType::LogAppendTime => RangeInclusive::new(0, -1),
+    }
 }
 
 /// What is wrong with one record. A client may mark its batch with the leader's time on a topic of the producers' time:
