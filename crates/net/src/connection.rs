@@ -141,7 +141,7 @@ async fn charge_answer<P: Pending>(
     if uncharged > 0 {
         let mut charge = context.memory.charge();
         if !charge.try_grow(uncharged) {
-            sender.during(charge.grow(uncharged)).await?;
+            sender.during(pin!(charge.grow(uncharged))).await?;
         }
         answer.hold(charge);
     }
