@@ -169,6 +169,10 @@ impl Service for Echo {
         Echoing
     }
 
+    fn panicked(&self, does: &str, why: &str) {
+        panic!("the task that {does} panicked: {why}");
+    }
+
     fn metrics(&self) -> &dyn NetMetrics {
         self
     }
@@ -180,6 +184,7 @@ impl NetMetrics for Echo {
     fn refused(&self, _: &str, _: &Refused) {}
     fn received(&self, _: usize) {}
     fn sent(&self, _: usize) {}
+    fn answered(&self, _: i16, _: Duration) {}
 }
 
 struct Echoing;
