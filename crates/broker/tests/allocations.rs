@@ -16,6 +16,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use klamm_broker::{FixedLoggers, Node};
 use klamm_config::{BrokerConfig, Sources};
@@ -188,6 +189,13 @@ fn allocations_during(work: impl FnOnce()) -> usize {
     ALLOCATIONS.load(Ordering::Relaxed) - before
 }
 
+/// A thread that waits for a lock for the first time takes memory for waiting, once: it does so here, not on the way of a
+/// request that happens to meet the commit.
+fn park() {
+    let (lock, never) = (parking_lot::Mutex::new(()), parking_lot::Condvar::new());
+    never.wait_for(&mut lock.lock(), Duration::from_micros(1));
+}
+
 struct Fixture {
     runtime: tokio::runtime::Runtime,
     node: Node,
@@ -219,6 +227,7 @@ impl Fixture {
         let node = runtime
             .block_on(Node::start(Env::real(), config, Arc::new(FixedLoggers)))
             .unwrap();
+        runtime.block_on(async { tokio::spawn(async { park() }).await.unwrap() });
         let mut stream = TcpStream::connect(node.addresses()[0].1).unwrap();
         stream.set_nodelay(true).unwrap();
         let topic = create(&mut stream, "t");
