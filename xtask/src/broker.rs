@@ -20,7 +20,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-pub(crate) use self::kafka::Jars;
+pub(crate) use self::kafka::{Jars, Machine};
 use crate::{process, workspace};
 
 /// Kafka takes two and a half seconds to start, and thirteen after it was killed.
@@ -45,8 +45,40 @@ impl Kind {
     }
 }
 
+/// How a broker is started.
+pub(crate) struct Setup {
+    pub(crate) kind: Kind,
+    /// Of topics that are made without a number.
+    pub(crate) partitions: u16,
+    /// The `klamm` to run.
+    pub(crate) program: PathBuf,
+    /// Lines that follow in `server.properties`.
+    pub(crate) properties: Vec<(String, String)>,
+    /// What the virtual machine is tuned for.
+    pub(crate) machine: Machine,
+    /// Where the temporary folder is made.
+    pub(crate) place: PathBuf,
+    /// The system ends the process with the thread that started it, even when it is stopped at that time.
+    pub(crate) ends_with_us: bool,
+}
+
+impl Setup {
+    /// What tests start.
+    fn tests(kind: Kind, partitions: u16) -> Result<Self> {
+        Ok(Setup {
+            kind,
+            partitions,
+            program: program()?,
+            properties: Vec::new(),
+            machine: Machine::Small,
+            place: std::env::temp_dir(),
+            ends_with_us: false,
+        })
+    }
+}
+
 pub(crate) struct Broker {
-    kind: Kind,
+    setup: Setup,
     folder: TempDir,
     address: String,
     process: Option<Child>,
@@ -54,22 +86,30 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    /// Starts a broker on empty data and waits until it listens. `partitions` is what topics get that are made without a
-    /// number; the controller listens 1,000 ports above the broker.
+    /// Starts a broker for tests on empty data and waits until it listens. `partitions` is what topics get that are made
+    /// without a number; the controller listens 1,000 ports above the broker.
     pub(crate) fn start(kind: Kind, partitions: u16) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("klamm-interop-").tempdir()?;
+        Self::start_as(Setup::tests(kind, partitions)?)
+    }
+
+    /// As [`Self::start`], in any way.
+    pub(crate) fn start_as(setup: Setup) -> Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("klamm-interop-")
+            .tempdir_in(&setup.place)?;
         let port = free_port()?;
         let controller = port + CONTROLLER_ABOVE;
-        fs::write(
-            folder.path().join("server.properties"),
-            properties(folder.path(), port, controller, partitions),
-        )?;
-        let java = match kind {
+        let mut text = properties(folder.path(), port, controller, setup.partitions);
+        for (key, value) in &setup.properties {
+            text.push_str(&format!("{key}={value}\n"));
+        }
+        fs::write(folder.path().join("server.properties"), text)?;
+        let java = match setup.kind {
             Kind::Klamm => None,
             Kind::Kafka => Some(Jars::server()?),
         };
         let mut broker = Broker {
-            kind,
+            setup,
             folder,
             address: format!("127.0.0.1:{port}"),
             process: None,
@@ -97,6 +137,11 @@ impl Broker {
         self.folder.path().join("data")
     }
 
+    /// The process, while there is one.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
     /// Ends the process at once, as `kill -9` or a crash would.
     pub(crate) fn kill(&mut self) -> Result<()> {
         if let Some(mut process) = self.process.take() {
@@ -112,7 +157,7 @@ impl Broker {
         if let Some(status) = self.process.as_mut().map(Child::try_wait).transpose()?.flatten() {
             bail!(
                 "{} ended by itself with {status}\n{}",
-                self.kind.name(),
+                self.setup.kind.name(),
                 self.tail()
             );
         }
@@ -127,11 +172,11 @@ impl Broker {
             Ok(line) => self.check_address(&line),
             Err(RecvTimeoutError::Timeout) => bail!(
                 "{} is not ready after {START_LIMIT:?}\n{}",
-                self.kind.name(),
+                self.setup.kind.name(),
                 self.tail()
             ),
             Err(RecvTimeoutError::Disconnected) => {
-                bail!("{} ended at its start\n{}", self.kind.name(), self.tail())
+                bail!("{} ended at its start\n{}", self.setup.kind.name(), self.tail())
             }
         }
     }
@@ -139,17 +184,23 @@ impl Broker {
     /// Starts the process, and returns where the line appears that says it is ready.
     fn begin(&mut self) -> Result<mpsc::Receiver<String>> {
         let (mut command, ready) = match &self.java {
-            None => (self.klamm()?, "listening on "),
-            Some(jars) => (jars.broker(&self.properties()), "Kafka Server started"),
+            None => (self.klamm(), "listening on "),
+            Some(jars) => (
+                jars.broker(&self.properties(), self.setup.machine),
+                "Kafka Server started",
+            ),
         };
         let log = fs::File::options().create(true).append(true).open(self.log())?;
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log.try_clone()?);
+        if self.setup.ends_with_us {
+            process::end_with_us(&mut command);
+        }
         let mut process = command
             .spawn()
-            .with_context(|| format!("cannot start {}", self.kind.name()))?;
+            .with_context(|| format!("cannot start {}", self.setup.kind.name()))?;
         let output = BufReader::new(process.stdout.take().expect("standard output is piped"));
         self.process = Some(process);
         let (sender, receiver) = mpsc::channel();
@@ -159,6 +210,11 @@ impl Broker {
 
     /// Asks the broker to stop and waits for it; an error when it does not end well.
     pub(crate) fn stop(mut self) -> Result<()> {
+        self.terminate()
+    }
+
+    /// As [`Self::stop`], for a broker that starts again.
+    pub(crate) fn terminate(&mut self) -> Result<()> {
         let Some(mut process) = self.process.take() else {
             return Ok(());
         };
@@ -167,15 +223,15 @@ impl Broker {
         while Instant::now() < limit {
             if let Some(status) = process.try_wait()? {
                 // The virtual machine reports a handled SIGTERM as 143.
-                if status.success() || (self.kind == Kind::Kafka && status.code() == Some(143)) {
+                if status.success() || (self.setup.kind == Kind::Kafka && status.code() == Some(143)) {
                     return Ok(());
                 }
-                bail!("{} ended with {status}\n{}", self.kind.name(), self.tail());
+                bail!("{} ended with {status}\n{}", self.setup.kind.name(), self.tail());
             }
             thread::sleep(Duration::from_millis(20));
         }
         self.process = Some(process);
-        bail!("{} does not stop\n{}", self.kind.name(), self.tail());
+        bail!("{} does not stop\n{}", self.setup.kind.name(), self.tail());
     }
 
     /// Where the broker serves its metrics, as it printed.
@@ -207,16 +263,16 @@ impl Broker {
         self.folder.path()
     }
 
-    fn klamm(&self) -> Result<Command> {
-        let mut command = Command::new(program()?);
+    fn klamm(&self) -> Command {
+        let mut command = Command::new(&self.setup.program);
         command.arg("serve").arg("--config").arg(self.properties());
         command.args(["--set", "klamm.http.listener=127.0.0.1:0"]);
-        Ok(command)
+        command
     }
 
     /// Klamm prints where it listens: it must be where it was told to.
     fn check_address(&self, line: &str) -> Result<()> {
-        if self.kind == Kind::Klamm && !line.contains(&self.address) {
+        if self.setup.kind == Kind::Klamm && !line.contains(&self.address) {
             bail!("klamm was told to listen on {} and says: {line}", self.address);
         }
         Ok(())
@@ -273,7 +329,7 @@ fn properties(folder: &Path, port: u16, controller: u16, partitions: u16) -> Str
 
 /// A port that nothing listens on, below the range that the system gives to outgoing connections: a client that keeps
 /// trying to reach a broker that is down must not be given the broker's own port.
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     let start = 20_000 + (std::process::id() as u16 % 5_000) * 2;
     (start..31_000)
         .find(|port| !taken(*port) && !taken(*port + CONTROLLER_ABOVE))

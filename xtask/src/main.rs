@@ -58,8 +58,7 @@ enum Command {
     /// Make the golden data folder of this version, which later versions must start on
     Golden,
     /// Measure beside Apache Kafka
-    #[command(subcommand)]
-    Bench(bench::Bench),
+    Bench(bench::Args),
     /// Count the instructions of the hot path's steps, and compare them with what is expected
     Instructions(instructions::Args),
     /// Run the tests, with what they need set up first
@@ -74,7 +73,7 @@ fn main() -> ExitCode {
         Command::Protocol { version } => protocol::run(&[version]).map(|()| true),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Golden => golden::run(),
-        Command::Bench(bench) => bench::run(&bench),
+        Command::Bench(args) => bench::run(&args),
         Command::Instructions(args) => instructions::run(&args),
         Command::Test(args) => test::run(&args),
     };

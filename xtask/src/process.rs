@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -78,6 +79,17 @@ pub(crate) fn bytes(command: &mut Command) -> Result<Vec<u8>> {
         );
     }
     Ok(done.stdout)
+}
+
+/// Lets the system kill what this command starts when the thread that started it ends, however that happens. A process
+/// that is stopped would else outlive an interrupt from the keyboard, and stay stopped.
+pub(crate) fn end_with_us(command: &mut Command) {
+    let prepare = || {
+        let signal = Some(rustix::process::Signal::KILL);
+        Ok(rustix::process::set_parent_process_death_signal(signal)?)
+    };
+    // SAFETY: it runs between fork and exec, and makes one system call without memory or locks.
+    unsafe { command.pre_exec(prepare) };
 }
 
 /// The last `count` lines of a text.

@@ -109,13 +109,13 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// The client, at its attempts.
-struct Waiting {
+pub(super) struct Waiting {
     child: Child,
     lines: std::sync::mpsc::Receiver<(String, Instant)>,
 }
 
 impl Waiting {
-    fn start(program: &Path, address: &str) -> Result<Self> {
+    pub(super) fn start(program: &Path, address: &str) -> Result<Self> {
         let mut child = Command::new(program)
             .args(["--bootstrap", address, "first"])
             .stdin(Stdio::null())
@@ -137,7 +137,7 @@ impl Waiting {
         Ok(waiting)
     }
 
-    fn acknowledged(&mut self) -> Result<Instant> {
+    pub(super) fn acknowledged(&mut self) -> Result<Instant> {
         self.expect("acknowledged")
     }
 

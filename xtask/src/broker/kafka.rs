@@ -88,19 +88,42 @@ impl Jars {
     }
 
     /// The command that serves a configuration.
-    pub(crate) fn broker(&self, properties: &Path) -> Command {
+    pub(crate) fn broker(&self, properties: &Path, machine: Machine) -> Command {
         let mut java = Command::new("java");
-        java.args([
-            "-Xms256m",
-            "-Xmx1g",
-            "-Dkafka.log.level=WARN",
-            "-Dkafka.log.target=SYSTEM_OUT",
-        ]);
+        java.args(machine.flags());
+        java.args(["-Dkafka.log.level=WARN", "-Dkafka.log.target=SYSTEM_OUT"]);
         java.arg(format!("-Dlog4j2.configurationFile={}", self.log4j.display()));
         java.arg("-cp")
             .arg(self.folder.join("*"))
             .arg("kafka.Kafka")
             .arg(properties);
         java
+    }
+}
+
+/// What the virtual machine of a broker is tuned for.
+#[derive(Clone, Copy)]
+pub(crate) enum Machine {
+    /// Many brokers, one after the other, beside a build.
+    Small,
+    /// What Kafka's own start script gives to `java`.
+    Production,
+}
+
+impl Machine {
+    fn flags(self) -> &'static [&'static str] {
+        match self {
+            Machine::Small => &["-Xms256m", "-Xmx1g"],
+            Machine::Production => &[
+                "-Xms1g",
+                "-Xmx1g",
+                "-server",
+                "-XX:+UseG1GC",
+                "-XX:MaxGCPauseMillis=20",
+                "-XX:InitiatingHeapOccupancyPercent=35",
+                "-XX:+ExplicitGCInvokesConcurrent",
+                "-Djava.awt.headless=true",
+            ],
+        }
     }
 }

@@ -1,0 +1,284 @@
+//! The table at the end, and what makes a run a failure.
+//!
+//! Always holds: a figure stands in the table with the spread of its ratios, or with the reason why it does not; a goal
+//! that is missed is no failure, a figure that means nothing is one.
+
+use comfy_table::{Table, presets};
+
+use super::{
+    run::Outcome,
+    scenario::{Figure, Goal},
+    statistics::{Spread, median},
+};
+
+const HEAD: [&str; 10] = [
+    "scenario", "figure", "ours", "beside", "theirs", "ratio", "spread", "pairs", "goal", "reached",
+];
+
+/// What a run came to.
+pub(super) struct Report {
+    pub(super) table: String,
+    /// Why the run counts as failed; none when it does not.
+    pub(super) failures: Vec<String>,
+}
+
+impl Report {
+    pub(super) fn of(outcomes: &[Outcome]) -> Self {
+        let mut table = Table::new();
+        table.load_style(presets::ASCII_MARKDOWN);
+        table.set_header(HEAD);
+        let mut failures = Vec::new();
+        for outcome in outcomes {
+            if let Some(failure) = &outcome.failure {
+                failures.push(format!("{}: {failure}", outcome.scenario.name));
+            }
+            for figure in outcome.scenario.figures {
+                for (index, _) in outcome.sides.iter().enumerate().skip(1) {
+                    table.add_row(row(outcome, figure, index));
+                }
+                failures.extend(spoiled(outcome, figure));
+            }
+        }
+        Report {
+            table: table.to_string(),
+            failures,
+        }
+    }
+}
+
+/// The row of a figure beside the side with this index.
+fn row(outcome: &Outcome, figure: &Figure, index: usize) -> Vec<String> {
+    let ours = values(outcome, figure, 0);
+    let theirs = values(outcome, figure, index);
+    let ratio = Spread::of_ratios(&ours, &theirs);
+    let (ours, theirs) = (middle(&ours), middle(&theirs));
+    let is_limit = index > 1;
+    let goals: Vec<Goal> = figure
+        .goals
+        .iter()
+        .copied()
+        .filter(|goal| goal.is_plain() != is_limit)
+        .collect();
+    let is_spoiled = spoiled(outcome, figure).is_some();
+    let verdicts: Vec<&str> = goals
+        .iter()
+        .map(|goal| match ours {
+            _ if is_spoiled => "not valid",
+            Some(ours) if goal.is_reached(ours, ratio.map(|ratio| ratio.median)) => "yes",
+            Some(_) => "no",
+            None => "-",
+        })
+        .collect();
+    vec![
+        outcome.scenario.name.to_owned(),
+        figure.name.to_owned(),
+        number(ours),
+        outcome.sides[index].name().to_owned(),
+        number(theirs),
+        number(ratio.map(|ratio| ratio.median)),
+        ratio.map_or_else(
+            || "-".to_owned(),
+            |ratio| format!("[{}..{}]", short(ratio.least), short(ratio.most)),
+        ),
+        pairs(outcome),
+        goals
+            .iter()
+            .map(|goal| spell(*goal))
+            .collect::<Vec<_>>()
+            .join(", "),
+        verdicts.join(", "),
+    ]
+}
+
+fn values(outcome: &Outcome, figure: &Figure, side: usize) -> Vec<Option<f64>> {
+    outcome
+        .pairs
+        .iter()
+        .map(|pair| (figure.read)(&pair.runs[side]))
+        .collect()
+}
+
+fn middle(values: &[Option<f64>]) -> Option<f64> {
+    median(&values.iter().copied().flatten().collect::<Vec<_>>())
+}
+
+/// How many pairs there were, and how many of them were noisy.
+fn pairs(outcome: &Outcome) -> String {
+    let noisy = outcome.pairs.iter().filter(|pair| !pair.is_quiet).count();
+    match noisy {
+        0 => format!("{} quiet", outcome.pairs.len()),
+        _ => format!("{}, {noisy} noisy", outcome.pairs.len()),
+    }
+}
+
+/// Why a figure is that of the load program and not of the brokers, if it is.
+fn spoiled(outcome: &Outcome, figure: &Figure) -> Option<String> {
+    if !figure.is_rate_or_time {
+        return None;
+    }
+    let runs = outcome
+        .pairs
+        .iter()
+        .flat_map(|pair| outcome.sides.iter().zip(&pair.runs));
+    let (side, done) = runs
+        .filter_map(|(side, run)| Some((side, run.done.as_ref()?)))
+        .find(|(_, done)| done.is_bottleneck())?;
+    Some(format!(
+        "{}, {}: not valid, a thread of the load program used {:.0} % of a processor against {}",
+        outcome.scenario.name,
+        figure.name,
+        done.busiest_thread * 100.0,
+        side.name()
+    ))
+}
+
+fn spell(goal: Goal) -> String {
+    match goal {
+        Goal::RatioAtMost(most) => format!("ratio <= {most}"),
+        Goal::RatioAtLeast(least) => format!("ratio >= {least}"),
+        Goal::LimitAtMost(most) => format!("<= {most} x the limit"),
+        Goal::AtMost(most) => format!("<= {most}"),
+    }
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), short)
+}
+
+/// Three digits that matter.
+fn short(value: f64) -> String {
+    let digits = match value.abs() {
+        large if large >= 100.0 => 0,
+        medium if medium >= 10.0 => 1,
+        small if small >= 1.0 => 2,
+        _ => 3,
+    };
+    format!("{value:.digits$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::{
+        driver::Done,
+        measured::{Measured, tests::measured},
+        run::Pair,
+        scenario::Scenario,
+        scenarios::SCENARIOS,
+        subject::Side,
+    };
+
+    fn scenario(name: &str) -> &'static Scenario {
+        SCENARIOS.iter().find(|scenario| scenario.name == name).unwrap()
+    }
+
+    fn run(cpu_seconds: f64, seconds: f64, busiest_thread: f64) -> Measured {
+        Measured {
+            cpu_seconds,
+            seconds,
+            ..measured(Done {
+                payload_bytes: Some(1_000_000_000),
+                busiest_thread,
+                ..Done::default()
+            })
+        }
+    }
+
+    fn outcome(pairs: Vec<Pair>) -> Outcome {
+        Outcome {
+            scenario: scenario("s2-none"),
+            sides: vec![Side::Klamm, Side::Kafka],
+            pairs,
+            failure: None,
+        }
+    }
+
+    fn pair(ours: Measured, theirs: Measured, is_quiet: bool) -> Pair {
+        Pair {
+            runs: vec![ours, theirs],
+            is_quiet,
+        }
+    }
+
+    fn lines(report: &Report) -> Vec<Vec<String>> {
+        let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect();
+        report.table.lines().skip(2).map(cells).collect()
+    }
+
+    #[test]
+    fn a_row_has_medians_spread_and_whether_the_goal_is_reached() {
+        let report = Report::of(&[outcome(vec![
+            pair(run(0.5, 1.0, 0.5), run(2.0, 2.0, 0.5), true),
+            pair(run(0.6, 1.0, 0.5), run(1.0, 1.0, 0.5), false),
+            pair(run(0.4, 1.0, 0.5), run(2.0, 1.5, 0.5), true),
+        ])]);
+        let lines = lines(&report);
+        let speed = ["s2-none", "MB/s", "1000", "kafka", "667", "1.50", "[1.00..2.00]"];
+        assert_eq!(lines[0][1..8], speed);
+        assert_eq!(lines[0][8..11], ["3, 1 noisy", "ratio >= 1.3", "yes"]);
+        let cost = ["0.500", "kafka", "2.00", "0.250", "[0.200..0.600]"];
+        assert_eq!(lines[1][3..8], cost);
+        assert_eq!(lines[1][10], "yes");
+        assert!(report.failures.is_empty(), "{:?}", report.failures);
+    }
+
+    #[test]
+    fn a_missed_goal_is_no_failure() {
+        let report = Report::of(&[outcome(vec![pair(run(1.0, 1.0, 0.1), run(1.0, 1.0, 0.1), true)])]);
+        assert_eq!(lines(&report)[0][8], "1 quiet");
+        assert_eq!([&lines(&report)[0][10], &lines(&report)[1][10]], ["no", "no"]);
+        assert!(report.failures.is_empty());
+    }
+
+    #[test]
+    fn a_driver_without_rest_spoils_rates_and_not_costs() {
+        let report = Report::of(&[outcome(vec![pair(run(0.5, 1.0, 0.95), run(2.0, 2.0, 0.5), true)])]);
+        let lines = lines(&report);
+        assert_eq!([&lines[0][10], &lines[1][10]], ["not valid", "yes"]);
+        assert_eq!(report.failures.len(), 1);
+        assert!(report.failures[0].contains("MB/s") && report.failures[0].contains("95 %"));
+    }
+
+    #[test]
+    fn the_limit_has_a_row_and_a_goal_of_its_own() {
+        let report = Report::of(&[Outcome {
+            scenario: scenario("s1"),
+            sides: vec![Side::Klamm, Side::Kafka, Side::Limit],
+            pairs: vec![Pair {
+                runs: vec![run(0.6, 1.0, 0.5), run(2.0, 2.0, 0.5), run(0.2, 1.0, 0.5)],
+                is_quiet: true,
+            }],
+            failure: None,
+        }]);
+        let lines = lines(&report);
+        assert_eq!(
+            (&*lines[0][4], &*lines[0][9], &*lines[0][10]),
+            ("kafka", "ratio <= 0.33", "yes")
+        );
+        assert_eq!(
+            (&*lines[1][4], &*lines[1][9], &*lines[1][10]),
+            ("limit", "<= 2 x the limit", "no")
+        );
+    }
+
+    #[test]
+    fn a_scenario_that_failed_has_no_figures_and_a_reason() {
+        let mut failed = outcome(Vec::new());
+        failed.failure = Some("record counts differ".to_owned());
+        let report = Report::of(&[failed]);
+        assert_eq!(lines(&report)[0][3..7], ["-", "kafka", "-", "-"]);
+        assert_eq!(report.failures, ["s2-none: record counts differ"]);
+    }
+
+    #[test]
+    fn three_digits() {
+        for (value, text) in [
+            (1234.5, "1234"),
+            (12.34, "12.3"),
+            (1.234, "1.23"),
+            (0.1234, "0.123"),
+        ] {
+            assert_eq!(short(value), text);
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! What a row of the benchmark is made of: who is compared, what they do, what is read off, and what is to be reached.
+//!
+//! [`super::scenarios`] has the rows; [`super::work`] does what they say.
+
+use super::{measured::Measured, subject::Side, syncs::Durability};
+
+/// A row.
+pub(super) struct Scenario {
+    /// What it is called on the command line; a name before a dash calls all that begin with it.
+    pub(super) name: &'static str,
+    pub(super) what: &'static str,
+    /// On both sides.
+    pub(super) durability: Durability,
+    /// Ours, and whom it stands beside.
+    pub(super) sides: [Side; 2],
+    /// The limit program can do this too.
+    pub(super) has_limit: bool,
+    /// Takes long, and is left out of a run that names no scenario.
+    pub(super) is_long: bool,
+    pub(super) work: Work,
+    pub(super) figures: &'static [Figure],
+}
+
+/// What a run does.
+#[derive(Clone, Copy)]
+pub(super) enum Work {
+    /// The load program works on a topic.
+    Load(Load),
+    /// Connections open, and are at rest.
+    Connections { count: u32, process: Process },
+    /// Partitions are made, and are at rest; of a fresh process each is written once by an idempotent producer.
+    Partitions { count: u16, process: Process },
+    /// A process starts, on a topic that is there, until it acknowledges a record.
+    Start,
+    /// Much data goes through, in pieces, and leaves memory behind.
+    Through(Load, u32),
+}
+
+/// Whether a run goes to the process of the run before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Process {
+    /// Yes, warmed: for what costs time.
+    Warm,
+    /// No: for memory, which an allocator does not give back.
+    Fresh,
+}
+
+/// Work of the load program.
+#[derive(Clone, Copy)]
+pub(super) struct Load {
+    pub(super) topics: u16,
+    pub(super) partitions: u16,
+    /// What is written before, once, when this reads.
+    pub(super) fill: Option<(&'static str, Amount)>,
+    /// The command and its options.
+    pub(super) command: &'static str,
+    pub(super) amount: Amount,
+}
+
+/// How much of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Amount {
+    Megabytes(u64),
+    Seconds(u32),
+}
+
+impl Amount {
+    /// Enough to count in, not to measure.
+    pub(super) fn short(self) -> Self {
+        match self {
+            Amount::Megabytes(count) => Amount::Megabytes(count.div_ceil(10)),
+            Amount::Seconds(count) => Amount::Seconds(count.min(2)),
+        }
+    }
+
+    fn arguments(self) -> [String; 2] {
+        match self {
+            Amount::Megabytes(count) => ["--bytes".to_owned(), (count * 1_000_000).to_string()],
+            Amount::Seconds(count) => ["--seconds".to_owned(), count.to_string()],
+        }
+    }
+}
+
+impl Work {
+    pub(super) fn process(&self) -> Process {
+        match self {
+            Work::Load(_) => Process::Warm,
+            Work::Connections { process, .. } | Work::Partitions { process, .. } => *process,
+            Work::Start | Work::Through(..) => Process::Fresh,
+        }
+    }
+
+    /// Whether every side writes the same number of records, so that two sides can be compared in it.
+    pub(super) fn has_fixed_count(&self) -> bool {
+        match self {
+            Work::Load(load) => load.fill.is_none() && matches!(load.amount, Amount::Megabytes(_)),
+            Work::Through(..) => true,
+            Work::Connections { .. } | Work::Partitions { .. } | Work::Start => false,
+        }
+    }
+}
+
+impl Load {
+    /// What the load program is called with.
+    pub(super) fn arguments(&self) -> Vec<String> {
+        self.with(self.command, self.amount)
+    }
+
+    /// What it is called with to write what is read later.
+    pub(super) fn fill_arguments(&self) -> Option<Vec<String>> {
+        let (command, amount) = self.fill?;
+        Some(self.with(command, amount))
+    }
+
+    /// The same, with less to do.
+    pub(super) fn short(self) -> Self {
+        Load {
+            amount: self.amount.short(),
+            ..self
+        }
+    }
+
+    fn with(&self, command: &str, amount: Amount) -> Vec<String> {
+        let mut all: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+        if self.topics > 1 {
+            all.extend(["--topics".to_owned(), self.topics.to_string()]);
+        }
+        all.extend(["--partitions".to_owned(), self.partitions.to_string()]);
+        all.extend(amount.arguments());
+        all
+    }
+}
+
+/// Something read off a run.
+pub(super) struct Figure {
+    pub(super) name: &'static str,
+    pub(super) read: fn(&Measured) -> Option<f64>,
+    /// What the load program can spoil: when one of its threads had no rest, a rate or a time is its own and not the
+    /// broker's. The CPU time of the broker per piece of work is not.
+    pub(super) is_rate_or_time: bool,
+    pub(super) goals: &'static [Goal],
+}
+
+/// What is to be reached.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Goal {
+    /// Ours by theirs.
+    RatioAtMost(f64),
+    RatioAtLeast(f64),
+    /// Ours by the limit's.
+    LimitAtMost(f64),
+    /// Ours, in the unit of the figure.
+    AtMost(f64),
+}
+
+impl Goal {
+    /// Whether it is one towards the other side, or towards nobody, and not towards the limit.
+    pub(super) fn is_plain(self) -> bool {
+        !matches!(self, Goal::LimitAtMost(_))
+    }
+
+    /// Whether it is reached, by the median of ours and the median ratio to whom it is about.
+    pub(super) fn is_reached(self, ours: f64, ratio: Option<f64>) -> bool {
+        match self {
+            Goal::RatioAtMost(most) | Goal::LimitAtMost(most) => ratio.is_some_and(|ratio| ratio <= most),
+            Goal::RatioAtLeast(least) => ratio.is_some_and(|ratio| ratio >= least),
+            Goal::AtMost(most) => ours <= most,
+        }
+    }
+}
+
+/// A cost: CPU time or memory for a piece of work.
+pub(super) const fn cost(
+    name: &'static str,
+    read: fn(&Measured) -> Option<f64>,
+    goals: &'static [Goal],
+) -> Figure {
+    Figure {
+        name,
+        read,
+        is_rate_or_time: false,
+        goals,
+    }
+}
+
+/// A rate, or a time that passes.
+pub(super) const fn rate(
+    name: &'static str,
+    read: fn(&Measured) -> Option<f64>,
+    goals: &'static [Goal],
+) -> Figure {
+    Figure {
+        name,
+        read,
+        is_rate_or_time: true,
+        goals,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_load_is_spelled_out() {
+        let load = Load {
+            topics: 1,
+            partitions: 6,
+            fill: Some(("produce --acks 1", Amount::Megabytes(3))),
+            command: "fetch --connections 3",
+            amount: Amount::Megabytes(20),
+        };
+        let line = load.arguments().join(" ");
+        assert_eq!(line, "fetch --connections 3 --partitions 6 --bytes 20000000");
+        let line = load.fill_arguments().unwrap().join(" ");
+        assert_eq!(line, "produce --acks 1 --partitions 6 --bytes 3000000");
+        assert_eq!(load.short().amount, Amount::Megabytes(2));
+        let many = Load {
+            topics: 10,
+            fill: None,
+            amount: Amount::Seconds(8),
+            ..load
+        };
+        let line = many.short().arguments().join(" ");
+        assert_eq!(
+            line,
+            "fetch --connections 3 --topics 10 --partitions 6 --seconds 2"
+        );
+        assert_eq!(many.fill_arguments(), None);
+    }
+
+    #[test]
+    fn goals_are_about_a_ratio_or_a_value() {
+        for (goal, ours, ratio, reached) in [
+            (Goal::RatioAtMost(0.4), 9.0, Some(0.4), true),
+            (Goal::RatioAtMost(0.4), 0.1, Some(0.41), false),
+            (Goal::RatioAtLeast(1.3), 9.0, Some(1.3), true),
+            (Goal::RatioAtLeast(1.3), 9.0, Some(1.2), false),
+            (Goal::LimitAtMost(2.0), 9.0, Some(1.9), true),
+            (Goal::LimitAtMost(2.0), 9.0, None, false),
+            (Goal::AtMost(30.0), 30.0, None, true),
+            (Goal::AtMost(30.0), 31.0, Some(0.0), false),
+        ] {
+            assert_eq!(goal.is_reached(ours, ratio), reached, "{goal:?} {ours} {ratio:?}");
+        }
+    }
+}

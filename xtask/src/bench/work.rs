@@ -1,0 +1,415 @@
+//! Does what a row says, once, with one side, and reads off what it took.
+//!
+//! Always holds: CPU, memory and the machine are read at the moment at which the load program says *ready* and at the one
+//! at which it says *done*; making and removing topics is outside. What the load program counted is compared with what
+//! the broker says it holds, after every run.
+
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{
+    driver::Done,
+    measured::Measured,
+    offsets,
+    probe::{self, Machine, Memory},
+    programs::Programs,
+    restart::Waiting,
+    scenario::{Amount, Load, Work},
+    subject::{Side, Subject},
+    syncs::{Counted, Counting, Durability},
+};
+use crate::process;
+
+/// How long a process that is to be at rest is watched.
+const IDLE: Duration = Duration::from_secs(5);
+/// What comes late (a flush behind, a close) has come by then.
+const REST: Duration = Duration::from_secs(2);
+
+/// A side, with what it keeps between runs.
+pub(super) struct Worker<'a> {
+    pub(super) subject: Subject<'a>,
+    durability: Durability,
+    filled: Option<Filled>,
+}
+
+/// A topic that is read again and again.
+#[derive(Clone)]
+struct Filled {
+    topic: String,
+    /// What was written to it; nothing is, to the limit program.
+    written: Option<Done>,
+}
+
+impl<'a> Worker<'a> {
+    pub(super) fn start(
+        side: Side,
+        durability: Durability,
+        programs: &'a Programs,
+        place: &Path,
+    ) -> Result<Self> {
+        Ok(Worker {
+            subject: Subject::start(side, durability, programs, place)?,
+            durability,
+            filled: None,
+        })
+    }
+
+    /// One run.
+    pub(super) fn once(&mut self, work: &Work, programs: &Programs) -> Result<Measured> {
+        match *work {
+            Work::Load(load) => self.load(&load),
+            Work::Connections { count, .. } => self.connections(count),
+            Work::Partitions { count, .. } => self.partitions(count),
+            Work::Start => self.begin(&programs.waiting),
+            Work::Through(load, pieces) => self.through(&load, pieces),
+        }
+        .with_context(|| format!("{}\n{}", self.subject.side.name(), self.subject.tail()))
+    }
+
+    /// The same work, without measuring it, for at least this long.
+    pub(super) fn warm(&mut self, work: &Work, programs: &Programs, time: Duration) -> Result<()> {
+        let mut worked = 0.0;
+        while worked < time.as_secs_f64() {
+            let run = self.once(work, programs)?;
+            worked += run.seconds.max(0.1);
+        }
+        Ok(())
+    }
+
+    /// A short run, in which the calls are counted that wait for the device; none of work that writes nothing.
+    pub(super) fn count_syncs(&mut self, work: &Work) -> Result<Option<Counted>> {
+        let (Work::Load(load) | Work::Through(load, _)) = work else {
+            return Ok(None);
+        };
+        let (topic, driver) = self.ready(&load.short())?;
+        let counting = Counting::begin(self.subject.pid()?)?;
+        let done = Window::open(self.subject.pid()?)?.over(driver)?;
+        let calls = counting.end()?;
+        self.finish(&load.short(), &topic, done.done.as_ref())?;
+        let done = done.done.context("a load says what it did")?;
+        let counted = Counted {
+            calls,
+            requests: done.requests.context("a load counts its requests")?,
+            seconds: done.seconds,
+            longest: done
+                .end_to_end_us
+                .map(|seen| Duration::from_secs_f64(seen.max / 1e6)),
+        };
+        self.durability
+            .check(&counted)
+            .with_context(|| self.subject.side.name())?;
+        Ok(Some(counted))
+    }
+
+    fn load(&mut self, load: &Load) -> Result<Measured> {
+        let (topic, driver) = self.ready(load)?;
+        let measured = Window::open(self.subject.pid()?)?.over(driver)?;
+        self.finish(load, &topic, measured.done.as_ref())?;
+        Ok(measured)
+    }
+
+    /// The topic, and the load program, set up and waiting.
+    fn ready(&mut self, load: &Load) -> Result<(String, super::driver::Driver)> {
+        let topic = match load.fill_arguments() {
+            Some(arguments) => self.filled(load, &arguments)?.topic,
+            None => {
+                let topic = self.subject.new_topic();
+                self.subject.create(&topic, load.topics, load.partitions)?;
+                topic
+            }
+        };
+        let mut driver = self.subject.drive(&topic, &load.arguments())?;
+        driver.reach("ready")?;
+        Ok((topic, driver))
+    }
+
+    /// The topic that is read, written when it is not there yet.
+    fn filled(&mut self, load: &Load, arguments: &[String]) -> Result<Filled> {
+        if let Some(filled) = &self.filled {
+            return Ok(filled.clone());
+        }
+        let topic = self.subject.new_topic();
+        let written = if self.subject.is_broker() {
+            self.subject.create(&topic, load.topics, load.partitions)?;
+            let done = self.subject.drive(&topic, arguments)?.complete()?;
+            self.compare_counts(load, &topic, &done)?;
+            Some(done)
+        } else {
+            None
+        };
+        let filled = Filled { topic, written };
+        self.filled = Some(filled.clone());
+        Ok(filled)
+    }
+
+    /// Compares counts, and removes what was written.
+    fn finish(&mut self, load: &Load, topic: &str, done: Option<&Done>) -> Result<()> {
+        let done = done.context("a load says what it did")?;
+        if load.fill.is_some() {
+            if let Some(written) = self.filled.as_ref().and_then(|filled| filled.written.as_ref()) {
+                read_what_was_written(done, written, load.amount)?;
+            }
+            return Ok(());
+        }
+        self.compare_counts(load, topic, done)?;
+        self.subject.delete(topic, load.topics)
+    }
+
+    /// An error when the broker does not hold what the load program had acknowledged.
+    fn compare_counts(&self, load: &Load, topic: &str, done: &Done) -> Result<()> {
+        if !self.subject.is_broker() {
+            return Ok(());
+        }
+        let mut held = 0;
+        for name in names(topic, load.topics) {
+            held += offsets::records(self.subject.address(), &name, load.partitions)?;
+        }
+        let written = done.records.context("a producer counts its records")?;
+        ensure!(
+            held == written,
+            "the broker holds {held} records, the load program wrote {written}"
+        );
+        if let Some(seen) = done.end_to_end_us {
+            ensure!(
+                seen.count == written,
+                "of {written} records {} were seen by a consumer",
+                seen.count
+            );
+        }
+        Ok(())
+    }
+
+    fn connections(&mut self, count: u32) -> Result<Measured> {
+        let few = ["idle", "--connections", "10"].map(str::to_owned);
+        let mut first = self.subject.drive("none", &few)?;
+        first.reach("begin")?;
+        first.go()?;
+        first.complete()?;
+        let arguments = ["idle", "--connections", &count.to_string()].map(str::to_owned);
+        let mut driver = self.subject.drive("none", &arguments)?;
+        driver.reach("begin")?;
+        let window = Window::open(self.subject.pid()?)?;
+        driver.go()?;
+        driver.reach("ready")?;
+        let mut measured = window.close(None, count)?;
+        thread::sleep(REST);
+        measured.regard(window.memory, self.subject.pid()?)?;
+        driver.go()?;
+        let done = driver.done()?;
+        measured.foreign = window.foreign(&measured, &done)?;
+        measured.done = Some(done);
+        driver.end()?;
+        // The broker notices that they are closed.
+        thread::sleep(REST);
+        Ok(measured)
+    }
+
+    fn partitions(&mut self, count: u16) -> Result<Measured> {
+        // What is paged in and allocated once is not what a partition costs.
+        let small = self.subject.new_topic();
+        self.subject.create(&small, 1, 10)?;
+        self.write_each(&small, 10)?;
+        thread::sleep(REST);
+        let topic = self.subject.new_topic();
+        let arguments = ["create", "--topics", "1", "--partitions", &count.to_string()].map(str::to_owned);
+        let mut driver = self.subject.drive(&topic, &arguments)?;
+        driver.reach("ready")?;
+        let window = Window::open(self.subject.pid()?)?;
+        let before = window.memory;
+        let mut measured = window.over(driver)?;
+        measured.count = u32::from(count);
+        self.write_each(&topic, count)?;
+        thread::sleep(REST);
+        measured.regard(before, self.subject.pid()?)?;
+        let idle = Window::open(self.subject.pid()?)?;
+        thread::sleep(IDLE);
+        let idle = idle.close(None, 0)?;
+        measured.idle = Some(idle.cpu_seconds / idle.seconds);
+        self.subject.delete(&topic, 1)?;
+        self.subject.delete(&small, 1)?;
+        Ok(measured)
+    }
+
+    /// One record of an idempotent producer to each partition.
+    fn write_each(&self, topic: &str, partitions: u16) -> Result<()> {
+        let load = Load {
+            topics: 1,
+            partitions,
+            fill: None,
+            command: "produce --connections 1 --in-flight 1 --record-bytes 100 --batch-records 1 --codec none --acks 1 \
+                      --idempotent",
+            amount: Amount::Megabytes(u64::from(partitions).div_ceil(1_000)),
+        };
+        let done = self.subject.drive(topic, &load.arguments())?.complete()?;
+        self.compare_counts(&load, topic, &done)
+    }
+
+    /// From the start of the process to the first acknowledged record. A topic is there from an earlier life that
+    /// ended in order.
+    fn begin(&mut self, waiting: &Path) -> Result<Measured> {
+        let broker = self.subject.broker()?;
+        let mut fill = std::process::Command::new(waiting);
+        fill.args(["--bootstrap", broker.address(), "fill"]);
+        fill.args(["--records", "1", "--bytes", "100", "--partitions", "1"]);
+        process::quietly(&mut fill)?;
+        broker.terminate()?;
+        let mut client = Waiting::start(waiting, broker.address())?;
+        let begun = Instant::now();
+        broker.restart()?;
+        let acknowledged = client.acknowledged()?;
+        let pid = broker.pid().context("the broker does not run")?;
+        Ok(Measured {
+            seconds: (acknowledged - begun).as_secs_f64(),
+            cpu_seconds: probe::cpu(pid)?.as_secs_f64(),
+            memory: Memory::of(pid)?,
+            grown: 0,
+            count: 1,
+            idle: None,
+            foreign: 0.0,
+            done: None,
+        })
+    }
+
+    fn through(&mut self, load: &Load, pieces: u32) -> Result<Measured> {
+        let mut all = self.load(load)?;
+        for _ in 1..pieces {
+            let piece = self.load(load)?;
+            all.seconds += piece.seconds;
+            all.cpu_seconds += piece.cpu_seconds;
+            all.foreign = all.foreign.max(piece.foreign);
+            all.memory = piece.memory;
+        }
+        Ok(all)
+    }
+}
+
+impl Measured {
+    /// Reads memory again, and how much has come since.
+    fn regard(&mut self, before: Memory, pid: u32) -> Result<()> {
+        self.memory = Memory::of(pid)?;
+        self.grown = self.memory.anonymous as i64 - before.anonymous as i64;
+        Ok(())
+    }
+}
+
+/// A process and the machine, from now on.
+struct Window {
+    pid: u32,
+    memory: Memory,
+    machine: Machine,
+    cpu: Duration,
+    begun: Instant,
+}
+
+impl Window {
+    fn open(pid: u32) -> Result<Self> {
+        let memory = Memory::of(pid)?;
+        Ok(Window {
+            pid,
+            memory,
+            machine: Machine::now()?,
+            cpu: probe::cpu(pid)?,
+            begun: Instant::now(),
+        })
+    }
+
+    /// Lets the load program work, and closes when it is done.
+    fn over(self, mut driver: super::driver::Driver) -> Result<Measured> {
+        driver.go()?;
+        let done = driver.done()?;
+        let measured = self.close(Some(done), 1)?;
+        driver.end()?;
+        Ok(measured)
+    }
+
+    fn close(&self, done: Option<Done>, count: u32) -> Result<Measured> {
+        let cpu_seconds = (probe::cpu(self.pid)? - self.cpu).as_secs_f64();
+        let wall = self.begun.elapsed().as_secs_f64();
+        let mut measured = Measured {
+            seconds: done.as_ref().map_or(wall, |done| done.seconds),
+            cpu_seconds,
+            memory: self.memory,
+            grown: 0,
+            count,
+            idle: None,
+            foreign: 0.0,
+            done,
+        };
+        if let Some(done) = &measured.done {
+            measured.foreign = self.foreign(&measured, done)?;
+        }
+        measured.regard(self.memory, self.pid)?;
+        Ok(measured)
+    }
+
+    fn foreign(&self, measured: &Measured, done: &Done) -> Result<f64> {
+        let ours = Duration::try_from_secs_f64(measured.cpu_seconds + done.driver_cpu_seconds)?;
+        Ok(Machine::now()?.foreign_share(&self.machine, ours))
+    }
+}
+
+/// The names of the topics that the load program makes under one.
+fn names(topic: &str, topics: u16) -> Vec<String> {
+    if topics == 1 {
+        return vec![topic.to_owned()];
+    }
+    (0..topics).map(|index| format!("{topic}-{index}")).collect()
+}
+
+/// An error when a reader did not get as much as it wanted, or batches that hold another number of records.
+fn read_what_was_written(read: &Done, written: &Done, amount: Amount) -> Result<()> {
+    let of = |done: &Done| Some((done.records? as f64, done.bytes? as f64));
+    let (read_records, read_bytes) = of(read).context("a reader counts records and bytes")?;
+    let (records, bytes) = of(written).context("a producer counts records and bytes")?;
+    if let Amount::Megabytes(wanted) = amount {
+        ensure!(
+            read_bytes >= wanted as f64 * 1e6,
+            "{read_bytes} bytes were read, {wanted} MB were wanted"
+        );
+    }
+    let ratio = (read_records / read_bytes) / (records / bytes);
+    ensure!(
+        (0.99..1.01).contains(&ratio),
+        "{read_records} records in {read_bytes} bytes were read, {records} in {bytes} were written"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(records: u64, bytes: u64) -> Done {
+        Done {
+            records: Some(records),
+            bytes: Some(bytes),
+            ..Done::default()
+        }
+    }
+
+    #[test]
+    fn a_reader_gets_what_was_written_as_often_as_it_likes() {
+        let written = counts(1_000, 1_000_000);
+        let wanted = Amount::Megabytes(2);
+        assert!(read_what_was_written(&counts(2_000, 2_000_000), &written, wanted).is_ok());
+        for (records, bytes) in [(1_000, 1_000_000), (1_900, 2_000_000), (0, 2_000_000)] {
+            let read = counts(records, bytes);
+            assert!(
+                read_what_was_written(&read, &written, wanted).is_err(),
+                "{records} {bytes}"
+            );
+        }
+        assert!(read_what_was_written(&Done::default(), &written, wanted).is_err());
+    }
+
+    #[test]
+    fn several_topics_are_numbered() {
+        assert_eq!(names("t", 1), ["t"]);
+        assert_eq!(names("t", 2), ["t-0", "t-1"]);
+    }
+}
