@@ -241,7 +241,7 @@ impl<'a> Worker<'a> {
             topics: 1,
             partitions,
             fill: None,
-            command: "produce --connections 1 --in-flight 1 --record-bytes 100 --batch-records 1 --codec none --acks 1 \
+            command: "produce --connections 1 --in-flight 1 --record-bytes 100 --batch-records 1 --codec none \
                       --idempotent",
             amount: Amount::Megabytes(u64::from(partitions).div_ceil(1_000)),
         };
