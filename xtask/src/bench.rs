@@ -36,7 +36,7 @@ pub(crate) struct Args {
     #[command(subcommand)]
     alone: Option<Alone>,
     #[command(flatten)]
-    compare: compare::Args,
+    compare: compare::Comparison,
 }
 
 /// A scenario with options of its own.
@@ -50,5 +50,27 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     match &args.alone {
         Some(Alone::Restart(args)) => restart::run(args),
         None => compare::run(&args.compare),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, Command, FromArgMatches as _};
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        let command = Args::augment_args(Command::new("bench").no_binary_name(true));
+        Args::from_arg_matches(&command.try_get_matches_from(line.split_whitespace())?)
+    }
+
+    #[test]
+    fn scenarios_are_named_and_restart_has_options_of_its_own() {
+        assert!(parse("").unwrap().alone.is_none());
+        assert!(parse("s1 s2 --pairs 3 --limit").unwrap().alone.is_none());
+        assert!(parse("restart --records 5 --pairs 1").unwrap().alone.is_some());
+        for wrong in ["s1 --pairs 0", "restart --limit", "--profile debug"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -21,7 +21,7 @@ use crate::{
 
 /// What to compare, and how thoroughly.
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct Comparison {
     /// Scenarios, or families of them (s2 is s2-none, s2-lz4 and s2-zstd); without, all but the long ones
     scenarios: Vec<String>,
     /// Say what the scenarios are, and run none
@@ -62,7 +62,7 @@ struct HeadLine {
     baseline: Reading,
 }
 
-pub(super) fn run(args: &Args) -> Result<bool> {
+pub(super) fn run(args: &Comparison) -> Result<bool> {
     let selected = scenarios::select(&args.scenarios, args.full).map_err(|message| anyhow!(message))?;
     if args.list {
         for scenario in SCENARIOS {
@@ -104,7 +104,7 @@ pub(super) fn run(args: &Args) -> Result<bool> {
     Ok(report.failures.is_empty())
 }
 
-fn head(args: &Args, baseline: Reading) -> Result<HeadLine> {
+fn head(args: &Comparison, baseline: Reading) -> Result<HeadLine> {
     let mut commit = std::process::Command::new("git");
     commit
         .current_dir(workspace::root())
