@@ -124,7 +124,7 @@ impl Broker {
 
     /// Which broker it is.
     pub(crate) fn kind(&self) -> Kind {
-        self.kind
+        self.setup.kind
     }
 
     /// Where clients connect.

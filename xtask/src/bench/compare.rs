@@ -1,10 +1,15 @@
 //! `cargo xtask bench [SCENARIO...]`: the scenarios, one after the other, and the table.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Result, anyhow, bail};
 use clap::builder::RangedU64ValueParser;
 use serde::Serialize;
+use tempfile::TempDir;
 
 use super::{
     gate::{Gate, Reading},
@@ -18,6 +23,9 @@ use crate::{
     broker::{Jars, target_folder},
     process, workspace,
 };
+
+/// What the names of our folders begin with; the process id follows.
+const OURS: &str = "klamm-bench-";
 
 /// What to compare, and how thoroughly.
 #[derive(clap::Args)]
@@ -76,11 +84,9 @@ pub(super) fn run(args: &Comparison) -> Result<bool> {
     allow_many_files()?;
     let programs = Programs::build(&args.profile, args.limit)?;
     let folder = target_folder()?.join("bench");
-    let place = args.data.clone().unwrap_or_else(|| folder.clone());
-    for folder in [&folder, &place] {
-        std::fs::create_dir_all(folder)?;
-    }
-    let gate = Gate::new(&place)?;
+    std::fs::create_dir_all(&folder)?;
+    let place = claim(args.data.as_deref().unwrap_or(&folder))?;
+    let gate = Gate::new(place.path())?;
     println!("at the start: {}", gate.baseline());
     let mut lines = Lines::new(&folder)?;
     lines.write(&head(args, gate.baseline())?)?;
@@ -102,6 +108,29 @@ pub(super) fn run(args: &Comparison) -> Result<bool> {
         println!("FAILED {failure}");
     }
     Ok(report.failures.is_empty())
+}
+
+/// A folder of our own in `data`. Those of earlier runs that were killed are removed: each may hold gigabytes.
+fn claim(data: &Path) -> Result<TempDir> {
+    fs::create_dir_all(data)?;
+    for entry in fs::read_dir(data)? {
+        let entry = entry?;
+        if owner(&entry.file_name().to_string_lossy()).is_some_and(|pid| !is_running(pid)) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    let prefix = format!("{OURS}{}-", std::process::id());
+    Ok(tempfile::Builder::new().prefix(&prefix).tempdir_in(data)?)
+}
+
+/// The process that made a folder with this name, if it is one of ours.
+fn owner(name: &str) -> Option<u32> {
+    let (pid, _) = name.strip_prefix(OURS)?.split_once('-')?;
+    pid.parse().ok()
+}
+
+fn is_running(pid: u32) -> bool {
+    Path::new("/proc").join(pid.to_string()).exists()
 }
 
 fn head(args: &Comparison, baseline: Reading) -> Result<HeadLine> {
@@ -127,4 +156,25 @@ fn allow_many_files() -> Result<()> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     Ok(setrlimit(Resource::Nofile, limit)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_run_left_is_removed_and_nothing_else() {
+        let data = tempfile::tempdir().unwrap();
+        let alive = format!("{OURS}{}-x", std::process::id());
+        // Numbers of processes end far below.
+        let dead = format!("{OURS}4000000000-x");
+        for name in [&alive, &dead, "klamm-bench", "1795277459.jsonl", "mine"] {
+            fs::create_dir(data.path().join(name)).unwrap();
+        }
+        let place = claim(data.path()).unwrap();
+        assert!(!data.path().join(dead).exists());
+        assert!(data.path().join(alive).exists() && data.path().join("mine").exists());
+        assert_eq!(fs::read_dir(data.path()).unwrap().count(), 5);
+        assert!(place.path().starts_with(data.path()));
+    }
 }

@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
+use tempfile::TempDir;
 
 use super::{
     gate::{Gate, Reading, Verdict},
@@ -30,7 +31,7 @@ const WARM_ENOUGH_FOR_OURS: Duration = Duration::from_secs(5);
 pub(super) struct Bench {
     pub(super) programs: Programs,
     pub(super) gate: Gate,
-    pub(super) place: PathBuf,
+    pub(super) place: TempDir,
     pub(super) lines: Lines,
     pub(super) pairs: usize,
     pub(super) repeats: usize,
@@ -131,7 +132,7 @@ impl Bench {
             scenario: outcome.scenario,
             programs,
             gate,
-            place,
+            place: place.path(),
             lines,
             standing: Vec::new(),
         };

@@ -32,6 +32,8 @@ pub(super) enum Work {
     Partitions { count: u16, process: Process },
     /// A process starts, on a topic that is there, until it acknowledges a record.
     Start,
+    /// So many records of a KiB go through librdkafka, with a codec.
+    Librdkafka { records: u64, codec: &'static str },
     /// Much data goes through, in pieces, and leaves memory behind.
     Through(Load, u32),
 }
@@ -84,7 +86,7 @@ impl Amount {
 impl Work {
     pub(super) fn process(&self) -> Process {
         match self {
-            Work::Load(_) => Process::Warm,
+            Work::Load(_) | Work::Librdkafka { .. } => Process::Warm,
             Work::Connections { process, .. } | Work::Partitions { process, .. } => *process,
             Work::Start | Work::Through(..) => Process::Fresh,
         }
@@ -94,7 +96,7 @@ impl Work {
     pub(super) fn has_fixed_count(&self) -> bool {
         match self {
             Work::Load(load) => load.fill.is_none() && matches!(load.amount, Amount::Megabytes(_)),
-            Work::Through(..) => true,
+            Work::Through(..) | Work::Librdkafka { .. } => true,
             Work::Connections { .. } | Work::Partitions { .. } | Work::Start => false,
         }
     }

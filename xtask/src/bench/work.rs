@@ -5,15 +5,16 @@
 //! the broker says it holds, after every run.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::{
-    driver::Done,
+    driver::{Done, Driver},
+    librdkafka::{self, Kcat, Writing},
     measured::Measured,
     offsets,
     probe::{self, Machine, Memory},
@@ -34,6 +35,8 @@ const REST: Duration = Duration::from_secs(2);
 pub(super) struct Worker<'a> {
     pub(super) subject: Subject<'a>,
     durability: Durability,
+    /// Where files go that several sides use.
+    place: PathBuf,
     filled: Option<Filled>,
 }
 
@@ -55,6 +58,7 @@ impl<'a> Worker<'a> {
         Ok(Worker {
             subject: Subject::start(side, durability, programs, place)?,
             durability,
+            place: place.to_owned(),
             filled: None,
         })
     }
@@ -67,6 +71,7 @@ impl<'a> Worker<'a> {
             Work::Partitions { count, .. } => self.partitions(count),
             Work::Start => self.begin(&programs.waiting),
             Work::Through(load, pieces) => self.through(&load, pieces),
+            Work::Librdkafka { records, codec } => self.librdkafka(records, codec),
         }
         .with_context(|| format!("{}\n{}", self.subject.side.name(), self.subject.tail()))
     }
@@ -114,7 +119,7 @@ impl<'a> Worker<'a> {
     }
 
     /// The topic, and the load program, set up and waiting.
-    fn ready(&mut self, load: &Load) -> Result<(String, super::driver::Driver)> {
+    fn ready(&mut self, load: &Load) -> Result<(String, Driver)> {
         let topic = match load.fill_arguments() {
             Some(arguments) => self.filled(load, &arguments)?.topic,
             None => {
@@ -275,6 +280,34 @@ impl<'a> Worker<'a> {
         })
     }
 
+    fn librdkafka(&mut self, count: u64, codec: &str) -> Result<Measured> {
+        if let Some(reason) = librdkafka::missing() {
+            bail!("{reason}");
+        }
+        let lines = librdkafka::lines(&self.place, count)?;
+        let load = Load {
+            topics: 1,
+            partitions: 6,
+            fill: None,
+            command: "",
+            amount: Amount::Megabytes(0),
+        };
+        let topic = self.subject.new_topic();
+        self.subject.create(&topic, load.topics, load.partitions)?;
+        let window = Window::open(self.subject.pid()?)?;
+        let done = Kcat::start(&Writing {
+            address: self.subject.address(),
+            topic: &topic,
+            codec,
+            lines: &lines,
+            count,
+        })?
+        .done()?;
+        let measured = window.close(Some(done), 1)?;
+        self.finish(&load, &topic, measured.done.as_ref())?;
+        Ok(measured)
+    }
+
     fn through(&mut self, load: &Load, pieces: u32) -> Result<Measured> {
         let mut all = self.load(load)?;
         for _ in 1..pieces {
@@ -319,7 +352,7 @@ impl Window {
     }
 
     /// Lets the load program work, and closes when it is done.
-    fn over(self, mut driver: super::driver::Driver) -> Result<Measured> {
+    fn over(self, mut driver: Driver) -> Result<Measured> {
         driver.go()?;
         let done = driver.done()?;
         let measured = self.close(Some(done), 1)?;
