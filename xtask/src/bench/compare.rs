@@ -104,6 +104,9 @@ pub(super) fn run(args: &Comparison) -> Result<bool> {
     let report = Report::of(&outcomes);
     println!("\n{}\n", report.table);
     println!("every run: {}", bench.lines.path.display());
+    for note in &report.notes {
+        println!("note: {note}");
+    }
     for failure in &report.failures {
         println!("FAILED {failure}");
     }

@@ -20,6 +20,8 @@ pub(super) struct Report {
     pub(super) table: String,
     /// Why the run counts as failed; none when it does not.
     pub(super) failures: Vec<String>,
+    /// What a reader of the table must know.
+    pub(super) notes: Vec<String>,
 }
 
 impl Report {
@@ -28,12 +30,15 @@ impl Report {
         table.load_style(presets::ASCII_MARKDOWN);
         table.set_header(HEAD);
         let mut failures = Vec::new();
+        let mut notes = Vec::new();
         for outcome in outcomes {
+            let name = outcome.scenario.name;
+            notes.extend(outcome.note.iter().map(|note| format!("{name}: {note}")));
             if let Some(failure) = &outcome.failure {
-                failures.push(format!("{}: {failure}", outcome.scenario.name));
+                failures.push(format!("{name}: {failure}"));
             }
             for figure in outcome.scenario.figures {
-                for (index, _) in outcome.sides.iter().enumerate().skip(1) {
+                for index in 1..outcome.sides.len().max(2) {
                     table.add_row(row(outcome, figure, index));
                 }
                 failures.extend(spoiled(outcome, figure));
@@ -42,6 +47,7 @@ impl Report {
         Report {
             table: table.to_string(),
             failures,
+            notes,
         }
     }
 }
@@ -73,7 +79,11 @@ fn row(outcome: &Outcome, figure: &Figure, index: usize) -> Vec<String> {
         outcome.scenario.name.to_owned(),
         figure.name.to_owned(),
         number(ours),
-        outcome.sides[index].name().to_owned(),
+        outcome
+            .sides
+            .get(index)
+            .map_or("-", |side| side.name())
+            .to_owned(),
         number(theirs),
         number(ratio.map(|ratio| ratio.median)),
         ratio.map_or_else(
@@ -94,7 +104,7 @@ fn values(outcome: &Outcome, figure: &Figure, side: usize) -> Vec<Option<f64>> {
     outcome
         .pairs
         .iter()
-        .map(|pair| (figure.read)(&pair.runs[side]))
+        .map(|pair| pair.runs.get(side).and_then(|run| (figure.read)(run)))
         .collect()
 }
 
@@ -190,6 +200,7 @@ mod tests {
             sides: vec![Side::Klamm, Side::Kafka],
             pairs,
             failure: None,
+            note: None,
         }
     }
 
@@ -249,6 +260,7 @@ mod tests {
                 is_quiet: true,
             }],
             failure: None,
+            note: None,
         }]);
         let lines = lines(&report);
         assert_eq!(
@@ -268,6 +280,32 @@ mod tests {
         let report = Report::of(&[failed]);
         assert_eq!(lines(&report)[0][3..7], ["-", "kafka", "-", "-"]);
         assert_eq!(report.failures, ["s2-none: record counts differ"]);
+    }
+
+    #[test]
+    fn ours_alone_have_their_figures_and_a_note() {
+        let report = Report::of(&[Outcome {
+            scenario: scenario("s6d"),
+            sides: vec![Side::Klamm],
+            pairs: vec![Pair {
+                runs: vec![measured(Done {
+                    end_to_end_us: Some(crate::bench::driver::Quantiles {
+                        p50: 400.0,
+                        p99: 3_500.0,
+                        ..Default::default()
+                    }),
+                    ..Done::default()
+                })],
+                is_quiet: true,
+            }],
+            failure: None,
+            note: Some("they are slow".to_owned()),
+        }]);
+        let lines = lines(&report);
+        assert_eq!(lines[0][3..7], ["0.400", "-", "-", "-"]);
+        assert_eq!([&lines[0][10], &lines[1][10]], ["yes", "no"]);
+        assert_eq!(report.notes, ["s6d: they are slow"]);
+        assert!(report.failures.is_empty());
     }
 
     #[test]

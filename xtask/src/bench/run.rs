@@ -86,11 +86,13 @@ struct SyncsLine<'a> {
 /// What came of a scenario.
 pub(super) struct Outcome {
     pub(super) scenario: &'static Scenario,
-    /// Ours, theirs, and the limit when it takes part.
+    /// Ours, theirs, and the limit when it takes part; ours alone when theirs could not do it and need not.
     pub(super) sides: Vec<Side>,
     pub(super) pairs: Vec<Pair>,
     /// Why it ended early.
     pub(super) failure: Option<String>,
+    /// What a reader must know about it.
+    pub(super) note: Option<String>,
 }
 
 /// The runs of one pair, in the order of the sides.
@@ -106,13 +108,29 @@ impl Bench {
         if self.with_limit && scenario.has_limit {
             sides.push(Side::Limit);
         }
+        println!("{}: {}", scenario.name, scenario.what);
+        let both = self.with(scenario, sides);
+        match &both.failure {
+            Some(failure) if scenario.is_beside_optional => {
+                println!("  without {}", scenario.sides[1].name());
+                let note = format!("measured alone, as both together failed: {failure}");
+                Outcome {
+                    note: Some(note),
+                    ..self.with(scenario, vec![scenario.sides[0]])
+                }
+            }
+            _ => both,
+        }
+    }
+
+    fn with(&mut self, scenario: &'static Scenario, sides: Vec<Side>) -> Outcome {
         let mut outcome = Outcome {
             scenario,
             sides,
             pairs: Vec::new(),
             failure: None,
+            note: None,
         };
-        println!("{}: {}", scenario.name, scenario.what);
         if let Err(error) = self.fill(&mut outcome) {
             println!("  failed: {error:#}");
             outcome.failure = Some(format!("{error:#}"));

@@ -15,6 +15,8 @@ pub(super) struct Scenario {
     pub(super) sides: [Side; 2],
     /// The limit program can do this too.
     pub(super) has_limit: bool,
+    /// They are there for information: when they cannot do it, ours are measured alone.
+    pub(super) is_beside_optional: bool,
     /// Takes long, and is left out of a run that names no scenario.
     pub(super) is_long: bool,
     pub(super) work: Work,

@@ -175,6 +175,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         durability: Durability::Fsync,
+        is_beside_optional: true,
         figures: &[
             rate("end to end p50 ms", Measured::seen_p50, &[Goal::AtMost(1.0)]),
             rate("end to end p99 ms", Measured::seen_p99, &[Goal::AtMost(3.0)]),
@@ -319,6 +320,7 @@ const fn other(name: &'static str, what: &'static str, work: Work) -> Scenario {
         durability: Durability::PageCache,
         sides: [Side::Klamm, Side::Kafka],
         has_limit: false,
+        is_beside_optional: false,
         is_long: false,
         work,
         figures: THROUGHPUT,
@@ -375,6 +377,7 @@ const fn thousand(process: Process) -> Work {
 const fn librdkafka(name: &'static str, what: &'static str, codec: &'static str) -> Scenario {
     Scenario {
         figures: CROSS_CHECK,
+        is_long: true,
         ..other(
             name,
             what,

@@ -30,6 +30,10 @@ use crate::process;
 const IDLE: Duration = Duration::from_secs(5);
 /// What comes late (a flush behind, a close) has come by then.
 const REST: Duration = Duration::from_secs(2);
+/// How long new partitions may take to be served.
+const SERVED_LIMIT: Duration = Duration::from_secs(120);
+/// Short beside that, and long beside what a look costs.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// A side, with what it keeps between runs.
 pub(super) struct Worker<'a> {
@@ -78,10 +82,17 @@ impl<'a> Worker<'a> {
 
     /// The same work, without measuring it, for at least this long.
     pub(super) fn warm(&mut self, work: &Work, programs: &Programs, time: Duration) -> Result<()> {
-        let mut worked = 0.0;
-        while worked < time.as_secs_f64() {
+        let mut worked = Duration::ZERO;
+        while worked < time {
+            let begun = Instant::now();
             let run = self.once(work, programs)?;
-            worked += run.seconds.max(0.1);
+            // What a load does besides, topics that come and go, is no load. Other work is done all the time.
+            worked += match work {
+                Work::Load(_) | Work::Librdkafka { .. } => Duration::try_from_secs_f64(run.seconds)?,
+                Work::Connections { .. } | Work::Partitions { .. } | Work::Start | Work::Through(..) => {
+                    begun.elapsed()
+                }
+            };
         }
         Ok(())
     }
@@ -226,8 +237,13 @@ impl<'a> Worker<'a> {
         driver.reach("ready")?;
         let window = Window::open(self.subject.pid()?)?;
         let before = window.memory;
-        let mut measured = window.over(driver)?;
-        measured.count = u32::from(count);
+        driver.go()?;
+        let done = driver.done()?;
+        self.wait_until_served(&topic, count)?;
+        let mut measured = window.close(None, u32::from(count))?;
+        measured.foreign = window.foreign(&measured, &done)?;
+        measured.done = Some(done);
+        driver.end()?;
         self.write_each(&topic, count)?;
         thread::sleep(REST);
         measured.regard(before, self.subject.pid()?)?;
@@ -238,6 +254,20 @@ impl<'a> Worker<'a> {
         self.subject.delete(&topic, 1)?;
         self.subject.delete(&small, 1)?;
         Ok(measured)
+    }
+
+    /// Waits until each partition answers for itself: Kafka shows leaders before there are logs.
+    fn wait_until_served(&self, topic: &str, partitions: u16) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let Err(error) = offsets::records(self.subject.address(), topic, partitions) else {
+                return Ok(());
+            };
+            if begun.elapsed() > SERVED_LIMIT {
+                return Err(error);
+            }
+            thread::sleep(BETWEEN_LOOKS);
+        }
     }
 
     /// One record of an idempotent producer to each partition.
