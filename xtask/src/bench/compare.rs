@@ -74,8 +74,12 @@ pub(super) fn run(args: &Comparison) -> Result<bool> {
     let selected = scenarios::select(&args.scenarios, args.full).map_err(|message| anyhow!(message))?;
     if args.list {
         for scenario in SCENARIOS {
-            println!("{:14} {}", scenario.name, scenario.what);
+            println!("{:18} {}", scenario.name, scenario.what);
         }
+        println!(
+            "{:18} from a kill to the first acknowledged record; has options of its own",
+            "restart"
+        );
         return Ok(true);
     }
     if let Some(reason) = Jars::missing().or_else(Counting::missing) {

@@ -41,7 +41,10 @@ impl Report {
                 for index in 1..outcome.sides.len().max(2) {
                     table.add_row(row(outcome, figure, index));
                 }
-                failures.extend(spoiled(outcome, figure));
+                // A figure that nothing is asked of is marked, and misleads nobody.
+                if !figure.goals.is_empty() {
+                    failures.extend(spoiled(outcome, figure));
+                }
             }
         }
         Report {
@@ -65,16 +68,17 @@ fn row(outcome: &Outcome, figure: &Figure, index: usize) -> Vec<String> {
         .copied()
         .filter(|goal| goal.is_plain() != is_limit)
         .collect();
-    let is_spoiled = spoiled(outcome, figure).is_some();
-    let verdicts: Vec<&str> = goals
+    let mut verdicts: Vec<&str> = goals
         .iter()
         .map(|goal| match ours {
-            _ if is_spoiled => "not valid",
             Some(ours) if goal.is_reached(ours, ratio.map(|ratio| ratio.median)) => "yes",
             Some(_) => "no",
             None => "-",
         })
         .collect();
+    if spoiled(outcome, figure).is_some() {
+        verdicts = vec!["not valid"];
+    }
     vec![
         outcome.scenario.name.to_owned(),
         figure.name.to_owned(),
@@ -248,6 +252,17 @@ mod tests {
         assert_eq!([&lines[0][10], &lines[1][10]], ["not valid", "yes"]);
         assert_eq!(report.failures.len(), 1);
         assert!(report.failures[0].contains("MB/s") && report.failures[0].contains("95 %"));
+    }
+
+    #[test]
+    fn a_spoiled_figure_that_nothing_is_asked_of_is_marked_only() {
+        let report = Report::of(&[Outcome {
+            scenario: scenario("s1"),
+            ..outcome(vec![pair(run(0.5, 1.0, 0.95), run(2.0, 2.0, 0.5), true)])
+        }]);
+        let lines = lines(&report);
+        assert_eq!((&*lines[1][2], &*lines[1][10]), ("MB/s", "not valid"));
+        assert!(report.failures.is_empty(), "{:?}", report.failures);
     }
 
     #[test]

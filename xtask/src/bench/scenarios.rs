@@ -418,7 +418,7 @@ pub(super) fn select(names: &[String], full: bool) -> Result<Vec<&'static Scenar
     {
         let known: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
         return Err(format!(
-            "there is no scenario {unknown}; there are {}, and restart",
+            "there is no scenario {unknown}; there are {}, and restart, which goes alone",
             known.join(", ")
         ));
     }
