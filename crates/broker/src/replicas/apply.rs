@@ -2,17 +2,18 @@
 //!
 //! Always holds: one change is carried out at a time, before its image is published; deletions come first, so that a topic
 //! of the same name can be made in the same change; a partition whose log dir fails is left out and its clients are told,
-//! while the others go on.
+//! while the others go on. Partitions of one change are opened side by side: what each waits for is the device.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::{StreamExt, stream};
 use klamm_env::Env;
 use klamm_log::{Log, LogCell, LogDir, LogError, RecoveryState, retire};
 use klamm_metadata::delta::{Delta, LocalPartition};
-use klamm_metadata::{Image, ResourceKind, TopicImage};
+use klamm_metadata::{Image, ResourceKind};
 use klamm_model::{TopicId, TopicPartition, Uuid};
 use tracing::{error, info, warn};
 
@@ -20,6 +21,10 @@ use super::partition::Partition;
 use super::settings::{Resolver, Settings};
 use super::{Change, Committer};
 use crate::broker::Broker;
+
+/// Partitions that are opened side by side. A device that must make many names durable does it at little more than the
+/// price of one.
+const OPENED_AT_ONCE: usize = 16;
 
 /// A log dir and the commit of its logs.
 pub(crate) struct Store {
@@ -57,16 +62,24 @@ impl Applier {
         let local = delta.for_broker(broker.id);
         self.remove(local.deleted.iter().chain(&local.unassigned)).await;
         let resolver = Resolver::new(&broker, &image);
-        let mut changes = Vec::new();
+        let mut places = Places::of(&broker);
         let mut settings: BTreeMap<TopicId, Arc<Settings>> = BTreeMap::new();
+        let mut opening = Vec::new();
         for held in local.leading.iter().chain(&local.following) {
             let topic = &held.topic;
             let settings = settings
                 .entry(topic.id)
                 .or_insert_with(|| Arc::new(resolver.topic(&topic.name)));
-            let change = self.hold(held, settings.clone(), &changes).await;
-            changes.extend(change);
+            if let Some(place) = self.claim(held, &mut places).await {
+                opening.push(open(&broker, place, held, settings.clone()));
+            }
         }
+        let mut opened = stream::iter(opening).buffered(OPENED_AT_ONCE);
+        let mut changes = Vec::new();
+        while let Some(one) = opened.next().await {
+            changes.push(self.opened(one));
+        }
+        drop(opened);
         broker.replicas.change(changes);
         if !self.started {
             self.started = true;
@@ -77,13 +90,8 @@ impl Applier {
         broker.metadata.publish(image);
     }
 
-    /// Opens a partition if it is not open, and gives it its role. `opened` are the others of this change.
-    async fn hold(
-        &mut self,
-        held: &LocalPartition,
-        settings: Arc<Settings>,
-        opened: &[Change],
-    ) -> Option<Change> {
+    /// Where a partition is to be opened. One that is open already is given its role, and `None` is the answer.
+    async fn claim(&mut self, held: &LocalPartition, places: &mut Places) -> Option<usize> {
         let broker = self.broker.clone();
         let present = broker
             .replicas
@@ -94,35 +102,47 @@ impl Applier {
             return None;
         }
         let name = TopicPartition::new(held.topic.name.clone(), held.partition);
-        let place = match self.unclaimed.get(&name).copied() {
+        match self.unclaimed.get(&name).copied() {
             // Claimed once it is open: until then no other folder may be made for it.
-            Some((place, Some(id))) if id == held.topic.id => place,
+            Some((place, Some(id))) if id == held.topic.id => return Some(place),
             Some((place, other)) => {
                 self.unclaimed.remove(&name);
                 warn!(partition = %name, ?other, "the folder belongs to another topic of this name: set aside");
                 self.set_aside(&name, place).await;
-                place_for(&broker, opened)
             }
-            None => place_for(&broker, opened),
-        };
+            None => {}
+        }
+        Some(places.next(&broker))
+    }
+
+    /// What follows from the attempt to open a partition.
+    fn opened(&mut self, opened: Opened<'_>) -> Change {
+        let Opened {
+            held,
+            name,
+            place,
+            settings,
+            log,
+        } = opened;
+        let broker = &self.broker;
         let store = &broker.stores[place];
-        match open(&broker, store, &held.topic, name.clone(), &settings).await {
+        match log {
             Ok(log) => {
                 let partition = Partition::new(broker.env.clone(), store.committer.clone(), settings, log);
                 partition.follow(broker.id, &held.image);
                 self.unclaimed.remove(&name);
-                Some(Change::Put(partition))
+                Change::Put(partition)
             }
             Err(error) => {
                 error!(partition = %name, %error, "the partition cannot be opened and is not served");
                 store.unopened.store(true, Ordering::Relaxed);
                 let (id, index) = (held.topic.id, held.partition);
                 self.unclaimed.insert(name.clone(), (place, Some(id)));
-                Some(Change::Fail {
+                Change::Fail {
                     id,
                     name: name.topic,
                     index,
-                })
+                }
             }
         }
     }
@@ -246,44 +266,68 @@ fn place_of(broker: &Broker, partition: &Partition) -> Option<usize> {
         .position(|store| Arc::ptr_eq(&store.dir, &dir))
 }
 
-/// The log dir with the fewest partitions among those in service; `opened` are not in the table yet.
-fn place_for(broker: &Broker, opened: &[Change]) -> usize {
-    if broker.stores.len() == 1 {
-        return 0;
+/// How many partitions each log dir holds, those included that a change is about to put there.
+struct Places(Vec<usize>);
+
+impl Places {
+    fn of(broker: &Broker) -> Self {
+        let mut counts = vec![0; broker.stores.len()];
+        // With one there is no choice.
+        if counts.len() > 1 {
+            for partition in broker.replicas.partitions() {
+                if let Some(place) = place_of(broker, &partition) {
+                    counts[place] += 1;
+                }
+            }
+        }
+        Self(counts)
     }
-    let mut held = broker.replicas.partitions();
-    held.extend(opened.iter().filter_map(|change| match change {
-        Change::Put(partition) => Some(partition.clone()),
-        Change::Fail { .. } | Change::Remove { .. } => None,
-    }));
-    let count = |place: usize| {
-        let dir = &broker.stores[place].dir;
-        let in_dir = |partition: &&Arc<Partition>| partition.with(|log| Arc::ptr_eq(log.dir(), dir));
-        held.iter().filter(in_dir).count()
-    };
-    let alive = (0..broker.stores.len()).filter(|place| broker.stores[*place].dir.failure().is_none());
-    alive.min_by_key(|place| count(*place)).unwrap_or(0)
+
+    /// The log dir with the fewest partitions among those in service, which gets one more.
+    fn next(&mut self, broker: &Broker) -> usize {
+        let alive = (0..self.0.len()).filter(|place| broker.stores[*place].dir.failure().is_none());
+        let place = alive.min_by_key(|place| self.0[*place]).unwrap_or(0);
+        self.0[place] += 1;
+        place
+    }
 }
 
-async fn open(
-    broker: &Broker,
-    store: &Store,
-    topic: &TopicImage,
+/// A partition after the attempt to open its log.
+struct Opened<'a> {
+    held: &'a LocalPartition,
     name: TopicPartition,
-    settings: &Settings,
-) -> Result<Log, LogError> {
-    let dir = store.dir.clone();
-    let (id, config, now) = (topic.id, settings.log_config(&broker.env), broker.env.now());
-    broker
+    place: usize,
+    settings: Arc<Settings>,
+    log: Result<Log, LogError>,
+}
+
+async fn open<'a>(
+    broker: &Broker,
+    place: usize,
+    held: &'a LocalPartition,
+    settings: Arc<Settings>,
+) -> Opened<'a> {
+    let dir = broker.stores[place].dir.clone();
+    let name = TopicPartition::new(held.topic.name.clone(), held.partition);
+    let at = name.clone();
+    let (id, config, now) = (held.topic.id, settings.log_config(&broker.env), broker.env.now());
+    let log = broker
         .env
         .blocking(move || {
             let recovery = RecoveryState {
                 clean: dir.was_clean(),
-                positions: dir.positions(&name),
+                positions: dir.positions(&at),
             };
-            Log::open(&dir, &name, id, config, recovery, now)
+            Log::open(&dir, &at, id, config, recovery, now)
         })
-        .await
+        .await;
+    Opened {
+        held,
+        name,
+        place,
+        settings,
+        log,
+    }
 }
 
 fn remove_folder(dir: &LogDir, path: &Path) {

@@ -2,6 +2,7 @@
 
 use std::io::IoSlice;
 use std::path::Path;
+use std::time::Duration;
 
 use klamm_env::sim::disk::Disk;
 use klamm_env::{Files, OpenMode};
@@ -140,4 +141,20 @@ async fn a_partition_that_cannot_be_opened_says_so() {
     );
     let page = fixture.node.observer().metrics().await;
     assert!(page.contains("klamm_partitions_offline 1\n"), "{page}");
+}
+
+/// How long it takes, on the simulated clock, until a topic of so many partitions can be used.
+async fn time_to_create(partitions: i32) -> Duration {
+    let fixture = Fixture::start(&[]).await;
+    let mut client = fixture.connect();
+    let began = tokio::time::Instant::now();
+    client.create("many", partitions, &[]).await;
+    began.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn partitions_of_one_topic_are_opened_side_by_side() {
+    // Every piece of work that may block takes a simulated millisecond.
+    let (one, many) = (time_to_create(1).await, time_to_create(160).await);
+    assert!(many < one + Duration::from_millis(40), "{many:?}, and {one:?} for one");
 }
