@@ -156,5 +156,8 @@ async fn time_to_create(partitions: i32) -> Duration {
 async fn partitions_of_one_topic_are_opened_side_by_side() {
     // Every piece of work that may block takes a simulated millisecond.
     let (one, many) = (time_to_create(1).await, time_to_create(160).await);
-    assert!(many < one + Duration::from_millis(40), "{many:?}, and {one:?} for one");
+    assert!(
+        many < one + Duration::from_millis(40),
+        "{many:?}, and {one:?} for one"
+    );
 }

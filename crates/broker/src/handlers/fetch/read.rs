@@ -9,7 +9,7 @@ use klamm_protocol::messages::FetchRequest;
 
 use crate::context::RequestContext;
 use crate::fetch_sessions::{PartitionKey, Wanted};
-use crate::replicas::{Isolation, Partition, ReadOutcome, ReadSpec};
+use crate::replicas::{Isolation, Partition, ReadOutcome, ReadSpec, TopicReplicas};
 use crate::waiters::Waiter;
 
 /// The limits of one request.
@@ -108,9 +108,11 @@ pub(super) fn evaluate(
     parts: &mut Vec<Part>,
     round: &mut Round,
 ) {
+    let mut last = None;
     for place in order {
         let Some(one) = wanted.get(place) else { continue };
-        let found = find(context, &one.key);
+        let found =
+            topic_of(context, &one.key, &mut last).and_then(|topic| topic.partition(one.key.partition));
         let outcome = found.as_ref().map_err(|code| *code).and_then(|partition| {
             let left = bounds.max_bytes.saturating_sub(round.bytes);
             let spec = spec(bounds, one, left, round.bytes == 0);
@@ -156,20 +158,25 @@ fn spec(bounds: &Bounds, one: &Wanted, left: usize, first: bool) -> ReadSpec {
     }
 }
 
-fn find(context: &RequestContext<'_>, key: &PartitionKey) -> Result<Arc<Partition>, ErrorCode> {
-    let replicas = &context.broker.replicas;
-    let by_id = context.version >= 13;
-    let topic = if by_id {
-        replicas.by_id(key.topic_id)
-    } else {
-        replicas.by_name(&key.topic)
-    };
-    let unknown = if by_id {
-        ErrorCode::UnknownTopicId
-    } else {
-        ErrorCode::UnknownTopicOrPartition
-    };
-    topic.ok_or(unknown)?.partition(key.partition)
+/// The topic of a partition. Those of one topic mostly follow each other: `last` has the one that was found before.
+fn topic_of<'l, 'w>(
+    context: &RequestContext<'_>,
+    key: &'w PartitionKey,
+    last: &'l mut Option<(&'w PartitionKey, Arc<TopicReplicas>)>,
+) -> Result<&'l TopicReplicas, ErrorCode> {
+    let is_last =
+        |(other, _): &(&PartitionKey, _)| other.topic_id == key.topic_id && other.topic == key.topic;
+    if !last.as_ref().is_some_and(is_last) {
+        let replicas = &context.broker.replicas;
+        let (found, unknown) = if context.version >= 13 {
+            (replicas.by_id(key.topic_id), ErrorCode::UnknownTopicId)
+        } else {
+            (replicas.by_name(&key.topic), ErrorCode::UnknownTopicOrPartition)
+        };
+        *last = Some((key, found.ok_or(unknown)?));
+    }
+    let (_, topic) = last.as_ref().expect("it was found before, or just now");
+    Ok(topic)
 }
 
 #[cfg(test)]
