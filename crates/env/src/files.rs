@@ -106,7 +106,7 @@ pub trait Files: Send + Sync {
     /// Removes a folder and all in it.
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
 
-    /// The entries of a folder, sorted by name.
+    /// The entries of a folder, sorted by name. A link stands for what it leads to, and one to nowhere for a file.
     fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
 
     /// The entry a path names, `None` when there is none.

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use klamm_env::Files;
-use klamm_env::files::FolderLock;
+use klamm_env::files::{DirEntry, FolderLock};
 use klamm_model::{Offset, TopicId, TopicPartition, Uuid};
 use parking_lot::Mutex;
 
@@ -163,12 +163,12 @@ impl LogDir {
     }
 
     /// Takes partitions without a folder out of the checkpoints, durably: what these say of one must never be taken for the
-    /// state of the next of its name.
+    /// state of the next of its name. Whatever else has the name, a link to a disk that is not mounted perhaps, keeps it.
     fn forget_missing(&self) -> Result<(), LogError> {
         let present: BTreeSet<_> = self
-            .folders()?
+            .entries()?
             .iter()
-            .filter_map(|name| match names::parse_folder(name) {
+            .filter_map(|entry| match names::parse_folder(&entry.name) {
                 FolderKind::Partition(partition) => Some(partition),
                 _ => None,
             })
@@ -283,16 +283,13 @@ impl LogDir {
         Ok(found)
     }
 
+    fn entries(&self) -> Result<Vec<DirEntry>, LogError> {
+        self.files.read_dir(&self.path).map_err(LogError::io(&self.path))
+    }
+
     fn folders(&self) -> Result<Vec<String>, LogError> {
-        let entries = self
-            .files
-            .read_dir(&self.path)
-            .map_err(LogError::io(&self.path))?;
-        Ok(entries
-            .into_iter()
-            .filter(|entry| entry.is_dir)
-            .map(|entry| entry.name)
-            .collect())
+        let folders = self.entries()?.into_iter().filter(|entry| entry.is_dir);
+        Ok(folders.map(|entry| entry.name).collect())
     }
 
     /// Removes the partitions that were being removed when the last process ended. Blocks.

@@ -15,6 +15,7 @@ use klamm_log::{Log, LogCell, LogDir, LogError, RecoveryState, retire};
 use klamm_metadata::delta::{Delta, LocalPartition};
 use klamm_metadata::{Image, ResourceKind};
 use klamm_model::{TopicId, TopicPartition, Uuid};
+use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
 use super::partition::Partition;
@@ -62,7 +63,7 @@ impl Applier {
         let local = delta.for_broker(broker.id);
         self.remove(local.deleted.iter().chain(&local.unassigned)).await;
         let resolver = Resolver::new(&broker, &image);
-        let mut places = Places::of(&broker);
+        let places = Mutex::new(Places::of(&broker));
         let mut settings: BTreeMap<TopicId, Arc<Settings>> = BTreeMap::new();
         let mut opening = Vec::new();
         for held in local.leading.iter().chain(&local.following) {
@@ -70,8 +71,8 @@ impl Applier {
             let settings = settings
                 .entry(topic.id)
                 .or_insert_with(|| Arc::new(resolver.topic(&topic.name)));
-            if let Some(place) = self.claim(held, &mut places).await {
-                opening.push(open(&broker, place, held, settings.clone()));
+            if let Some(folder) = self.claim(held).await {
+                opening.push(open(&broker, folder, &places, held, settings.clone()));
             }
         }
         let mut opened = stream::iter(opening).buffered(OPENED_AT_ONCE);
@@ -90,8 +91,8 @@ impl Applier {
         broker.metadata.publish(image);
     }
 
-    /// Where a partition is to be opened. One that is open already is given its role, and `None` is the answer.
-    async fn claim(&mut self, held: &LocalPartition, places: &mut Places) -> Option<usize> {
+    /// The folder in which a partition is to be opened. One that is open already is given its role, and `None` is the answer.
+    async fn claim(&mut self, held: &LocalPartition) -> Option<Folder> {
         let broker = self.broker.clone();
         let present = broker
             .replicas
@@ -104,7 +105,7 @@ impl Applier {
         let name = TopicPartition::new(held.topic.name.clone(), held.partition);
         match self.unclaimed.get(&name).copied() {
             // Claimed once it is open: until then no other folder may be made for it.
-            Some((place, Some(id))) if id == held.topic.id => return Some(place),
+            Some((place, Some(id))) if id == held.topic.id => return Some(Folder::In(place)),
             Some((place, other)) => {
                 self.unclaimed.remove(&name);
                 warn!(partition = %name, ?other, "the folder belongs to another topic of this name: set aside");
@@ -112,7 +113,7 @@ impl Applier {
             }
             None => {}
         }
-        Some(places.next(&broker))
+        Some(Folder::New)
     }
 
     /// What follows from the attempt to open a partition.
@@ -283,13 +284,30 @@ impl Places {
         Self(counts)
     }
 
-    /// The log dir with the fewest partitions among those in service, which gets one more.
-    fn next(&mut self, broker: &Broker) -> usize {
+    /// The log dir with the fewest partitions among those in service.
+    fn next(&self, broker: &Broker) -> usize {
         let alive = (0..self.0.len()).filter(|place| broker.stores[*place].dir.failure().is_none());
-        let place = alive.min_by_key(|place| self.0[*place]).unwrap_or(0);
+        alive.min_by_key(|place| self.0[*place]).unwrap_or(0)
+    }
+
+    /// Chooses when a partition's turn has come: a log dir that failed meanwhile is not chosen any more.
+    fn choose(&mut self, folder: Folder, broker: &Broker) -> usize {
+        let place = match folder {
+            Folder::In(place) => place,
+            Folder::New => self.next(broker),
+        };
         self.0[place] += 1;
         place
     }
+}
+
+/// Where a partition's folder is.
+#[derive(Clone, Copy)]
+enum Folder {
+    /// In this log dir.
+    In(usize),
+    /// Nowhere yet.
+    New,
 }
 
 /// A partition after the attempt to open its log.
@@ -303,10 +321,12 @@ struct Opened<'a> {
 
 async fn open<'a>(
     broker: &Broker,
-    place: usize,
+    folder: Folder,
+    places: &Mutex<Places>,
     held: &'a LocalPartition,
     settings: Arc<Settings>,
 ) -> Opened<'a> {
+    let place = places.lock().choose(folder, broker);
     let dir = broker.stores[place].dir.clone();
     let name = TopicPartition::new(held.topic.name.clone(), held.partition);
     let at = name.clone();

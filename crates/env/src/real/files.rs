@@ -54,10 +54,12 @@ impl Files for SystemFiles {
         let mut entries = Vec::new();
         for entry in fs::read_dir(path)? {
             let entry = entry?;
-            // Links are followed: what is asked for is what an open would find.
-            match fs::metadata(entry.path()) {
+            // Links are followed: what is asked for is what an open would find. A link to nowhere is still a name that is
+            // taken: what it led to may be on a disk that is not mounted.
+            let path = entry.path();
+            match fs::metadata(&path).or_else(|_| fs::symlink_metadata(&path)) {
                 Ok(metadata) => entries.push(dir_entry(&entry.file_name(), &metadata)),
-                // Removed meanwhile, or a link to nowhere.
+                // Removed meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }

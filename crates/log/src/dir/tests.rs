@@ -240,9 +240,15 @@ fn a_partition_without_a_folder_is_removed_without_harm() {
 fn a_checkpoint_of_a_partition_without_a_folder_is_forgotten_when_the_dir_is_opened() {
     let disk = Disk::default();
     disk.create_dir_all(Path::new("/data/here-0")).unwrap();
+    // What is no folder may be one again when its disk is there.
+    put(&disk, "/data/link-0", "");
     let names = [RECOVERY_POINTS, LOG_STARTS, HIGH_WATERMARKS];
     for name in names {
-        put(&disk, &format!("/data/{name}"), "0\n2\ngone 0 7\nhere 0 5\n");
+        put(
+            &disk,
+            &format!("/data/{name}"),
+            "0\n3\ngone 0 7\nhere 0 5\nlink 0 6\n",
+        );
     }
     for name in names {
         let dir = open_dir(&disk).unwrap();
@@ -254,12 +260,13 @@ fn a_checkpoint_of_a_partition_without_a_folder_is_forgotten_when_the_dir_is_ope
                 positions.high_watermark.0,
             ]
         };
-        assert_eq!((said("gone"), said("here")), ([0; 3], [5; 3]));
+        let all = [said("gone"), said("here"), said("link")];
+        assert_eq!(all, [[0; 3], [5; 3], [6; 3]]);
         drop(dir);
         disk.crash(CrashMode::DropUnsynced);
         assert_eq!(
             text(&disk, &format!("/data/{name}")),
-            "0\n1\nhere 0 5\n",
+            "0\n2\nhere 0 5\nlink 0 6\n",
             "durably"
         );
     }

@@ -113,7 +113,12 @@ fn folders_are_listed_sorted_and_absence_is_no_error() {
         is_dir,
         len,
     };
-    let all = [entry("a", false, 0), entry("b", false, 3), entry("d", true, 0)];
+    let all = [
+        entry("a", false, 0),
+        entry("b", false, 3),
+        entry("d", true, 0),
+        entry("link", false, "nowhere".len() as u64),
+    ];
     assert_eq!(SystemFiles.read_dir(folder.path()).unwrap(), all);
     assert_eq!(SystemFiles.entry(&at("b")).unwrap(), Some(entry("b", false, 3)));
     let modified = SystemFiles.modified(&at("b")).unwrap().0;
@@ -127,6 +132,7 @@ fn folders_are_listed_sorted_and_absence_is_no_error() {
     assert_eq!(SystemFiles.read(&at("a"), 3).unwrap(), b"345");
     SystemFiles.remove_dir_all(&at("d")).unwrap();
     SystemFiles.remove_file(&at("a")).unwrap();
+    SystemFiles.remove_file(&at("link")).unwrap();
     SystemFiles.sync_dir(folder.path()).unwrap();
     assert_eq!(SystemFiles.read_dir(folder.path()).unwrap(), []);
     let gone = SystemFiles.read_dir(&at("d")).unwrap_err();
