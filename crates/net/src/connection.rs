@@ -139,7 +139,9 @@ async fn charge_answer<P: Pending>(
 ) -> Result<(), End> {
     let uncharged = answer.uncharged();
     if uncharged > 0 {
-        let mut charge = context.memory.charge();
+        // What the handler reserved may have the overdraft: a charge beside it would wait for that.
+        let reserved = answer.take_charge();
+        let mut charge = reserved.unwrap_or_else(|| context.memory.charge());
         if !charge.try_grow(uncharged) {
             sender.during(pin!(charge.grow(uncharged))).await?;
         }

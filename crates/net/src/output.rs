@@ -111,6 +111,11 @@ impl Output {
         }
     }
 
+    /// Takes what it is charged with, to be held again when there is more of it.
+    pub(crate) fn take_charge(&mut self) -> Option<Charge> {
+        self.charge.take()
+    }
+
     /// Whether large answers wait to be sent.
     pub(crate) fn is_charged(&self) -> bool {
         self.charge.is_some()

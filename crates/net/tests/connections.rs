@@ -2,8 +2,8 @@
 //!
 //! The test service answers a frame with `=` and the frame. The first byte says how: `s` at once; `p` parked until the
 //! test releases it; `i` could be parked too and is answered at once; `e` is parked and cannot be answered; `w` waits until
-//! the server stops (and may be given up); `W` does so even then; `b` is answered with 64 MiB; `n` is silent; `c` ends the
-//! connection.
+//! the server stops (and may be given up); `W` does so even then; `b` is answered with 64 MiB; `u` reserves less memory than
+//! its answer takes; `n` is silent; `c` ends the connection.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -26,6 +26,8 @@ use tokio::sync::{Notify, Semaphore};
 
 /// Pieces of 1 MiB that a `b` is answered with.
 const BIG_PIECES: u32 = 64;
+/// What a `u` is answered with.
+const UNDERESTIMATED_BYTES: usize = 64 * 1024;
 
 #[derive(Default)]
 struct Seen {
@@ -53,6 +55,7 @@ impl Seen {
 struct Echo {
     seen: Arc<Seen>,
     release: Arc<Semaphore>,
+    memory: RequestMemory,
     stopping: Stopping,
 }
 
@@ -134,6 +137,13 @@ impl Connection for Echo {
                 out.end_answer(b'b'.into());
                 Outcome::Answered
             }
+            Some(b'u') => {
+                let mut charge = self.memory.charge();
+                charge.grow(UNDERESTIMATED_BYTES / 2).await;
+                out.hold(charge);
+                answer(&[b'u'; UNDERESTIMATED_BYTES], out);
+                Outcome::Answered
+            }
             Some(b'n') => Outcome::Silent,
             Some(b'c') => Outcome::Close("asked to".into()),
             _ => {
@@ -191,9 +201,11 @@ async fn fixture(max_connections: usize) -> Fixture {
     let env = Env::real();
     let seen = Arc::new(Seen::default());
     let release = Arc::new(Semaphore::new(0));
+    let memory = RequestMemory::new(1 << 22);
     let echo = Echo {
         seen: seen.clone(),
         release: release.clone(),
+        memory: memory.clone(),
         stopping: Stopping::default(),
     };
     let admission = AdmissionLimits {
@@ -206,7 +218,6 @@ async fn fixture(max_connections: usize) -> Fixture {
         max_idle: Duration::from_secs(600),
         admission,
     };
-    let memory = RequestMemory::new(1 << 22);
     let server = Server::new(env.clone(), config, memory.clone(), echo);
     let listener = env.network().listen("127.0.0.1", 0).await.unwrap();
     let address = listener.local_addr();
@@ -418,6 +429,28 @@ async fn a_large_frame_arrives_whole_and_its_memory_is_given_back() {
     drop(client);
     f.seen.until(|seen| seen.closed.load(Ordering::SeqCst) == 1).await;
     f.server.stop(Duration::from_secs(5)).await;
+    assert_eq!(f.memory.used(), 0);
+}
+
+#[tokio::test]
+async fn an_answer_larger_than_was_reserved_goes_out_though_the_memory_is_used_up() {
+    let f = fixture(10).await;
+    let mut others = f.memory.charge();
+    assert!(others.try_grow(f.memory.limit()));
+    // Each in turn may overdraw: none may wait for what it has itself.
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = TcpStream::connect(f.address).await.unwrap();
+        client.write_all(&frames(&["u"])).await.unwrap();
+        clients.push(client);
+    }
+    for client in &mut clients {
+        let answer = tokio::time::timeout(Duration::from_secs(10), receive(client)).await;
+        let answer = answer.expect("it waits for itself").unwrap();
+        assert_eq!(answer.len(), 1 + UNDERESTIMATED_BYTES);
+    }
+    drop((others, clients));
+    f.seen.until(|seen| seen.closed.load(Ordering::SeqCst) == 3).await;
     assert_eq!(f.memory.used(), 0);
 }
 
