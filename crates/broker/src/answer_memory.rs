@@ -69,13 +69,12 @@ impl AnswerMemory {
         true
     }
 
-    /// Gives back what was reserved: what it was for is dropped.
+    /// Gives back what was reserved, and what the request may overdraw: what it was for is dropped.
     pub(crate) fn release(&self) {
         let mut state = self.state.lock();
         state.bytes = 0;
         if let Some(charge) = &mut state.charge {
-            let rest = charge.split(0);
-            *charge = rest;
+            charge.release();
         }
     }
 
@@ -116,6 +115,12 @@ mod tests {
         assert_eq!(third.reserve(600_000).now_or_never(), None);
         large.release();
         assert_eq!(large.reserve(10).now_or_never(), Some(true));
+        // One that rests lets another have what it overdrew.
+        second.release();
+        let (fourth, fifth) = (begun(), begun());
+        assert_eq!(fourth.reserve(600_000).now_or_never(), Some(true));
+        assert_eq!(fifth.reserve(600_000).now_or_never(), Some(true));
+        drop((fourth, fifth));
         drop((second.take().unwrap(), large.take().unwrap()));
         assert_eq!(memory.used(), 0);
 

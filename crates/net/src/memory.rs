@@ -180,6 +180,12 @@ impl Charge {
         self.overdraft = self.overdraft.take().or(other.overdraft.take());
     }
 
+    /// Gives back all of it, and the right to overdraw.
+    pub fn release(&mut self) {
+        self.shared.give_back(std::mem::take(&mut self.bytes));
+        self.overdraft = None;
+    }
+
     /// Splits off a charge of `bytes` of this one, which keeps the overdraft.
     pub(crate) fn split_bytes(&mut self, bytes: usize) -> Charge {
         let bytes = bytes.min(self.bytes);

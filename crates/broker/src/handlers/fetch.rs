@@ -263,11 +263,12 @@ async fn look(
 }
 
 /// Before a wait, which may be long: many partitions do not keep their memory meanwhile; they are looked at anew anyway.
+/// Nobody else waits meanwhile for what the request overdrew to be read and decoded.
 fn rest(context: &RequestContext<'_>, parts: &mut Vec<Part>) {
     if parts.len() > AT_ONCE {
         *parts = Vec::new();
-        context.memory.release();
     }
+    context.memory.release();
 }
 
 /// Waits until a partition has more; `false` when the time is over, or the node stops.

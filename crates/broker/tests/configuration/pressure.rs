@@ -123,6 +123,33 @@ async fn a_request_that_cannot_be_decoded_for_want_of_memory_waits_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fetch_that_waits_for_records_does_not_keep_others_from_overdrawing() {
+    const PARTITIONS: i32 = 300;
+    let fixture = Fixture::start(SMALL).await;
+    let mut fetching = fixture.connect();
+    fetching.create("t", PARTITIONS, &[]).await;
+    // Nearly all is taken: who reads more than a connection has of its own overdraws.
+    let _first = stalled(&fixture, 1_040_000, 1_030_000).await;
+    let mut request = Client::fetch_request(0);
+    request.max_wait_ms = 100_000;
+    let partition = request.topics[0].partitions[0].clone();
+    let named = (0..PARTITIONS).map(|number| FetchPartition {
+        partition: number,
+        ..partition.clone()
+    });
+    request.topics[0].partitions = named.collect();
+    fetching.stream.write_all(&frame(12, &request)).await.unwrap();
+    let answer = timeout(Duration::from_secs(1), fetching.receive()).await;
+    assert!(answer.is_err(), "it does not wait for records");
+    let mut other = fixture.connect();
+    let answer = timeout(Duration::from_secs(5), other.ask(12, &large_metadata(200))).await;
+    assert!(
+        answer.expect("nobody can overdraw while it waits").is_some(),
+        "it is closed"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_that_never_fits_the_memory_is_closed() {
     let fixture = Fixture::start(SMALL).await;
     let mut client = fixture.connect();
