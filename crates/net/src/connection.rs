@@ -151,17 +151,18 @@ async fn charge_answer<P: Pending>(
 }
 
 /// Sends all of a large answer before anything else is read: a client that does not read is not asked for more.
-async fn send_charged<P: Pending>(sender: &mut Sender<'_, P>, context: &Surroundings) -> Result<(), End> {
+async fn send_charged<P: Pending>(
+    sender: &mut Sender<'_, P>,
+    frames: &mut Frames,
+    context: &Surroundings,
+) -> Result<(), End> {
     if !sender.output.is_charged() {
         return Ok(());
     }
     context.activity.under_way(!sender.parked.is_empty());
-    let since = context.env.monotonic();
     while sender.output.is_charged() {
-        context.activity.owes(since, sender.output.charged());
-        poll_fn(|cx| sender.poll_progress(cx)).await?;
+        sender.progress(frames.charge().bytes()).await?;
     }
-    context.activity.owes_nothing();
     Ok(())
 }
 
@@ -172,7 +173,7 @@ async fn next_frame<C: Connection>(
     context: &Surroundings,
 ) -> Result<Next, End> {
     loop {
-        send_charged(sender, context).await?;
+        send_charged(sender, frames, context).await?;
         if let Some(bytes) = frames.peek() {
             let overlap = C::overlap(bytes);
             let may_start = match overlap {
@@ -181,7 +182,8 @@ async fn next_frame<C: Connection>(
             };
             if !may_start || sender.owes_enough() {
                 context.activity.under_way(!sender.parked.is_empty());
-                poll_fn(|cx| sender.poll_progress(cx)).await?;
+                // The frame is whole and takes its memory: that may be what keeps it from being answered.
+                sender.progress(frames.charge().bytes()).await?;
                 continue;
             }
             if let Ok(Some((bytes, charge))) = frames.next_frame() {

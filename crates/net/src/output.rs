@@ -176,6 +176,11 @@ impl Output {
         }
     }
 
+    /// Since when the oldest answer waits for a socket that takes no more; `None` if none does.
+    pub(crate) fn waits_since(&self) -> Option<Duration> {
+        self.answers.front()?.1.waits_since
+    }
+
     /// Moves all of `other` behind what is here; `other` is empty afterwards and keeps its capacity.
     pub fn append(&mut self, other: &mut Output) {
         if self.is_empty() {

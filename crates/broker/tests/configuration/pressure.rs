@@ -341,6 +341,27 @@ async fn answers_that_nobody_reads_are_bounded_and_hold_up_others_for_seconds_at
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_behind_unread_records_holds_up_others_for_seconds_at_most() {
+    let fixture = Fixture::start(SMALL).await;
+    let mut unread = fixture.connect();
+    unread.create("t", 1, &[]).await;
+    for _ in 0..12 {
+        unread.produce(batch(fixture.now(), 64 * 1024)).await;
+    }
+    let asked = frame(12, &Client::fetch_request(0));
+    unread.stream.write_all(&asked).await.unwrap();
+    // Of two requests that the memory does not hold, the one behind the records may overdraw.
+    let first = stalled(&fixture, 1_000_000, 600_000).await;
+    let request = frame(12, &large_metadata(4_500));
+    unread.stream.write_all(&request).await.unwrap();
+    fixture.pass(100).await;
+    drop(first);
+    let mut other = fixture.connect();
+    let answer = timeout(Duration::from_secs(60), other.ask(12, &large_metadata(2_000))).await;
+    assert!(answer.expect("others go on").is_some(), "it is closed");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_owes_the_reading_of_a_large_answer_is_not_read_from() {
     let fixture = Fixture::start(&[]).await;
     let mut client = fixture.connect();

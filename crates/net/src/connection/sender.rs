@@ -128,6 +128,27 @@ impl<'m, P: Pending> Sender<'m, P> {
         }
     }
 
+    /// Waits for [`Sender::poll_progress`]. Meanwhile the server knows of what a client keeps that does not read: its
+    /// answers, and `behind` bytes, which wait for it to read them.
+    pub(super) async fn progress(&mut self, behind: usize) -> Result<(), End> {
+        let progress = poll_fn(|cx| {
+            let progress = self.poll_progress(cx);
+            self.tell_unread(behind);
+            progress
+        })
+        .await;
+        self.activity.owes_nothing();
+        progress
+    }
+
+    /// Tells the server since when the client leaves an answer unread, and what memory that keeps.
+    fn tell_unread(&self, behind: usize) {
+        match self.output.waits_since() {
+            Some(since) => self.activity.owes(since, self.output.charged() + behind),
+            None => self.activity.owes_nothing(),
+        }
+    }
+
     /// Sends and collects until neither goes on.
     fn poll_all(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         while let Poll::Ready(progress) = self.poll_progress(cx) {
@@ -136,22 +157,27 @@ impl<'m, P: Pending> Sender<'m, P> {
         Ok(())
     }
 
-    /// Runs `future` while answers go out. It stays where it is pinned: to take it would keep room for it twice, in every
-    /// connection.
+    /// Runs `future` while answers go out. It may wait for memory that one of them has, which was parked until now. It
+    /// stays where it is pinned: to take it would keep room for it twice, in every connection.
     pub(super) async fn during<T>(
         &mut self,
         mut future: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, End> {
-        poll_fn(|cx| {
+        let result = poll_fn(|cx| {
             if let Poll::Ready(value) = future.as_mut().poll(cx) {
                 return Poll::Ready(Ok(value));
             }
             match self.poll_all(cx) {
-                Ok(()) => Poll::Pending,
+                Ok(()) => {
+                    self.tell_unread(0);
+                    Poll::Pending
+                }
                 Err(end) => Poll::Ready(Err(end)),
             }
         })
-        .await
+        .await;
+        self.activity.owes_nothing();
+        result
     }
 
     /// Like [`Sender::during`], but ends as soon as the client is gone. What the client sends meanwhile is kept, up to
@@ -209,7 +235,7 @@ impl<'m, P: Pending> Sender<'m, P> {
     /// Returns when all that was decided is sent.
     async fn flush(&mut self) -> Result<(), End> {
         while !self.output.is_empty() || !self.parked.is_empty() {
-            poll_fn(|cx| self.poll_progress(cx)).await?;
+            self.progress(0).await?;
         }
         Ok(())
     }
