@@ -89,6 +89,8 @@ impl Store {
         for at in 0..answers {
             fetched.write_all_at(&answer, (at * answer.len()) as u64)?;
         }
+        // What is written back later would be in somebody's run.
+        fetched.sync_all()?;
         Ok(Self {
             appended: open("appended")?,
             end: 0,

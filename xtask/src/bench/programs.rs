@@ -16,10 +16,10 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Builds them; the broker with `profile`.
+    /// Builds them; the broker, and the limit beside it, with `profile`.
     pub(super) fn build(profile: &str, with_limit: bool) -> Result<Self> {
         let limit = if with_limit {
-            Some(build("klamm-limit", "interop")?)
+            Some(build("klamm-limit", profile)?)
         } else {
             None
         };

@@ -35,7 +35,7 @@ impl Report {
             let name = outcome.scenario.name;
             notes.extend(outcome.note.iter().map(|note| format!("{name}: {note}")));
             if let Some(failure) = &outcome.failure {
-                failures.push(format!("{name}: {failure}"));
+                failures.push(format!("{name}: {}", failure.why));
             }
             for figure in outcome.scenario.figures {
                 for index in 1..outcome.sides.len().max(2) {
@@ -78,6 +78,10 @@ fn row(outcome: &Outcome, figure: &Figure, index: usize) -> Vec<String> {
         .collect();
     if spoiled(outcome, figure).is_some() {
         verdicts = vec!["not valid"];
+    }
+    // The pairs before it are shown, and reach nothing.
+    if outcome.failure.is_some() {
+        verdicts = vec!["failed"];
     }
     vec![
         outcome.scenario.name.to_owned(),
@@ -176,7 +180,7 @@ mod tests {
     use crate::bench::{
         driver::Done,
         measured::{Measured, tests::measured},
-        run::Pair,
+        run::{Failure, Pair},
         scenario::Scenario,
         scenarios::SCENARIOS,
         subject::Side,
@@ -291,10 +295,27 @@ mod tests {
     #[test]
     fn a_scenario_that_failed_has_no_figures_and_a_reason() {
         let mut failed = outcome(Vec::new());
-        failed.failure = Some("record counts differ".to_owned());
+        failed.failure = Some(Failure {
+            side: None,
+            why: "record counts differ".to_owned(),
+        });
         let report = Report::of(&[failed]);
         assert_eq!(lines(&report)[0][3..7], ["-", "kafka", "-", "-"]);
         assert_eq!(report.failures, ["s2-none: record counts differ"]);
+    }
+
+    #[test]
+    fn pairs_before_a_failure_reach_nothing() {
+        let report = Report::of(&[Outcome {
+            failure: Some(Failure {
+                side: Some(Side::Kafka),
+                why: "gone".to_owned(),
+            }),
+            ..outcome(vec![pair(run(0.1, 1.0, 0.5), run(2.0, 2.0, 0.5), true)])
+        }]);
+        for line in lines(&report) {
+            assert_eq!(line[10], "failed", "{line:?}");
+        }
     }
 
     #[test]

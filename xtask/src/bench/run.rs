@@ -4,6 +4,7 @@
 //! run again, some times, and the last one is kept and marked. An error ends its scenario and no other.
 
 use std::{
+    fmt,
     fs::File,
     io::Write,
     path::{Path, PathBuf},
@@ -90,9 +91,36 @@ pub(super) struct Outcome {
     pub(super) sides: Vec<Side>,
     pub(super) pairs: Vec<Pair>,
     /// Why it ended early.
-    pub(super) failure: Option<String>,
+    pub(super) failure: Option<Failure>,
     /// What a reader must know about it.
     pub(super) note: Option<String>,
+}
+
+/// Why a scenario ended early.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    /// Against whom it happened; nobody when it is about both, or about the machine.
+    pub(super) side: Option<Side>,
+    pub(super) why: String,
+}
+
+impl Failure {
+    fn of(error: &anyhow::Error) -> Self {
+        Failure {
+            side: error.downcast_ref::<Against>().map(|against| against.0),
+            why: format!("{error:#}"),
+        }
+    }
+}
+
+/// Marks an error as one that happened with a side.
+#[derive(Debug)]
+struct Against(Side);
+
+impl fmt::Display for Against {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "with {}", self.0.name())
+    }
 }
 
 /// The runs of one pair, in the order of the sides.
@@ -110,16 +138,17 @@ impl Bench {
         }
         println!("{}: {}", scenario.name, scenario.what);
         let both = self.with(scenario, sides);
-        match &both.failure {
-            Some(failure) if scenario.is_beside_optional => {
-                println!("  without {}", scenario.sides[1].name());
-                let note = format!("measured alone, as both together failed: {failure}");
-                Outcome {
-                    note: Some(note),
-                    ..self.with(scenario, vec![scenario.sides[0]])
-                }
-            }
-            _ => both,
+        let Some(failure) = both
+            .failure
+            .as_ref()
+            .filter(|failure| may_go_alone(scenario, failure))
+        else {
+            return both;
+        };
+        println!("  without {}", scenario.sides[1].name());
+        Outcome {
+            note: Some(format!("measured alone: {}", failure.why)),
+            ..self.with(scenario, vec![scenario.sides[0]])
         }
     }
 
@@ -133,7 +162,7 @@ impl Bench {
         };
         if let Err(error) = self.fill(&mut outcome) {
             println!("  failed: {error:#}");
-            outcome.failure = Some(format!("{error:#}"));
+            outcome.failure = Some(Failure::of(&error));
         }
         outcome
     }
@@ -156,7 +185,7 @@ impl Bench {
         };
         if row.scenario.work.process() == Process::Warm {
             for side in &outcome.sides {
-                row.stand(*side, self.warm)?;
+                row.stand(*side, self.warm).context(Against(*side))?;
             }
         }
         for pair in 0..self.pairs {
@@ -166,6 +195,11 @@ impl Bench {
         }
         Ok(())
     }
+}
+
+/// Whether ours are to be measured alone after this: it was theirs who could not do it, and they need not.
+fn may_go_alone(scenario: &Scenario, failure: &Failure) -> bool {
+    scenario.is_beside_optional && failure.side == Some(scenario.sides[1])
 }
 
 /// The first figure of every side, for who is watching.
@@ -250,15 +284,16 @@ impl<'a> Row<'a> {
         let mut runs: Vec<Option<Measured>> = vec![None; sides.len()];
         let mut is_quiet = true;
         for index in order(pair, sides.len()) {
-            let (before, verdict, measured) = self.measure(sides[index], index)?;
+            let side = sides[index];
+            let (before, verdict, measured) = self.measure(side, index).context(Against(side))?;
             let verdict = verdict.and_during(measured.foreign);
             if let Verdict::Noisy(why) = &verdict {
-                println!("  pair {}, {}: noisy, {why}", pair + 1, sides[index].name());
+                println!("  pair {}, {}: noisy, {why}", pair + 1, side.name());
                 is_quiet = false;
             }
             self.lines.write(&RunLine {
                 scenario: self.scenario.name,
-                side: sides[index],
+                side,
                 pair: pair + 1,
                 attempt: attempt + 1,
                 before,
@@ -303,7 +338,7 @@ fn same_counts(sides: &[Side], runs: &[Measured]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::{driver::Done, measured::tests::measured};
+    use crate::bench::{driver::Done, measured::tests::measured, scenarios::SCENARIOS};
 
     fn of(records: u64) -> Measured {
         measured(Done {
@@ -318,6 +353,22 @@ mod tests {
         assert!(same_counts(&sides, &[of(10), of(10), of(10)]).is_ok());
         let error = same_counts(&sides, &[of(10), of(10), of(11)]).unwrap_err();
         assert!(error.to_string().contains("11"), "{error}");
+    }
+
+    #[test]
+    fn only_the_failure_of_the_optional_side_leaves_ours_alone() {
+        let row = |name: &str| SCENARIOS.iter().find(|row| row.name == name).unwrap();
+        let with = |side| Failure::of(&anyhow::anyhow!("lost").context("deep").context(Against(side)));
+        let of_both = Failure::of(&anyhow::anyhow!("record counts differ"));
+        assert_eq!(with(Side::Kafka).why, "with kafka: deep: lost");
+        for (name, failure, alone) in [
+            ("s6d", with(Side::Kafka), true),
+            ("s6d", with(Side::Klamm), false),
+            ("s6d", of_both, false),
+            ("s1", with(Side::Kafka), false),
+        ] {
+            assert_eq!(may_go_alone(row(name), &failure), alone, "{name}: {failure:?}");
+        }
     }
 
     #[test]

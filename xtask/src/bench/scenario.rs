@@ -77,6 +77,14 @@ impl Amount {
         }
     }
 
+    /// Enough to bring pages and branches in.
+    fn brief(self) -> Self {
+        match self {
+            Amount::Megabytes(count) => Amount::Megabytes(count.min(200)),
+            Amount::Seconds(count) => Amount::Seconds(count.min(1)),
+        }
+    }
+
     fn arguments(self) -> [String; 2] {
         match self {
             Amount::Megabytes(count) => ["--bytes".to_owned(), (count * 1_000_000).to_string()],
@@ -120,6 +128,14 @@ impl Load {
     pub(super) fn short(self) -> Self {
         Load {
             amount: self.amount.short(),
+            ..self
+        }
+    }
+
+    /// The same, with so little to do that it only warms.
+    pub(super) fn brief(self) -> Self {
+        Load {
+            amount: self.amount.brief(),
             ..self
         }
     }
@@ -219,6 +235,7 @@ mod tests {
         let line = load.fill_arguments().unwrap().join(" ");
         assert_eq!(line, "produce --acks 1 --partitions 6 --bytes 3000000");
         assert_eq!(load.short().amount, Amount::Megabytes(2));
+        assert_eq!(load.brief().amount, Amount::Megabytes(20));
         let many = Load {
             topics: 10,
             fill: None,

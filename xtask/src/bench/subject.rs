@@ -222,6 +222,16 @@ impl<'a> Subject<'a> {
         }
     }
 
+    /// Waits until the disk has written what there is to write of the limit program; a removed topic does so for a broker.
+    pub(super) fn settle_disk(&self) -> Result<()> {
+        match &self.process {
+            Process::Limit(limit) => {
+                process::quietly(Command::new("sync").arg("-f").arg(limit.folder.path()))
+            }
+            Process::Broker(_) => Ok(()),
+        }
+    }
+
     /// The end of what it logged, for the message about a failure.
     pub(super) fn tail(&self) -> String {
         match &self.process {

@@ -97,9 +97,9 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// A short run, in which the calls are counted that wait for the device; none of work that writes nothing.
+    /// A short run, in which the calls are counted that wait for the device; none of work that is no load of its own.
     pub(super) fn count_syncs(&mut self, work: &Work) -> Result<Option<Counted>> {
-        let (Work::Load(load) | Work::Through(load, _)) = work else {
+        let Work::Load(load) = work else {
             return Ok(None);
         };
         let (topic, driver) = self.ready(&load.short())?;
@@ -112,9 +112,11 @@ impl<'a> Worker<'a> {
             calls,
             requests: done.requests.context("a load counts its requests")?,
             seconds: done.seconds,
-            longest: done
+            records: done.records.context("a load counts its records")?,
+            seen: done
                 .end_to_end_us
-                .map(|seen| Duration::from_secs_f64(seen.max / 1e6)),
+                .map(|seen| Duration::from_secs_f64(seen.p50 / 1e6)),
+            one_by_one: self.subject.side == Side::Kafka,
         };
         self.durability
             .check(&counted)
@@ -139,6 +141,13 @@ impl<'a> Worker<'a> {
                 topic
             }
         };
+        if !self.subject.is_broker() {
+            // It is new, since it knows no topics to remove; a broker has warmed.
+            self.subject
+                .drive(&topic, &load.brief().arguments())?
+                .complete()?;
+            self.subject.settle_disk()?;
+        }
         let mut driver = self.subject.drive(&topic, &load.arguments())?;
         driver.reach("ready")?;
         Ok((topic, driver))
@@ -190,14 +199,7 @@ impl<'a> Worker<'a> {
             held == written,
             "the broker holds {held} records, the load program wrote {written}"
         );
-        if let Some(seen) = done.end_to_end_us {
-            ensure!(
-                seen.count == written,
-                "of {written} records {} were seen by a consumer",
-                seen.count
-            );
-        }
-        Ok(())
+        all_were_seen(done, written)
     }
 
     fn connections(&mut self, count: u32) -> Result<Measured> {
@@ -424,6 +426,18 @@ fn names(topic: &str, topics: u16) -> Vec<String> {
     (0..topics).map(|index| format!("{topic}-{index}")).collect()
 }
 
+/// An error when a consumer beside the producers, if there is one, saw another number of records than were written.
+fn all_were_seen(done: &Done, written: u64) -> Result<()> {
+    if let Some(seen) = done.end_to_end_us {
+        ensure!(
+            seen.count == written,
+            "of {written} records {} were seen by a consumer",
+            seen.count
+        );
+    }
+    Ok(())
+}
+
 /// An error when a reader did not get as much as it wanted, or batches that hold another number of records.
 fn read_what_was_written(read: &Done, written: &Done, amount: Amount) -> Result<()> {
     let of = |done: &Done| Some((done.records? as f64, done.bytes? as f64));
@@ -446,6 +460,7 @@ fn read_what_was_written(read: &Done, written: &Done, amount: Amount) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::driver::Quantiles;
 
     fn counts(records: u64, bytes: u64) -> Done {
         Done {
@@ -468,6 +483,23 @@ mod tests {
             );
         }
         assert!(read_what_was_written(&Done::default(), &written, wanted).is_err());
+    }
+
+    #[test]
+    fn a_consumer_beside_the_producers_sees_every_record_once() {
+        let seen = |count| Done {
+            end_to_end_us: Some(Quantiles {
+                count,
+                ..Quantiles::default()
+            }),
+            ..Done::default()
+        };
+        assert!(all_were_seen(&seen(10), 10).is_ok());
+        assert!(all_were_seen(&Done::default(), 10).is_ok());
+        for count in [9, 11] {
+            let error = all_were_seen(&seen(count), 10).unwrap_err().to_string();
+            assert!(error.contains(&count.to_string()), "{error}");
+        }
     }
 
     #[test]
