@@ -16,6 +16,7 @@ use super::{
     programs::Programs,
     report::Report,
     run::{Bench, Lines},
+    scenario::Scenario,
     scenarios::{self, SCENARIOS},
     syncs::Counting,
 };
@@ -80,6 +81,10 @@ pub(super) fn run(args: &Comparison) -> Result<bool> {
             "{:18} from a kill to the first acknowledged record; has options of its own",
             "restart"
         );
+        println!(
+            "\nA scenario takes about three minutes, of which --warm 30 saves half a minute and --pairs 3 another;\n\
+             all but the long ones take three quarters of an hour with --warm 30."
+        );
         return Ok(true);
     }
     if let Some(reason) = Jars::missing().or_else(Counting::missing) {
@@ -104,8 +109,12 @@ pub(super) fn run(args: &Comparison) -> Result<bool> {
         warm: Duration::from_secs(args.warm),
         with_limit: args.limit,
     };
+    let note_on_baseline = bench.gate.note();
+    let note_on_limit = args.limit.then(|| without_limit(&selected)).flatten();
     let outcomes: Vec<_> = selected.into_iter().map(|scenario| bench.run(scenario)).collect();
-    let report = Report::of(&outcomes);
+    let mut report = Report::of(&outcomes);
+    report.notes.extend(note_on_baseline);
+    report.notes.extend(note_on_limit);
     println!("\n{}\n", report.table);
     println!("every run: {}", bench.lines.path.display());
     for note in &report.notes {
@@ -115,6 +124,14 @@ pub(super) fn run(args: &Comparison) -> Result<bool> {
         println!("FAILED {failure}");
     }
     Ok(report.failures.is_empty())
+}
+
+/// A note about the scenarios that the limit program cannot do, when it was asked for.
+fn without_limit(selected: &[&Scenario]) -> Option<String> {
+    let mut names = selected.iter().filter(|row| !row.has_limit).map(|row| row.name);
+    let first = names.next()?;
+    let all = names.fold(first.to_owned(), |all, name| format!("{all}, {name}"));
+    Some(format!("the limit program cannot do {all}"))
 }
 
 /// A folder of our own in `data`. Those of earlier runs that were killed are removed: each may hold gigabytes.
@@ -168,6 +185,17 @@ fn allow_many_files() -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_without_a_limit_are_named() {
+        let rows = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            scenarios::select(&names, false).unwrap()
+        };
+        assert_eq!(without_limit(&rows(&["s1", "s2f"])), None);
+        let note = without_limit(&rows(&["s1", "s2n", "s11"])).unwrap();
+        assert_eq!(note, "the limit program cannot do s2n, s11");
+    }
 
     #[test]
     fn what_a_killed_run_left_is_removed_and_nothing_else() {

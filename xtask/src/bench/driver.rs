@@ -16,12 +16,15 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::probe;
 use crate::process;
 
 /// No measurement lasts this long: a broker that does not answer must not hold up the rest for ever.
 const LIMIT: Duration = Duration::from_secs(300);
 /// A thread of the load program above this share of a processor had nothing left to give.
 const BUSIEST_THREAD_LIMIT: f64 = 0.9;
+/// What the load program may add of its own to the time of the slowest in a hundred records.
+const SLIP_LIMIT: f64 = 0.1;
 
 /// What the load program says at the end. What makes no sense for a command is absent.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -60,6 +63,13 @@ impl Done {
     /// Whether the load program, and not the broker, decided how fast this was.
     pub(super) fn is_bottleneck(&self) -> bool {
         self.busiest_thread > BUSIEST_THREAD_LIMIT
+    }
+
+    /// The share of the time of the slowest in a hundred records that is the load program's own lateness, if it is too
+    /// large for the time to be the broker's.
+    pub(super) fn late_share(&self) -> Option<f64> {
+        let share = self.slip_us?.p99 / self.end_to_end_us?.p99;
+        (share > SLIP_LIMIT).then_some(share)
     }
 }
 
@@ -116,6 +126,11 @@ impl Driver {
             lines,
             errors: Some(errors),
         })
+    }
+
+    /// What it has used so far.
+    pub(super) fn cpu(&self) -> Result<Duration> {
+        probe::cpu(self.child.id())
     }
 
     /// Waits until the program has come to this step.
@@ -239,6 +254,29 @@ mod tests {
         ] {
             let error = format!("{:#}", shell(&script).complete().unwrap_err());
             assert!(error.contains(why), "{script}: {error}");
+        }
+    }
+
+    #[test]
+    fn lateness_of_its_own_is_compared_with_what_it_measured() {
+        let p99 = |p99| {
+            Some(Quantiles {
+                p99,
+                ..Quantiles::default()
+            })
+        };
+        for (slip, seen, expected) in [
+            (p99(10.0), p99(100.0), None),
+            (p99(25.0), p99(100.0), Some(0.25)),
+            (p99(25.0), None, None),
+            (None, p99(100.0), None),
+        ] {
+            let done = Done {
+                slip_us: slip,
+                end_to_end_us: seen,
+                ..Done::default()
+            };
+            assert_eq!(done.late_share(), expected, "{slip:?} {seen:?}");
         }
     }
 

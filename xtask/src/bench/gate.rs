@@ -68,6 +68,8 @@ impl Verdict {
 pub(super) struct Gate {
     file: File,
     baseline: Reading,
+    /// Readings at the start that were noisy beside their own median.
+    restless: usize,
 }
 
 impl Gate {
@@ -85,7 +87,21 @@ impl Gate {
             spin_ms: middle(|reading| reading.spin_ms),
             sync_ms: middle(|reading| reading.sync_ms),
         };
-        Ok(Gate { file, baseline })
+        Ok(Gate {
+            file,
+            restless: baseline.restless(&readings),
+            baseline,
+        })
+    }
+
+    /// What a reader of the table must know about the start, when the machine was not quiet even then.
+    pub(super) fn note(&self) -> Option<String> {
+        (self.restless > 0).then(|| {
+            format!(
+                "{} of {BASELINE_READINGS} readings at the start were noisy beside the others: the gate may let noise pass",
+                self.restless
+            )
+        })
     }
 
     pub(super) fn baseline(&self) -> Reading {
@@ -120,6 +136,12 @@ impl Reading {
             spin_ms: middle(&spins),
             sync_ms: middle(&syncs),
         })
+    }
+
+    /// How many of those that this one is the middle of lie too far above it.
+    fn restless(&self, readings: &[Reading]) -> usize {
+        let noisy = |reading: &&Reading| !self.compare(reading).is_quiet();
+        readings.iter().filter(noisy).count()
     }
 
     /// What a later reading says, seen from this one.
@@ -196,6 +218,23 @@ mod tests {
             let verdict = BASELINE.compare(&Reading { spin_ms, sync_ms });
             assert_eq!(verdict.is_quiet(), quiet, "{spin_ms} {sync_ms} {verdict:?}");
         }
+    }
+
+    #[test]
+    fn a_restless_start_is_told() {
+        let reading = |spin_ms| Reading {
+            spin_ms,
+            sync_ms: 0.2,
+        };
+        assert_eq!(BASELINE.restless(&[reading(20.0), reading(22.0)]), 0);
+        assert_eq!(BASELINE.restless(&[reading(20.0), reading(30.0)]), 1);
+        let gate = |restless| Gate {
+            file: tempfile::tempfile().unwrap(),
+            baseline: BASELINE,
+            restless,
+        };
+        assert_eq!(gate(0).note(), None);
+        assert!(gate(2).note().unwrap().starts_with("2 of 9"));
     }
 
     #[test]

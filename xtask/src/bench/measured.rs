@@ -73,8 +73,9 @@ impl Measured {
         Some(self.cpu_seconds * 1e6 / f64::from(self.count))
     }
 
+    /// None when nothing came: something else was given back meanwhile, and that is not what they take.
     pub(super) fn grown_kib_each(&self) -> Option<f64> {
-        Some(self.grown as f64 / 1024.0 / f64::from(self.count))
+        (self.grown > 0).then(|| self.grown as f64 / 1024.0 / f64::from(self.count))
     }
 
     pub(super) fn resident_mb(&self) -> Option<f64> {
@@ -159,6 +160,17 @@ pub(super) mod tests {
             ("ack p50", run.ack_p50(), None),
         ] {
             assert_eq!(figure, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn memory_that_shrank_is_no_figure() {
+        for grown in [0, -4096] {
+            let run = Measured {
+                grown,
+                ..measured(Done::default())
+            };
+            assert_eq!(run.grown_kib_each(), None, "{grown}");
         }
     }
 

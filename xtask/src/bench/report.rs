@@ -1,13 +1,15 @@
 //! The table at the end, and what makes a run a failure.
 //!
 //! Always holds: a figure stands in the table with the spread of its ratios, or with the reason why it does not; a goal
-//! that is missed is no failure, a figure that means nothing is one.
+//! that is missed is no failure. A figure of a load program without a processor to spare is a failure when a goal is set for
+//! it; other figures that are not the broker's own are marked, and said in a note.
 
 use comfy_table::{Table, presets};
 
 use super::{
+    driver::Done,
     run::Outcome,
-    scenario::{Figure, Goal},
+    scenario::{Figure, Goal, Work},
     statistics::{Spread, median},
 };
 
@@ -42,10 +44,14 @@ impl Report {
                     table.add_row(row(outcome, figure, index));
                 }
                 // A figure that nothing is asked of is marked, and misleads nobody.
-                if !figure.goals.is_empty() {
-                    failures.extend(spoiled(outcome, figure));
+                match spoiled(outcome, figure) {
+                    Some(spoiled) if spoiled.is_bottleneck && !figure.goals.is_empty() => {
+                        failures.push(spoiled.why);
+                    }
+                    spoiled => notes.extend(spoiled.map(|spoiled| spoiled.why)),
                 }
             }
+            notes.extend(overloaded(outcome));
         }
         Report {
             table: table.to_string(),
@@ -59,7 +65,7 @@ impl Report {
 fn row(outcome: &Outcome, figure: &Figure, index: usize) -> Vec<String> {
     let ours = values(outcome, figure, 0);
     let theirs = values(outcome, figure, index);
-    let ratio = Spread::of_ratios(&ours, &theirs);
+    let ratio = Spread::of_ratios(&ours, &theirs).filter(|_| figure.has_ratio);
     let (ours, theirs) = (middle(&ours), middle(&theirs));
     let is_limit = index > 1;
     let goals: Vec<Goal> = figure
@@ -76,6 +82,9 @@ fn row(outcome: &Outcome, figure: &Figure, index: usize) -> Vec<String> {
             None => "-",
         })
         .collect();
+    if figure.is_rate_or_time && overloaded(outcome).is_some() {
+        verdicts = vec!["overloaded"];
+    }
     if spoiled(outcome, figure).is_some() {
         verdicts = vec!["not valid"];
     }
@@ -129,8 +138,14 @@ fn pairs(outcome: &Outcome) -> String {
     }
 }
 
-/// Why a figure is that of the load program and not of the brokers, if it is.
-fn spoiled(outcome: &Outcome, figure: &Figure) -> Option<String> {
+/// That a figure is the load program's, and not the brokers'.
+struct Spoiled {
+    why: String,
+    /// It had no processor left, or else was only late.
+    is_bottleneck: bool,
+}
+
+fn spoiled(outcome: &Outcome, figure: &Figure) -> Option<Spoiled> {
     if !figure.is_rate_or_time {
         return None;
     }
@@ -138,14 +153,56 @@ fn spoiled(outcome: &Outcome, figure: &Figure) -> Option<String> {
         .pairs
         .iter()
         .flat_map(|pair| outcome.sides.iter().zip(&pair.runs));
-    let (side, done) = runs
-        .filter_map(|(side, run)| Some((side, run.done.as_ref()?)))
-        .find(|(_, done)| done.is_bottleneck())?;
+    let spoiled: Vec<Spoiled> = runs
+        .filter_map(|(side, run)| {
+            let done = run.done.as_ref()?;
+            let why = format!(
+                "{}, {}: not valid, {} against {}",
+                outcome.scenario.name,
+                figure.name,
+                why_spoiled(done)?,
+                side.name()
+            );
+            let is_bottleneck = done.is_bottleneck();
+            Some(Spoiled { why, is_bottleneck })
+        })
+        .collect();
+    // The worse one is told.
+    spoiled
+        .into_iter()
+        .reduce(|worst, other| if worst.is_bottleneck { worst } else { other })
+}
+
+/// What the load program did, if rates and times are its own.
+fn why_spoiled(done: &Done) -> Option<String> {
+    if done.is_bottleneck() {
+        let percent = done.busiest_thread * 100.0;
+        return Some(format!(
+            "a thread of the load program used {percent:.0} % of a processor"
+        ));
+    }
+    let percent = done.late_share()? * 100.0;
     Some(format!(
-        "{}, {}: not valid, a thread of the load program used {:.0} % of a processor against {}",
+        "the load program was late by {percent:.0} % of the 99th percentile"
+    ))
+}
+
+/// Who could not keep up with a load that comes at a fixed rate, if somebody could not.
+fn overloaded(outcome: &Outcome) -> Option<String> {
+    let Work::Load(load) = outcome.scenario.work else {
+        return None;
+    };
+    let runs = outcome
+        .pairs
+        .iter()
+        .flat_map(|pair| outcome.sides.iter().zip(&pair.runs));
+    let (side, seconds) = runs
+        .filter(|(_, run)| run.done.as_ref().is_some_and(|done| done.end_to_end_us.is_some()))
+        .map(|(side, run)| (side, run.seconds))
+        .find(|(_, seconds)| load.amount.is_overrun(*seconds))?;
+    Some(format!(
+        "{}: {} could not keep up (the last record came after {seconds:.1} s), its times are those of a queue that grows",
         outcome.scenario.name,
-        figure.name,
-        done.busiest_thread * 100.0,
         side.name()
     ))
 }
@@ -178,7 +235,7 @@ fn short(value: f64) -> String {
 mod tests {
     use super::*;
     use crate::bench::{
-        driver::Done,
+        driver::{Done, Quantiles},
         measured::{Measured, tests::measured},
         run::{Failure, Pair},
         scenario::Scenario,
@@ -266,7 +323,70 @@ mod tests {
         }]);
         let lines = lines(&report);
         assert_eq!((&*lines[1][2], &*lines[1][10]), ("MB/s", "not valid"));
+        assert!(report.notes[0].contains("95 %"), "{:?}", report.notes);
         assert!(report.failures.is_empty(), "{:?}", report.failures);
+    }
+
+    /// A pair of `s4-1k` that took theirs so long, with a load program that was late by so much.
+    fn timed(seconds: f64, slip: f64) -> Outcome {
+        let done = |slip| Done {
+            end_to_end_us: Some(quantiles(1_000.0)),
+            slip_us: Some(quantiles(slip)),
+            ..Done::default()
+        };
+        let run = |seconds, slip| Measured {
+            seconds,
+            ..measured(done(slip))
+        };
+        Outcome {
+            scenario: scenario("s4-1k"),
+            ..outcome(vec![pair(run(10.0, 0.0), run(seconds, slip), true)])
+        }
+    }
+
+    fn quantiles(p99: f64) -> Quantiles {
+        Quantiles {
+            p99,
+            ..Quantiles::default()
+        }
+    }
+
+    #[test]
+    fn a_late_load_program_spoils_times() {
+        assert!(Report::of(&[timed(10.0, 100.0)]).notes.is_empty());
+        let report = Report::of(&[timed(10.0, 200.0)]);
+        assert_eq!(lines(&report)[1][10], "not valid");
+        assert!(
+            report.notes[1].contains("20 %") && report.notes[1].contains("kafka"),
+            "{:?}",
+            report.notes
+        );
+        assert!(report.failures.is_empty(), "{:?}", report.failures);
+    }
+
+    #[test]
+    fn who_cannot_keep_up_is_named_and_reaches_nothing() {
+        let report = Report::of(&[timed(10.1, 0.0)]);
+        assert!(report.notes.is_empty() && lines(&report)[1][10] != "overloaded");
+        let report = Report::of(&[timed(12.0, 0.0)]);
+        assert_eq!(lines(&report)[1][10], "overloaded");
+        assert!(
+            report.notes[0].contains("kafka could not keep up"),
+            "{:?}",
+            report.notes
+        );
+        assert!(report.failures.is_empty());
+    }
+
+    #[test]
+    fn memory_under_a_heap_of_fixed_size_makes_no_ratio() {
+        let report = Report::of(&[Outcome {
+            scenario: scenario("s7-memory"),
+            ..outcome(vec![pair(run(0.1, 1.0, 0.5), run(2.0, 2.0, 0.5), true)])
+        }]);
+        let lines = lines(&report);
+        assert_eq!(lines[0][3..8], ["0.040", "kafka", "0.040", "-", "-"]);
+        assert_eq!(lines[0][10], "yes");
     }
 
     #[test]
@@ -325,7 +445,7 @@ mod tests {
             sides: vec![Side::Klamm],
             pairs: vec![Pair {
                 runs: vec![measured(Done {
-                    end_to_end_us: Some(crate::bench::driver::Quantiles {
+                    end_to_end_us: Some(Quantiles {
                         p50: 400.0,
                         p99: 3_500.0,
                         ..Default::default()

@@ -5,7 +5,6 @@
 //! The two brokers take turns, and only one of them runs at a time.
 
 use std::{
-    fmt,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -14,6 +13,10 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::{
+    probe,
+    statistics::{Spread, order},
+};
 use crate::{
     broker::{Broker, Jars, Kind},
     process, test,
@@ -42,29 +45,57 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     }
     test::build_broker()?;
     let program = test::kill::build()?;
-    let mut klamm = Subject::fill(Kind::Klamm, &program, args)?;
-    let mut kafka = Subject::fill(Kind::Kafka, &program, args)?;
-    for pair in 1..=args.pairs {
-        let (one, other) = (klamm.measure(&program)?, kafka.measure(&program)?);
-        println!("pair {pair}: klamm {one:.3?}, kafka {other:.3?}");
+    let mut subjects = [
+        Subject::fill(Kind::Klamm, &program, args)?,
+        Subject::fill(Kind::Kafka, &program, args)?,
+    ];
+    let mut times = [Vec::new(), Vec::new()];
+    for pair in 0..args.pairs {
+        for index in order(pair, subjects.len()) {
+            times[index].push(subjects[index].measure(&program)?.as_secs_f64());
+        }
+        println!(
+            "pair {}: klamm {:.3} s, kafka {:.3} s",
+            pair + 1,
+            times[0][pair],
+            times[1][pair]
+        );
     }
-    let (klamm, kafka) = (Times::of(klamm.times), Times::of(kafka.times));
     println!(
-        "restart after a kill, {} records of {} bytes in {} partitions, {} pairs: klamm {klamm}, kafka {kafka}, ratio {:.4}",
+        "restart after a kill, {} records of {} bytes in {} partitions, {} pairs, klamm built with the profile interop: {}",
         args.records,
         args.bytes,
         args.partitions,
         args.pairs,
-        klamm.median.as_secs_f64() / kafka.median.as_secs_f64()
+        summary(&times)
     );
     Ok(true)
+}
+
+/// The times of both, and the ratios within the pairs.
+fn summary([klamm, kafka]: &[Vec<f64>; 2]) -> String {
+    let (ours, theirs): (Vec<_>, Vec<_>) = (
+        klamm.iter().copied().map(Some).collect(),
+        kafka.iter().copied().map(Some).collect(),
+    );
+    let spell = |spread: Option<Spread>, unit| {
+        spread.map_or_else(
+            || "nothing".to_owned(),
+            |Spread { median, least, most }| format!("{median:.3}{unit} [{least:.3}..{most:.3}]"),
+        )
+    };
+    format!(
+        "klamm {}, kafka {}, ratio {}",
+        spell(Spread::of(klamm), " s"),
+        spell(Spread::of(kafka), " s"),
+        spell(Spread::of_ratios(&ours, &theirs), "")
+    )
 }
 
 /// A broker, and what it left when it was killed.
 struct Subject {
     broker: Broker,
     kept: PathBuf,
-    times: Vec<Duration>,
 }
 
 impl Subject {
@@ -80,11 +111,7 @@ impl Subject {
         broker.kill()?;
         let kept = broker.log_dir().with_extension("kept");
         copy(&broker.log_dir(), &kept)?;
-        Ok(Subject {
-            broker,
-            kept,
-            times: Vec::new(),
-        })
+        Ok(Subject { broker, kept })
     }
 
     /// Starts the broker on what it left, once.
@@ -97,7 +124,6 @@ impl Subject {
         self.broker.restart()?;
         let time = client.acknowledged()? - begun;
         self.broker.kill()?;
-        self.times.push(time);
         Ok(time)
     }
 }
@@ -116,12 +142,13 @@ pub(super) struct Waiting {
 
 impl Waiting {
     pub(super) fn start(program: &Path, address: &str) -> Result<Self> {
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(["--bootstrap", address, "first"])
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot run the client")?;
+            .stdout(Stdio::piped());
+        process::end_with_us(&mut command);
+        let mut child = command.spawn().context("cannot run the client")?;
         let output = BufReader::new(child.stdout.take().expect("standard output is piped"));
         let (sender, lines) = std::sync::mpsc::channel();
         // The moment counts at which the line is there, not the one at which somebody looks.
@@ -135,6 +162,11 @@ impl Waiting {
         let mut waiting = Waiting { child, lines };
         waiting.expect("ready")?;
         Ok(waiting)
+    }
+
+    /// What it has used so far; a client that has ended keeps that until it is dropped.
+    pub(super) fn cpu(&self) -> Result<Duration> {
+        probe::cpu(self.child.id())
     }
 
     pub(super) fn acknowledged(&mut self) -> Result<Instant> {
@@ -156,39 +188,15 @@ impl Drop for Waiting {
     }
 }
 
-/// The middle of some times, and how far they lie apart.
-struct Times {
-    median: Duration,
-    least: Duration,
-    most: Duration,
-}
-
-impl Times {
-    /// Of at least one.
-    fn of(mut times: Vec<Duration>) -> Self {
-        times.sort();
-        Times {
-            median: times[times.len() / 2],
-            least: times[0],
-            most: times[times.len() - 1],
-        }
-    }
-}
-
-impl fmt::Display for Times {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Times { median, least, most } = self;
-        write!(f, "median {median:.3?} ({least:.3?} to {most:.3?})")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_middle_and_the_ends() {
-        let times = Times::of([5, 1, 3].map(Duration::from_millis).to_vec());
-        assert_eq!(times.to_string(), "median 3.000ms (1.000ms to 5.000ms)");
+    fn both_have_their_times_and_ratios_are_made_within_pairs() {
+        let text = summary(&[vec![1.0, 20.0, 2.0], vec![4.0, 40.0, 8.0]]);
+        let klamm = "klamm 2.000 s [1.000..20.000]";
+        let ratio = "ratio 0.250 [0.250..0.500]";
+        assert_eq!(text, format!("{klamm}, kafka 8.000 s [4.000..40.000], {ratio}"));
     }
 }

@@ -77,6 +77,15 @@ impl Amount {
         }
     }
 
+    /// Whether a load at a fixed rate took so much longer than it was to that it left a queue behind. One that kept up
+    /// ends a moment after its last record was due; a fiftieth is more than such a moment.
+    pub(super) fn is_overrun(self, seconds: f64) -> bool {
+        match self {
+            Amount::Megabytes(_) => false,
+            Amount::Seconds(count) => seconds > f64::from(count) * 1.02,
+        }
+    }
+
     /// Enough to bring pages and branches in.
     fn brief(self) -> Self {
         match self {
@@ -158,6 +167,8 @@ pub(super) struct Figure {
     /// What the load program can spoil: when one of its threads had no rest, a rate or a time is its own and not the
     /// broker's. The CPU time of the broker per piece of work is not.
     pub(super) is_rate_or_time: bool,
+    /// Theirs is of the same kind, so that one can be divided by the other.
+    pub(super) has_ratio: bool,
     pub(super) goals: &'static [Goal],
 }
 
@@ -199,7 +210,20 @@ pub(super) const fn cost(
         name,
         read,
         is_rate_or_time: false,
+        has_ratio: true,
         goals,
+    }
+}
+
+/// A cost that a virtual machine does not have in the same way: theirs stands beside it, and is not divided by.
+pub(super) const fn own_cost(
+    name: &'static str,
+    read: fn(&Measured) -> Option<f64>,
+    goals: &'static [Goal],
+) -> Figure {
+    Figure {
+        has_ratio: false,
+        ..cost(name, read, goals)
     }
 }
 
@@ -213,6 +237,7 @@ pub(super) const fn rate(
         name,
         read,
         is_rate_or_time: true,
+        has_ratio: true,
         goals,
     }
 }

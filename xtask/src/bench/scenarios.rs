@@ -6,7 +6,7 @@
 
 use super::{
     measured::Measured,
-    scenario::{Amount, Figure, Goal, Load, Process, Scenario, Work, cost, rate},
+    scenario::{Amount, Figure, Goal, Load, Process, Scenario, Work, cost, own_cost, rate},
     subject::Side,
     syncs::Durability,
 };
@@ -92,7 +92,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ],
         ..load(
             "s2n",
-            "eight consumers of one topic, fetches of 64 KiB",
+            "eight consumers of one topic, fetches of 64 KiB, of which whole batches count",
             fetch(
                 "fetch --connections 8 --shared --max-bytes 65536 --partition-max-bytes 65536",
                 4_000,
@@ -119,7 +119,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         figures: END_TO_END,
         ..load(
             "s4-50k",
-            "50,000 messages a second, linger 0",
+            "50,000 messages a second, linger 0: one a request, five requests in flight on each of ten connections",
             latency("latency --rate 50000 --record-bytes 100 --acks 1 --connections 10"),
         )
     },
@@ -169,7 +169,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 partitions: 100,
                 fill: None,
                 command: "follow --rate 1000",
-                amount: Amount::Seconds(8),
+                amount: Amount::Seconds(5),
             },
         )
     },
@@ -205,7 +205,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         )
     },
     Scenario {
-        figures: &[cost("KiB each", Measured::grown_kib_each, &[Goal::AtMost(1.0)])],
+        figures: &[own_cost(
+            "KiB each",
+            Measured::grown_kib_each,
+            &[Goal::AtMost(1.0)],
+        )],
         ..other(
             "s7-memory",
             "1,000 partitions, each written by an idempotent producer: memory added to a fresh process",
@@ -298,7 +302,7 @@ const PER_REQUEST: &[Figure] = &[
 /// Its rate is that of librdkafka, which is at its own limit beside a broker on a small machine: it is there to be seen.
 const CROSS_CHECK: &[Figure] = &[
     cost(CPU_PER_GB, Measured::cpu_per_gigabyte, &[]),
-    cost("MB/s of librdkafka", Measured::megabytes_per_second, &[]),
+    rate("MB/s of librdkafka", Measured::megabytes_per_second, &[]),
 ];
 
 const CPU_EACH: &[Figure] = &[cost(
@@ -307,7 +311,11 @@ const CPU_EACH: &[Figure] = &[cost(
     &[Goal::RatioAtMost(0.3)],
 )];
 
-const MEMORY_EACH: &[Figure] = &[cost("KiB each", Measured::grown_kib_each, &[Goal::AtMost(8.0)])];
+const MEMORY_EACH: &[Figure] = &[own_cost(
+    "KiB each",
+    Measured::grown_kib_each,
+    &[Goal::AtMost(8.0)],
+)];
 
 const fn load(name: &'static str, what: &'static str, load: Load) -> Scenario {
     other(name, what, Work::Load(load))
@@ -363,7 +371,7 @@ const fn small_requests(command: &'static str) -> Load {
         partitions: 6,
         fill: None,
         command,
-        amount: Amount::Seconds(5),
+        amount: Amount::Seconds(3),
     }
 }
 
@@ -406,7 +414,7 @@ const fn connection_memory(name: &'static str, what: &'static str, count: u32) -
 }
 
 /// The rows with these names, in the order of the table: a name, or the part of one before a dash. Without names, all
-/// but the long ones; `full` adds those.
+/// but the long ones. A long one is taken when it is named itself, or when `full` asks for them.
 pub(super) fn select(names: &[String], full: bool) -> Result<Vec<&'static Scenario>, String> {
     let matches = |scenario: &Scenario, name: &str| {
         let rest = scenario.name.strip_prefix(name);
@@ -422,11 +430,17 @@ pub(super) fn select(names: &[String], full: bool) -> Result<Vec<&'static Scenar
             known.join(", ")
         ));
     }
+    // A family of which all are long is meant as it is.
+    let is_of_long = |name: &str| {
+        let mut family = SCENARIOS.iter().filter(|scenario| matches(scenario, name));
+        family.all(|scenario| scenario.is_long)
+    };
     let wanted = |scenario: &&Scenario| {
-        if names.is_empty() {
-            full || !scenario.is_long
+        let mut named = names.iter().filter(|name| matches(scenario, name));
+        if full || !scenario.is_long {
+            names.is_empty() || named.next().is_some()
         } else {
-            names.iter().any(|name| matches(scenario, name))
+            named.any(|name| name == scenario.name || is_of_long(name))
         }
     };
     Ok(SCENARIOS.iter().filter(wanted).collect())
@@ -468,6 +482,12 @@ mod tests {
     fn long_rows_are_asked_for() {
         assert!(!selected(&[], false).contains(&"memory"));
         assert_eq!(selected(&[], true).len(), SCENARIOS.len());
+        let short = ["s2-none", "s2-lz4", "s2-zstd"];
+        let long = ["s2-librdkafka-none", "s2-librdkafka-lz4"];
+        assert_eq!(selected(&["s2"], false), short);
+        assert_eq!(selected(&["s2"], true), [&short[..], &long].concat());
+        assert_eq!(selected(&["s2-librdkafka"], false), long);
+        assert_eq!(selected(&["s2-librdkafka-lz4"], false), long[1..]);
     }
 
     #[test]

@@ -20,16 +20,22 @@ use super::{
     probe::{self, Machine, Memory},
     programs::Programs,
     restart::Waiting,
-    scenario::{Amount, Load, Work},
+    scenario::{Amount, Load, Process, Work},
     subject::{Side, Subject},
     syncs::{Counted, Counting, Durability},
 };
 use crate::process;
 
 /// How long a process that is to be at rest is watched.
-const IDLE: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(3);
 /// What comes late (a flush behind, a close) has come by then.
 const REST: Duration = Duration::from_secs(2);
+/// The same where only time is measured, and memory is not.
+const SHORT_REST: Duration = Duration::from_secs(1);
+/// Connections that are opened at once while warming.
+const WARMING_CONNECTIONS: u32 = 1_000;
+/// The machine counts its time in ticks of 10 ms: a shorter stretch says too little about who else used it.
+const JUDGED: Duration = Duration::from_millis(500);
 /// How long new partitions may take to be served.
 const SERVED_LIMIT: Duration = Duration::from_secs(120);
 /// Short beside that, and long beside what a look costs.
@@ -42,6 +48,8 @@ pub(super) struct Worker<'a> {
     /// Where files go that several sides use.
     place: PathBuf,
     filled: Option<Filled>,
+    /// Nothing is measured, and nobody waits for what is measured at rest.
+    is_warming: bool,
 }
 
 /// A topic that is read again and again.
@@ -64,6 +72,7 @@ impl<'a> Worker<'a> {
             durability,
             place: place.to_owned(),
             filled: None,
+            is_warming: false,
         })
     }
 
@@ -71,8 +80,8 @@ impl<'a> Worker<'a> {
     pub(super) fn once(&mut self, work: &Work, programs: &Programs) -> Result<Measured> {
         match *work {
             Work::Load(load) => self.load(&load),
-            Work::Connections { count, .. } => self.connections(count),
-            Work::Partitions { count, .. } => self.partitions(count),
+            Work::Connections { count, process } => self.connections(count, process),
+            Work::Partitions { count, process } => self.partitions(count, process),
             Work::Start => self.begin(&programs.waiting),
             Work::Through(load, pieces) => self.through(&load, pieces),
             Work::Librdkafka { records, codec } => self.librdkafka(records, codec),
@@ -83,18 +92,30 @@ impl<'a> Worker<'a> {
     /// The same work, without measuring it, for at least this long.
     pub(super) fn warm(&mut self, work: &Work, programs: &Programs, time: Duration) -> Result<()> {
         let mut worked = Duration::ZERO;
+        self.is_warming = true;
         while worked < time {
             let begun = Instant::now();
             let run = self.once(work, programs)?;
-            // What a load does besides, topics that come and go, is no load. Other work is done all the time.
+            // What is done besides, topics that come and go, programs that start, is no load. Partitions are work from
+            // when they are made until they are removed.
             worked += match work {
-                Work::Load(_) | Work::Librdkafka { .. } => Duration::try_from_secs_f64(run.seconds)?,
-                Work::Connections { .. } | Work::Partitions { .. } | Work::Start | Work::Through(..) => {
-                    begun.elapsed()
+                Work::Load(_) | Work::Librdkafka { .. } | Work::Connections { .. } => {
+                    Duration::try_from_secs_f64(run.seconds)?
                 }
+                Work::Partitions { .. } | Work::Start | Work::Through(..) => begun.elapsed(),
             };
         }
+        self.is_warming = false;
         Ok(())
+    }
+
+    fn rest(&self, process: Process) {
+        if !self.is_warming {
+            thread::sleep(match process {
+                Process::Warm => SHORT_REST,
+                Process::Fresh => REST,
+            });
+        }
     }
 
     /// A short run, in which the calls are counted that wait for the device; none of work that is no load of its own.
@@ -202,7 +223,12 @@ impl<'a> Worker<'a> {
         all_were_seen(done, written)
     }
 
-    fn connections(&mut self, count: u32) -> Result<Measured> {
+    fn connections(&mut self, count: u32, process: Process) -> Result<Measured> {
+        let count = if self.is_warming {
+            WARMING_CONNECTIONS
+        } else {
+            count
+        };
         let few = ["idle", "--connections", "10"].map(str::to_owned);
         let mut first = self.subject.drive("none", &few)?;
         first.reach("begin")?;
@@ -211,28 +237,32 @@ impl<'a> Worker<'a> {
         let arguments = ["idle", "--connections", &count.to_string()].map(str::to_owned);
         let mut driver = self.subject.drive("none", &arguments)?;
         driver.reach("begin")?;
+        let started = driver.cpu()?;
         let window = Window::open(self.subject.pid()?)?;
         driver.go()?;
         driver.reach("ready")?;
         let mut measured = window.close(None, count)?;
-        thread::sleep(REST);
+        let at_ready = window.foreign(driver.cpu()? - started)?;
+        self.rest(process);
+        // Too short a run is judged with the rest behind it.
+        let with_rest = window.foreign(driver.cpu()? - started)?;
+        let is_long = measured.seconds >= JUDGED.as_secs_f64();
+        measured.foreign = if is_long { at_ready } else { with_rest };
         measured.regard(window.memory, self.subject.pid()?)?;
         driver.go()?;
-        let done = driver.done()?;
-        measured.foreign = window.foreign(&measured, &done)?;
-        measured.done = Some(done);
+        measured.done = Some(driver.done()?);
         driver.end()?;
         // The broker notices that they are closed.
-        thread::sleep(REST);
+        self.rest(process);
         Ok(measured)
     }
 
-    fn partitions(&mut self, count: u16) -> Result<Measured> {
+    fn partitions(&mut self, count: u16, process: Process) -> Result<Measured> {
         // What is paged in and allocated once is not what a partition costs.
         let small = self.subject.new_topic();
         self.subject.create(&small, 1, 10)?;
         self.write_each(&small, 10)?;
-        thread::sleep(REST);
+        self.rest(process);
         let topic = self.subject.new_topic();
         let arguments = ["create", "--topics", "1", "--partitions", &count.to_string()].map(str::to_owned);
         let mut driver = self.subject.drive(&topic, &arguments)?;
@@ -243,16 +273,18 @@ impl<'a> Worker<'a> {
         let done = driver.done()?;
         self.wait_until_served(&topic, count)?;
         let mut measured = window.close(None, u32::from(count))?;
-        measured.foreign = window.foreign(&measured, &done)?;
+        measured.foreign = window.foreign(Duration::try_from_secs_f64(done.driver_cpu_seconds)?)?;
         measured.done = Some(done);
         driver.end()?;
         self.write_each(&topic, count)?;
-        thread::sleep(REST);
+        self.rest(Process::Fresh);
         measured.regard(before, self.subject.pid()?)?;
-        let idle = Window::open(self.subject.pid()?)?;
-        thread::sleep(IDLE);
-        let idle = idle.close(None, 0)?;
-        measured.idle = Some(idle.cpu_seconds / idle.seconds);
+        if process == Process::Warm && !self.is_warming {
+            let idle = Window::open(self.subject.pid()?)?;
+            thread::sleep(IDLE);
+            let idle = idle.close(None, 0)?;
+            measured.idle = Some(idle.cpu_seconds / idle.seconds);
+        }
         self.subject.delete(&topic, 1)?;
         self.subject.delete(&small, 1)?;
         Ok(measured)
@@ -296,18 +328,24 @@ impl<'a> Worker<'a> {
         process::quietly(&mut fill)?;
         broker.terminate()?;
         let mut client = Waiting::start(waiting, broker.address())?;
+        let (tried, machine) = (client.cpu()?, Machine::now()?);
         let begun = Instant::now();
         broker.restart()?;
         let acknowledged = client.acknowledged()?;
         let pid = broker.pid().context("the broker does not run")?;
+        let cpu = probe::cpu(pid)?;
+        // Too short a start is judged with what comes behind it.
+        thread::sleep(JUDGED.saturating_sub(begun.elapsed()));
+        let ours = probe::cpu(pid)? + client.cpu()?.saturating_sub(tried);
+        let foreign = Machine::now()?.foreign_share(&machine, ours);
         Ok(Measured {
             seconds: (acknowledged - begun).as_secs_f64(),
-            cpu_seconds: probe::cpu(pid)?.as_secs_f64(),
+            cpu_seconds: cpu.as_secs_f64(),
             memory: Memory::of(pid)?,
             grown: 0,
             count: 1,
             idle: None,
-            foreign: 0.0,
+            foreign,
             done: None,
         })
     }
@@ -406,14 +444,15 @@ impl Window {
             done,
         };
         if let Some(done) = &measured.done {
-            measured.foreign = self.foreign(&measured, done)?;
+            measured.foreign = self.foreign(Duration::try_from_secs_f64(done.driver_cpu_seconds)?)?;
         }
         measured.regard(self.memory, self.pid)?;
         Ok(measured)
     }
 
-    fn foreign(&self, measured: &Measured, done: &Done) -> Result<f64> {
-        let ours = Duration::try_from_secs_f64(measured.cpu_seconds + done.driver_cpu_seconds)?;
+    /// The share of the machine that others have used until now, beside the process and a client that used so much.
+    fn foreign(&self, client: Duration) -> Result<f64> {
+        let ours = probe::cpu(self.pid)? - self.cpu + client;
         Ok(Machine::now()?.foreign_share(&self.machine, ours))
     }
 }
