@@ -31,6 +31,7 @@ fn main() -> Result<()> {
         work.prepare(runs)?;
         work.run(runs);
     }
+    work.check()?;
     for _ in 0..WINDOWS {
         work.prepare(runs)?;
         counted_runs(&mut *work, runs);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use bytes::Bytes;
 use klamm_broker::{FixedLoggers, Node};
 use klamm_config::{BrokerConfig, Sources};
@@ -13,7 +13,7 @@ use klamm_model::Uuid;
 use klamm_protocol::messages::create_topics_request::CreatableTopic;
 use klamm_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use klamm_protocol::messages::{CreateTopicsRequest, FetchRequest, ProduceRequest};
-use klamm_protocol::{Message, Reader, Request, ResponseHeader};
+use klamm_protocol::{Message, Reader, Records, Request, ResponseHeader};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -135,13 +135,19 @@ pub(crate) fn produce_one_record() -> Result<Box<dyn Work>> {
 fn produce_again(batch: Bytes) -> Result<Box<dyn Work>> {
     let mut running = Running::new(1)?;
     running.produce(batch.clone())?;
-    let frame = frame(PRODUCE, &produce(running.topic_id, batch))?;
-    Ok(Box::new(Produce { running, frame }))
+    let frame = frame(PRODUCE, &produce(running.topic_id, batch.clone()))?;
+    Ok(Box::new(Produce {
+        running,
+        frame,
+        batch,
+    }))
 }
 
 struct Produce {
     running: Running,
     frame: Bytes,
+    /// What the frame holds.
+    batch: Bytes,
 }
 
 impl Work for Produce {
@@ -149,6 +155,10 @@ impl Work for Produce {
         self.running
             .near
             .store(std::iter::repeat_n(self.frame.clone(), times))
+    }
+
+    fn check(&mut self) -> Result<()> {
+        self.running.produce(self.batch.clone())
     }
 
     fn run(&mut self, times: usize) {
@@ -199,6 +209,12 @@ struct Fetch {
 }
 
 impl Fetch {
+    /// Goes on behind what was fetched.
+    fn next(&mut self) {
+        self.epoch += 1;
+        self.batch = (self.batch + PER_ANSWER) % (BATCHES - PER_ANSWER);
+    }
+
     fn request(&self, partitions: impl Iterator<Item = i32>) -> FetchRequest {
         let partition = |partition| FetchPartition {
             partition,
@@ -228,10 +244,33 @@ impl Work for Fetch {
         let mut frames = Vec::with_capacity(times);
         for _ in 0..times {
             frames.push(frame(FETCH, &self.request(0..1))?);
-            self.epoch += 1;
-            self.batch = (self.batch + PER_ANSWER) % (BATCHES - PER_ANSWER);
+            self.next();
         }
         self.running.near.store(frames)
+    }
+
+    fn check(&mut self) -> Result<()> {
+        let response = self.running.ask(FETCH, &self.request(0..1))?;
+        ensure!(
+            response.error_code == 0,
+            "the fetch: error {}",
+            response.error_code
+        );
+        self.next();
+        let partition = response
+            .responses
+            .first()
+            .and_then(|topic| topic.partitions.first());
+        let partition = partition.context("the fetch has no records")?;
+        ensure!(
+            partition.error_code == 0,
+            "the partition: error {}",
+            partition.error_code
+        );
+        match &partition.records {
+            Records::Bytes(bytes) if !bytes.is_empty() => Ok(()),
+            other => bail!("the fetch has no records: {other:?}"),
+        }
     }
 
     fn run(&mut self, times: usize) {
