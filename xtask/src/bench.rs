@@ -5,7 +5,7 @@
 //!
 //! - [`scenarios`] is the table of what is measured; [`scenario`] says what a row is made of.
 //! - [`run`] makes the pairs of a row, [`work`] one run of it with one side ([`subject`]), driven by the load program
-//!   ([`driver`], and as a second opinion [`librdkafka`]) and read off the kernel ([`probe`]).
+//!   ([`driver`], or by a client that people use, [`librdkafka`]) and read off the kernel ([`probe`]).
 //! - [`gate`], [`syncs`] and [`offsets`] are what a run must pass to count; [`report`] is the table at the end.
 //! - [`restart`] stands alone: it measures a kill, and needs no warm process.
 

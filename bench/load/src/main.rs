@@ -45,7 +45,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Makes topics.
-    Create(Topics),
+    Create(NewTopics),
     /// Deletes topics.
     Delete(Topics),
     /// Sends as fast as the answers come.
@@ -82,9 +82,21 @@ fn main() -> ExitCode {
     }
 }
 
+/// Topics to make.
+#[derive(Debug, clap::Args)]
+struct NewTopics {
+    #[command(flatten)]
+    topics: Topics,
+    /// End with the answer, and let somebody else wait for leaders.
+    #[arg(long)]
+    impatient: bool,
+}
+
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Create(args) => topics::create(&args.place, args.topics, args.partitions),
+        Command::Create(NewTopics { topics, impatient }) => {
+            topics::create(&topics.place, topics.topics, topics.partitions, !impatient)
+        }
         Command::Delete(args) => topics::delete(&args.place, args.topics),
         Command::Produce(args) => produce::run(&args),
         Command::Fetch(args) => fetch::run(&args),

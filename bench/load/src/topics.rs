@@ -227,8 +227,8 @@ impl Topics {
     }
 }
 
-/// Makes `topics` topics, and waits until all have leaders.
-pub(crate) fn create(place: &Where, topics: usize, partitions: i32) -> Result<()> {
+/// Makes `topics` topics, and waits until all have leaders if `is_patient`.
+pub(crate) fn create(place: &Where, topics: usize, partitions: i32, is_patient: bool) -> Result<()> {
     let names = place.names(topics);
     let mut admin = Admin::open(place.address()?)?;
     report::gate("ready")?;
@@ -257,7 +257,7 @@ pub(crate) fn create(place: &Where, topics: usize, partitions: i32) -> Result<()
             bail!("{} of {} topics are answered", answer.topics.len(), names.len());
         }
     }
-    for names in names.chunks(AT_ONCE) {
+    for names in names.chunks(AT_ONCE).filter(|_| is_patient) {
         patiently(place.patience(), "topics have no leaders", || {
             let metadata = metadata(&mut admin, names)?;
             requests += 1;

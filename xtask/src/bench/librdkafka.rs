@@ -1,4 +1,4 @@
-//! A second opinion on the load program: the same records through librdkafka, by `kcat`.
+//! Another client than the load program: records of the same size through librdkafka, by `kcat`.
 //!
 //! Always holds: `kcat` reads lines from a file in the page cache and ends when all are acknowledged, so its whole life is
 //! the measured part, with its start of some milliseconds. What its threads use is looked up while it lives, as nothing

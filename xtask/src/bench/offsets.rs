@@ -6,6 +6,7 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    ops::Range,
     time::Duration,
 };
 
@@ -21,17 +22,52 @@ const EARLIEST: i64 = -2;
 
 /// The records of a topic's partitions `0..partitions`.
 pub(super) fn records(address: &str, topic: &str, partitions: u16) -> Result<u64> {
-    let mut stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
-    stream.set_read_timeout(Some(LIMIT))?;
-    let latest = ask(&mut stream, topic, partitions, LATEST)?;
-    let earliest = ask(&mut stream, topic, partitions, EARLIEST)?;
+    let mut stream = connect(address)?;
+    let latest = ask(&mut stream, topic, 0..partitions, LATEST)?;
+    let earliest = ask(&mut stream, topic, 0..partitions, EARLIEST)?;
     latest
         .checked_sub(earliest)
         .context("the log ends before it begins")
 }
 
-/// The sum of the offsets of all partitions.
-fn ask(stream: &mut TcpStream, topic: &str, partitions: u16, timestamp: i64) -> Result<u64> {
+fn connect(address: &str) -> Result<TcpStream> {
+    let stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    Ok(stream)
+}
+
+/// Waits for partitions to answer, at little cost to who is asked.
+pub(super) struct Looking<'a> {
+    stream: TcpStream,
+    topic: &'a str,
+    partitions: u16,
+}
+
+impl<'a> Looking<'a> {
+    pub(super) fn new(address: &str, topic: &'a str, partitions: u16) -> Result<Self> {
+        let stream = connect(address)?;
+        Ok(Looking {
+            stream,
+            topic,
+            partitions,
+        })
+    }
+
+    /// An error when there is a partition that does not answer. The last one is asked before all are.
+    pub(super) fn look(&mut self) -> Result<()> {
+        let last = self.partitions.saturating_sub(1);
+        self.ask(last..self.partitions)?;
+        self.ask(0..self.partitions)
+    }
+
+    fn ask(&mut self, partitions: Range<u16>) -> Result<()> {
+        ask(&mut self.stream, self.topic, partitions, LATEST).map(drop)
+    }
+}
+
+/// The sum of the offsets of some partitions.
+fn ask(stream: &mut TcpStream, topic: &str, partitions: Range<u16>, timestamp: i64) -> Result<u64> {
+    let count = partitions.len();
     stream.write_all(&request(topic, partitions, timestamp)?)?;
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
@@ -39,10 +75,10 @@ fn ask(stream: &mut TcpStream, topic: &str, partitions: u16, timestamp: i64) -> 
     ensure!(length <= LARGEST_ANSWER, "an answer of {length} bytes");
     let mut answer = Vec::new();
     stream.take(u64::from(length)).read_to_end(&mut answer)?;
-    sum(&answer, partitions)
+    sum(&answer, count)
 }
 
-fn request(topic: &str, partitions: u16, timestamp: i64) -> Result<Vec<u8>> {
+fn request(topic: &str, partitions: Range<u16>, timestamp: i64) -> Result<Vec<u8>> {
     let mut body = Vec::new();
     // API key 2, version 1, correlation id, no client id.
     body.extend([0, 2, 0, 1, 0, 0, 0, 7, 0xFF, 0xFF]);
@@ -51,9 +87,9 @@ fn request(topic: &str, partitions: u16, timestamp: i64) -> Result<Vec<u8>> {
     body.extend(1_i32.to_be_bytes());
     body.extend(i16::try_from(topic.len())?.to_be_bytes());
     body.extend(topic.as_bytes());
-    body.extend(i32::from(partitions).to_be_bytes());
-    for partition in 0..i32::from(partitions) {
-        body.extend(partition.to_be_bytes());
+    body.extend(i32::try_from(partitions.len())?.to_be_bytes());
+    for partition in partitions {
+        body.extend(i32::from(partition).to_be_bytes());
         body.extend(timestamp.to_be_bytes());
     }
     let mut frame = u32::try_from(body.len())?.to_be_bytes().to_vec();
@@ -62,7 +98,7 @@ fn request(topic: &str, partitions: u16, timestamp: i64) -> Result<Vec<u8>> {
 }
 
 /// Reads an answer without its length.
-fn sum(answer: &[u8], partitions: u16) -> Result<u64> {
+fn sum(answer: &[u8], partitions: usize) -> Result<u64> {
     let mut rest = answer;
     // The correlation id, and that there is one topic.
     take::<4>(&mut rest)?;
@@ -70,7 +106,10 @@ fn sum(answer: &[u8], partitions: u16) -> Result<u64> {
     let name = u16::from_be_bytes(take(&mut rest)?);
     rest = rest.get(usize::from(name)..).context("a cut answer")?;
     let count = i32::from_be_bytes(take(&mut rest)?);
-    ensure!(count == i32::from(partitions), "an answer for {count} partitions");
+    ensure!(
+        usize::try_from(count) == Ok(partitions),
+        "an answer for {count} partitions"
+    );
     let mut sum = 0_u64;
     for _ in 0..count {
         let partition = i32::from_be_bytes(take(&mut rest)?);
@@ -93,6 +132,8 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N]> {
 
 #[cfg(test)]
 mod tests {
+    use std::{net::TcpListener, thread};
+
     use super::*;
 
     fn answer(partitions: &[(i16, i64)]) -> Vec<u8> {
@@ -129,8 +170,37 @@ mod tests {
     }
 
     #[test]
+    fn all_partitions_are_asked_when_the_last_one_answers() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let replies = [
+            vec![(3, 0)],
+            vec![(0, 0)],
+            vec![(0, 0), (3, 0)],
+            vec![(0, 0)],
+            vec![(0, 0); 2],
+        ];
+        let broker = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            for reply in replies {
+                let asked = request("t", 0..reply.len() as u16, LATEST).unwrap();
+                let mut frame = vec![0; asked.len()];
+                stream.read_exact(&mut frame).unwrap();
+                let reply = answer(&reply);
+                stream.write_all(&(reply.len() as u32).to_be_bytes()).unwrap();
+                stream.write_all(&reply).unwrap();
+            }
+        });
+        let mut looking = Looking::new(&address, "t", 2).unwrap();
+        for expected in [false, false, true] {
+            assert_eq!(looking.look().is_ok(), expected);
+        }
+        broker.join().unwrap();
+    }
+
+    #[test]
     fn the_request_names_every_partition() {
-        let frame = request("ab", 2, LATEST).unwrap();
+        let frame = request("ab", 0..2, LATEST).unwrap();
         assert_eq!(frame.len(), 4 + 10 + 4 + 4 + 2 + 2 + 4 + 2 * 12);
         assert_eq!(frame[..4], ((frame.len() - 4) as u32).to_be_bytes());
         assert!(frame.ends_with(&[0, 0, 0, 1, 255, 255, 255, 255, 255, 255, 255, 255]));

@@ -264,7 +264,16 @@ impl<'a> Worker<'a> {
         self.write_each(&small, 10)?;
         self.rest(process);
         let topic = self.subject.new_topic();
-        let arguments = ["create", "--topics", "1", "--partitions", &count.to_string()].map(str::to_owned);
+        let partitions = count.to_string();
+        let arguments = [
+            "create",
+            "--impatient",
+            "--topics",
+            "1",
+            "--partitions",
+            &partitions,
+        ]
+        .map(str::to_owned);
         let mut driver = self.subject.drive(&topic, &arguments)?;
         driver.reach("ready")?;
         let window = Window::open(self.subject.pid()?)?;
@@ -293,8 +302,9 @@ impl<'a> Worker<'a> {
     /// Waits until each partition answers for itself: Kafka shows leaders before there are logs.
     fn wait_until_served(&self, topic: &str, partitions: u16) -> Result<()> {
         let begun = Instant::now();
+        let mut looking = offsets::Looking::new(self.subject.address(), topic, partitions)?;
         loop {
-            let Err(error) = offsets::records(self.subject.address(), topic, partitions) else {
+            let Err(error) = looking.look() else {
                 return Ok(());
             };
             if begun.elapsed() > SERVED_LIMIT {
