@@ -5,7 +5,8 @@
 //!
 //! - [`scenarios`] is the table of what is measured; [`scenario`] says what a row is made of.
 //! - [`run`] makes the pairs of a row, [`work`] one run of it with one side ([`subject`]), driven by the load program
-//!   ([`driver`], or by a client that people use, [`librdkafka`]) and read off the kernel ([`probe`]).
+//!   ([`driver`], or by a client that people use, [`librdkafka`]) and read off the kernel ([`probe`])
+//!   over a [`window`].
 //! - [`gate`], [`syncs`] and [`offsets`] are what a run must pass to count; [`report`] is the table at the end.
 //! - [`restart`] stands alone: it measures a kill, and needs no warm process.
 
@@ -25,6 +26,7 @@ mod scenarios;
 mod statistics;
 mod subject;
 mod syncs;
+mod window;
 mod work;
 
 use anyhow::Result;

@@ -23,6 +23,7 @@ use super::{
     scenario::{Amount, Load, Process, Work},
     subject::{Side, Subject},
     syncs::{Counted, Counting, Durability},
+    window::Window,
 };
 use crate::process;
 
@@ -398,72 +399,6 @@ impl<'a> Worker<'a> {
             all.memory = piece.memory;
         }
         Ok(all)
-    }
-}
-
-impl Measured {
-    /// Reads memory again, and how much has come since.
-    fn regard(&mut self, before: Memory, pid: u32) -> Result<()> {
-        self.memory = Memory::of(pid)?;
-        self.grown = self.memory.anonymous as i64 - before.anonymous as i64;
-        Ok(())
-    }
-}
-
-/// A process and the machine, from now on.
-struct Window {
-    pid: u32,
-    memory: Memory,
-    machine: Machine,
-    cpu: Duration,
-    begun: Instant,
-}
-
-impl Window {
-    fn open(pid: u32) -> Result<Self> {
-        let memory = Memory::of(pid)?;
-        Ok(Window {
-            pid,
-            memory,
-            machine: Machine::now()?,
-            cpu: probe::cpu(pid)?,
-            begun: Instant::now(),
-        })
-    }
-
-    /// Lets the load program work, and closes when it is done.
-    fn over(self, mut driver: Driver) -> Result<Measured> {
-        driver.go()?;
-        let done = driver.done()?;
-        let measured = self.close(Some(done), 1)?;
-        driver.end()?;
-        Ok(measured)
-    }
-
-    fn close(&self, done: Option<Done>, count: u32) -> Result<Measured> {
-        let cpu_seconds = (probe::cpu(self.pid)? - self.cpu).as_secs_f64();
-        let wall = self.begun.elapsed().as_secs_f64();
-        let mut measured = Measured {
-            seconds: done.as_ref().map_or(wall, |done| done.seconds),
-            cpu_seconds,
-            memory: self.memory,
-            grown: 0,
-            count,
-            idle: None,
-            foreign: 0.0,
-            done,
-        };
-        if let Some(done) = &measured.done {
-            measured.foreign = self.foreign(Duration::try_from_secs_f64(done.driver_cpu_seconds)?)?;
-        }
-        measured.regard(self.memory, self.pid)?;
-        Ok(measured)
-    }
-
-    /// The share of the machine that others have used until now, beside the process and a client that used so much.
-    fn foreign(&self, client: Duration) -> Result<f64> {
-        let ours = probe::cpu(self.pid)? - self.cpu + client;
-        Ok(Machine::now()?.foreign_share(&self.machine, ours))
     }
 }
 
