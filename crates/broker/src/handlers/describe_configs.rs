@@ -74,14 +74,23 @@ fn size_of_answer(result: &DescribeConfigsResult) -> usize {
         config
             .synonyms
             .iter()
-            .map(|synonym| size_of::<DescribeConfigsSynonym>() + 2 * synonym.name.len() + 64)
+            .map(|synonym| {
+                let value = synonym.value.as_ref().map_or(0, |text| text.len());
+                size_of::<DescribeConfigsSynonym>() + 2 * (synonym.name.len() + value) + 64
+            })
             .sum::<usize>()
     };
     let configs = result
         .configs
         .iter()
         .map(|config| size_of::<DescribeConfigsResourceResult>() + 2 * texts(config) + synonyms(config) + 64);
-    size_of::<DescribeConfigsResult>() + configs.sum::<usize>()
+    // The name lies in the request; a refusal may tell it again.
+    let refusal = result.error_message.as_ref().map_or(0, |text| text.len());
+    size_of::<DescribeConfigsResult>()
+        + result.resource_name.len()
+        + 2 * refusal
+        + 64
+        + configs.sum::<usize>()
 }
 
 fn is_asked(resource: &DescribeConfigsResource, name: &str) -> bool {

@@ -1,6 +1,6 @@
 //! DescribeLogDirs, versions 1 to 5: the log dirs, what lies in them and how full they are (KIP-113, KIP-827).
 //!
-//! *Memory*: the answer. *Authorization*: DESCRIBE on the cluster.
+//! *Memory*: the answer, proportional to the partitions asked for, reserved while it is made. *Authorization*: DESCRIBE on the cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,6 +14,12 @@ use klamm_protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
 
 use crate::context::RequestContext;
 use crate::replicas::{Partition, Store};
+use crate::turn::Turn;
+
+/// What a partition takes, described and encoded, with what the allocator rounds up; and what the first of a topic takes
+/// beside that and the name.
+const PARTITION_BYTES: usize = 2 * size_of::<DescribeLogDirsPartition>() + 32;
+const TOPIC_BYTES: usize = 2 * size_of::<DescribeLogDirsTopic>() + 96;
 
 /// Answers one request: about the named partitions, or about all.
 pub(crate) async fn handle(
@@ -33,8 +39,9 @@ pub(crate) async fn handle(
             .is_none_or(|asked| asked.contains(&(p.topic(), p.index())))
     });
     let mut results = Vec::with_capacity(context.broker.stores.len());
+    let mut turn = Turn::default();
     for store in &context.broker.stores {
-        results.push(describe(context, store, &partitions).await);
+        results.push(describe(context, store, &partitions, &mut turn).await);
     }
     DescribeLogDirsResponse {
         results,
@@ -46,6 +53,7 @@ async fn describe(
     context: &RequestContext<'_>,
     store: &Store,
     partitions: &[Arc<Partition>],
+    turn: &mut Turn,
 ) -> DescribeLogDirsResult {
     let log_dir = store.dir.path().display().to_string().into();
     if store.dir.failure().is_some() {
@@ -62,25 +70,10 @@ async fn describe(
         .env
         .blocking(move || dir.files().space(dir.path()))
         .await;
-    let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     let (total_bytes, usable_bytes) = space.map_or((-1, -1), |space| {
         (bytes(space.total_bytes), bytes(space.usable_bytes))
     });
-    let mut topics: BTreeMap<&str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
-    for partition in partitions {
-        let size = partition.with(|log| Arc::ptr_eq(log.dir(), &store.dir).then(|| log.summary().size_bytes));
-        if let Some(size) = size {
-            topics
-                .entry(partition.topic())
-                .or_default()
-                .push(DescribeLogDirsPartition {
-                    partition_index: partition.index(),
-                    partition_size: bytes(size),
-                    offset_lag: 0,
-                    ..Default::default()
-                });
-        }
-    }
+    let topics = topics_in(context, store, partitions, turn).await;
     let topics = topics.into_iter().map(|(name, partitions)| DescribeLogDirsTopic {
         name: name.to_owned().into(),
         partitions,
@@ -93,4 +86,38 @@ async fn describe(
         usable_bytes,
         ..Default::default()
     }
+}
+
+/// The partitions that lie in `store`, by their topics; without the rest when there are too many for an answer.
+async fn topics_in<'a>(
+    context: &RequestContext<'_>,
+    store: &Store,
+    partitions: &'a [Arc<Partition>],
+    turn: &mut Turn,
+) -> BTreeMap<&'a str, Vec<DescribeLogDirsPartition>> {
+    let mut topics: BTreeMap<&str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
+    for partition in partitions {
+        turn.spend(PARTITION_BYTES).await;
+        let size = partition.with(|log| Arc::ptr_eq(log.dir(), &store.dir).then(|| log.summary().size_bytes));
+        let Some(size) = size else { continue };
+        let topic: &str = partition.topic();
+        let first = match topics.contains_key(topic) {
+            true => 0,
+            false => TOPIC_BYTES + 2 * topic.len(),
+        };
+        if !context.memory.reserve(PARTITION_BYTES + first).await {
+            break;
+        }
+        topics.entry(topic).or_default().push(DescribeLogDirsPartition {
+            partition_index: partition.index(),
+            partition_size: bytes(size),
+            offset_lag: 0,
+            ..Default::default()
+        });
+    }
+    topics
+}
+
+fn bytes(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }

@@ -5,9 +5,10 @@
 //! `response_partition_limit` partitions (bounded by `max.request.partition.size.limit`) and says where the next one
 //! begins. A cursor of the client's must be at a topic that it asks for.
 //!
-//! *Memory*: the answer, bounded. *Authorization*: DESCRIBE on each topic.
+//! *Memory*: the answer, bounded, reserved before it is made. *Authorization*: DESCRIBE on each topic.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use klamm_metadata::{Image, PartitionImage, TopicImage};
 use klamm_model::{BrokerId, ErrorCode, topic_name};
@@ -18,6 +19,14 @@ use klamm_protocol::messages::{DescribeTopicPartitionsRequest, DescribeTopicPart
 
 use crate::context::RequestContext;
 use crate::operations;
+use crate::turn::Turn;
+
+/// Partitions that are described at once.
+const AT_ONCE: usize = 256;
+/// What a topic takes beside its name and its partitions, and a partition beside its brokers, with what the allocator
+/// rounds up.
+const TOPIC_BYTES: usize = 2 * size_of::<DescribeTopicPartitionsResponseTopic>() + 96;
+const PARTITION_BYTES: usize = 128;
 
 /// Answers one request.
 pub(crate) async fn handle(
@@ -27,7 +36,7 @@ pub(crate) async fn handle(
     if !is_usable(&request) {
         return refused(&request);
     }
-    let image = context.broker.metadata.published();
+    let image = context.broker.metadata.published_arc();
     let (first_topic, first_partition) = match &request.cursor {
         Some(cursor) => (
             &*cursor.topic_name,
@@ -54,7 +63,13 @@ pub(crate) async fn handle(
         .max(1);
     let mut left = asked.min(context.broker.config.net.partitions_per_description as usize);
     let mut response = DescribeTopicPartitionsResponse::default();
+    let mut turn = Turn::default();
     for name in names {
+        let bytes = TOPIC_BYTES + 2 * name.len();
+        if !context.memory.reserve(bytes).await {
+            break;
+        }
+        turn.spend(bytes).await;
         if left == 0 {
             response.next_cursor = Some(cursor(name, 0));
             break;
@@ -69,7 +84,10 @@ pub(crate) async fn handle(
             0
         };
         let upto = topic.partitions.len().min(from + left);
-        response.topics.push(describe(&image, topic, from..upto));
+        let Some(described) = describe(context, &image, topic, from..upto, &mut turn).await else {
+            break;
+        };
+        response.topics.push(described);
         left -= upto - from;
         if upto < topic.partitions.len() {
             response.next_cursor = Some(cursor(name, upto));
@@ -126,22 +144,42 @@ fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic {
     }
 }
 
-fn describe(
+/// Describes partitions of a topic, a few at a time; `None` if that makes the answer too large.
+async fn describe(
+    context: &RequestContext<'_>,
     image: &Image,
     topic: &TopicImage,
-    range: std::ops::Range<usize>,
-) -> DescribeTopicPartitionsResponseTopic {
-    let partitions = range.filter_map(|index| Some((index, topic.partitions.get(index)?)));
-    DescribeTopicPartitionsResponseTopic {
+    range: Range<usize>,
+    turn: &mut Turn,
+) -> Option<DescribeTopicPartitionsResponseTopic> {
+    let mut partitions = Vec::new();
+    for first in range.clone().step_by(AT_ONCE) {
+        let some = (first..range.end.min(first + AT_ONCE))
+            .filter_map(|index| Some((index, topic.partitions.get(index)?)));
+        let bytes = some.clone().map(|(_, partition)| size_of_answer(partition)).sum();
+        if !context.memory.reserve(bytes).await {
+            return None;
+        }
+        partitions.extend(some.map(|(index, partition)| describe_partition(image, index, partition)));
+        turn.spend(bytes).await;
+    }
+    Some(DescribeTopicPartitionsResponseTopic {
         name: Some(topic.name.to_string().into()),
         topic_id: topic.id,
         is_internal: topic_name::is_internal(&topic.name),
-        partitions: partitions
-            .map(|(index, partition)| describe_partition(image, index, partition))
-            .collect(),
+        partitions,
         topic_authorized_operations: operations::of_topic(true),
         ..Default::default()
-    }
+    })
+}
+
+/// What a partition takes, described and encoded.
+fn size_of_answer(partition: &PartitionImage) -> usize {
+    let brokers = 2 * partition.replicas.len()
+        + partition.isr.len()
+        + partition.elr.len()
+        + partition.last_known_elr.len();
+    size_of::<DescribeTopicPartitionsResponsePartition>() + 2 * size_of::<i32>() * brokers + PARTITION_BYTES
 }
 
 fn describe_partition(

@@ -28,6 +28,9 @@ const AT_ONCE: usize = 256;
 /// What a topic takes beside its partitions, and a partition beside its brokers, with what the allocator rounds up.
 const TOPIC_BYTES: usize = 512;
 const PARTITION_BYTES: usize = 96;
+/// What an unknown topic takes, described and encoded, beside its encoded name. The name that is described lies in the
+/// request.
+const UNKNOWN_BYTES: usize = size_of::<MetadataResponseTopic>() + 96;
 
 /// Answers one request.
 pub(crate) async fn handle(context: &RequestContext<'_>, request: MetadataRequest) -> MetadataResponse {
@@ -139,6 +142,11 @@ async fn named_topics(
             None => None,
         };
         let Some(topic) = found else {
+            let bytes = UNKNOWN_BYTES + asked.name.as_ref().map_or(0, |name| name.len());
+            if !context.memory.reserve(bytes).await {
+                break;
+            }
+            turn.spend(bytes).await;
             let topic = unknown(asked, why_unknown(asked, &refused), operations);
             if told.insert((topic.name.clone(), topic.topic_id)) {
                 answers.push(topic);

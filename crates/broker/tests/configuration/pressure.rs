@@ -9,7 +9,8 @@ use klamm_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListO
 use klamm_protocol::messages::metadata_request::MetadataRequestTopic;
 use klamm_protocol::messages::produce_request::PartitionProduceData;
 use klamm_protocol::messages::{
-    DescribeConfigsRequest, ListOffsetsRequest, MetadataRequest, ProduceResponse,
+    DescribeConfigsRequest, DescribeTopicPartitionsRequest, ListConfigResourcesRequest, ListOffsetsRequest,
+    MetadataRequest, ProduceResponse,
 };
 use klamm_protocol::{Message, Reader, Records, ResponseHeader};
 use klamm_records::{BatchBuilder, Compression};
@@ -409,6 +410,29 @@ async fn metadata_and_fetches_of_many_partitions_let_others_go_first() {
     assert!(overtakes(&fixture, &mut first, &frame(1, &all), &mut second).await);
     let answer = first.receive().await.unwrap();
     assert!(answer.len() < crate::pipes::PIPE_BYTES, "{}", answer.len());
+    // Names that nobody knows are looked for too.
+    let unknown = MetadataRequest {
+        topics: Some(
+            (0..MANY)
+                .map(|n| MetadataRequestTopic {
+                    name: Some(format!("{n}").into()),
+                    ..Default::default()
+                })
+                .collect(),
+        ),
+        allow_auto_topic_creation: false,
+        ..Default::default()
+    };
+    assert!(overtakes(&fixture, &mut first, &frame(12, &unknown), &mut second).await);
+    let answer = first.receive().await.unwrap();
+    assert!(answer.len() < crate::pipes::PIPE_BYTES, "{}", answer.len());
+
+    let pages = DescribeTopicPartitionsRequest {
+        response_partition_limit: MANY,
+        ..Default::default()
+    };
+    assert!(overtakes(&fixture, &mut first, &frame(0, &pages), &mut second).await);
+    assert!(first.receive().await.is_some());
 
     let mut request = Client::fetch_request(0);
     request.max_wait_ms = 0;
@@ -426,4 +450,16 @@ async fn metadata_and_fetches_of_many_partitions_let_others_go_first() {
     request.topics.clear();
     assert!(overtakes(&fixture, &mut first, &frame(12, &request), &mut second).await);
     assert!(first.receive().await.unwrap().len() < 100, "nothing is new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_many_topics_lets_others_go_first() {
+    let fixture = Fixture::start(&[]).await;
+    let (mut first, mut second) = (fixture.connect(), fixture.connect());
+    for n in 0..400 {
+        first.create(&format!("t{n}"), 1, &[]).await;
+    }
+    let all = ListConfigResourcesRequest::default();
+    assert!(overtakes(&fixture, &mut first, &frame(1, &all), &mut second).await);
+    assert!(first.receive().await.is_some());
 }
