@@ -20,7 +20,7 @@ use klamm_metadata::controller::{Context, Decision, Sessions};
 use klamm_metadata::{Image, bootstrap, encode_decision};
 use klamm_model::ErrorCode;
 use klamm_quorum::{ProposeError, Quorum};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tracing::{error, warn};
 
 pub(crate) use self::decide::{Asked, Decide};
@@ -100,7 +100,17 @@ impl Controller {
         &self,
         decide: impl FnOnce(&mut Turn<'_>, &mut Context<'_>) -> Decision<R>,
     ) -> Result<R, ErrorCode> {
-        let mut sessions = self.turn.clone().lock_owned().await;
+        let sessions = self.turn.clone().lock_owned().await;
+        let (response, _) = self.decide_in_turn(sessions, decide).await?;
+        Ok(response)
+    }
+
+    /// Makes a decision in a turn that has begun, commits it, and gives the turn back.
+    async fn decide_in_turn<R>(
+        &self,
+        mut sessions: OwnedMutexGuard<Sessions>,
+        decide: impl FnOnce(&mut Turn<'_>, &mut Context<'_>) -> Decision<R>,
+    ) -> Result<(R, OwnedMutexGuard<Sessions>), ErrorCode> {
         let decision = {
             let image = self.metadata.applied();
             let mut draw = || self.env.random_u64();
@@ -118,7 +128,7 @@ impl Controller {
             decide(&mut turn, &mut context)
         };
         if decision.records.is_empty() {
-            return Ok(decision.response);
+            return Ok((decision.response, sessions));
         }
         let entry = encode_decision(&decision.records);
         self.check_room(entry.len()).await?;
@@ -127,13 +137,13 @@ impl Controller {
         let quorum = self.quorum.clone();
         let proposing = self.env.spawn(async move {
             let proposed = quorum.propose(entry).await;
-            drop(sessions);
-            proposed
+            (proposed, sessions)
         });
-        match proposing.await.ok_or(ErrorCode::UnknownServerError)? {
+        let (proposed, sessions) = proposing.await.ok_or(ErrorCode::UnknownServerError)?;
+        match proposed {
             Ok(_) => {
                 without_effect::warn_of(&decision.records);
-                Ok(decision.response)
+                Ok((decision.response, sessions))
             }
             Err(ProposeError::NotLeader { .. }) => Err(ErrorCode::NotController),
             Err(error @ ProposeError::TooLarge { .. }) => {
@@ -148,15 +158,19 @@ impl Controller {
         }
     }
 
-    /// Makes a decision that one entry may not hold, entry by entry.
+    /// Makes a decision that one entry may not hold, entry by entry, in one turn: no other decision sees, or changes, what is
+    /// half done.
     async fn decide_in_parts<R>(
         &self,
         mut decide: impl FnMut(&mut Turn<'_>, &mut Context<'_>) -> Decision<Option<R>>,
     ) -> Result<R, ErrorCode> {
+        let mut sessions = self.turn.clone().lock_owned().await;
         loop {
-            if let Some(response) = self.decide(&mut decide).await? {
+            let (response, turn) = self.decide_in_turn(sessions, &mut decide).await?;
+            if let Some(response) = response {
                 return Ok(response);
             }
+            sessions = turn;
         }
     }
 
