@@ -205,6 +205,29 @@ fn silent_brokers_are_fenced_one_by_one() {
 }
 
 #[test]
+fn a_broker_that_falls_silent_while_it_comes_leads_nothing() {
+    use crate::controller::isr_changes::Event;
+    let mut cluster = Cluster::new(1);
+    cluster.topic("t", &[&[1]], &[]);
+    let mut sessions = sessions(&cluster, at(0));
+    let fenced = |cluster: &mut Cluster, sessions: &Sessions| {
+        cluster.does(|context| fence_stale::decide(context, sessions, at(9)))
+    };
+    assert_eq!(fenced(&mut cluster, &sessions), Some(BrokerId(1)));
+    let gone = cluster.shown("t", 0);
+    assert!(gone.starts_with("leader none"), "{gone}");
+    // Of the entries that let it lead, those before the last, which unfences it.
+    sessions.heard(BrokerId(1), 1, 0, at(0));
+    let part = cluster.context(|context| context.isr_changes(Event::Comes(BrokerId(1))).unwrap());
+    cluster.commit(&part);
+    assert_eq!(cluster.shown("t", 0), "leader 1 isr 1");
+    assert_eq!(fenced(&mut cluster, &sessions), Some(BrokerId(1)));
+    assert_eq!(cluster.shown("t", 0), gone);
+    sessions.forget(BrokerId(1));
+    assert_eq!(fenced(&mut cluster, &sessions), None);
+}
+
+#[test]
 fn a_broker_gives_its_leaderships_away_before_it_stops() {
     let mut cluster = Cluster::new(2);
     cluster.topic("t", &[&[1, 2]], &[]);
