@@ -1,7 +1,8 @@
 //! One connection: reads frames, has them handled, sends the answers; one task, driven by polling.
 //!
 //! Always holds: a frame starts only when the rules of [`Overlap`] allow it; at most [`MAX_REQUESTS_IN_FLIGHT`] are under
-//! way, and not many more answers are owed; while a request is handled or parked, what was decided before it goes on being sent.
+//! way, and not many more answers are owed; while a request is handled or parked, what was decided before it goes on being
+//! sent.
 
 mod sender;
 

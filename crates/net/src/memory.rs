@@ -1,9 +1,10 @@
 //! The memory that all requests of the node share.
 //!
 //! Always holds: what is charged never exceeds the limit by more than one request. When it is used up, those who need
-//! more wait: readers, decoders, and those who make large answers; one of them at a time may overdraw, so that half-read frames can never block
-//! each other for good. A client that never sends the rest, or never reads its answer, could: the server watches those who wait
-//! ([`RequestMemory::contended`]) and lets go of such a client.
+//! more wait: readers, decoders, and those who make large answers; one of them at a time may overdraw, so that half-read
+//! frames can never block each other for good. A client that never sends the rest, or never reads its answer, could: the
+//! server watches those who wait ([`RequestMemory::contended`]) and lets go of such a client. Answers to parked requests,
+//! for which nobody can wait, come on top: each is no larger than what its request was charged with.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
