@@ -96,6 +96,15 @@ impl Reader {
         Ok(id)
     }
 
+    /// A node id of a list that ascends: a node that is named twice, or out of order, is nothing that encoding makes.
+    fn node_above(&mut self, before: Option<u64>) -> Result<u64, DecodeError> {
+        let id = self.node()?;
+        match before.is_none_or(|before| id > before) {
+            true => Ok(id),
+            false => Err(DecodeError("node ids that do not ascend")),
+        }
+    }
+
     pub(crate) fn log_id(&mut self) -> Result<LogId, DecodeError> {
         let term = self.u64()?;
         let index = self.u64()?;
@@ -137,13 +146,14 @@ impl Reader {
         for _ in 0..self.count(MAX_VOTER_SETS)? {
             let mut voters = BTreeSet::new();
             for _ in 0..self.count(MAX_NODES)? {
-                voters.insert(self.node()?);
+                let id = self.node_above(voters.last().copied())?;
+                voters.insert(id);
             }
             sets.push(voters);
         }
         let mut nodes = BTreeMap::new();
         for _ in 0..self.count(MAX_NODES)? {
-            let id = self.node()?;
+            let id = self.node_above(nodes.last_key_value().map(|(id, _)| *id))?;
             nodes.insert(id, self.endpoint()?);
         }
         if sets.is_empty() && nodes.is_empty() {
