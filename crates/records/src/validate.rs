@@ -10,9 +10,8 @@
 //! a client's mark of the leader's time does not hide the records' own timestamps; the records of one batch have a common
 //! limit, [`Limits::batch_bytes`].
 
+mod check;
 mod repack;
-
-use std::ops::{ControlFlow, RangeInclusive};
 
 use bytes::Bytes;
 use klamm_model::{Offset, TimestampMs};
@@ -21,10 +20,10 @@ use crate::compression::{Codec, Compression, DecompressError, Scratch};
 use crate::crc;
 use crate::error::BatchError;
 use crate::header::{
-    BatchHeader, HEADER_BYTES, LOG_OVERHEAD, NO_TIMESTAMP, SMALLEST_LENGTH, TimestampType, UP_TO_MAGIC,
+    BatchHeader, HEADER_BYTES, LOG_OVERHEAD, SMALLEST_LENGTH, TimestampType, UP_TO_MAGIC,
 };
-use crate::rejection::{RecordErrors, RecordReason, Rejection};
-use crate::walk::{Limits, RecordHead, walk};
+use crate::rejection::Rejection;
+use crate::walk::Limits;
 
 /// The first version of Produce that may carry zstd (KIP-110).
 const FIRST_VERSION_WITH_ZSTD: i16 = 7;
@@ -130,7 +129,7 @@ pub fn validate(bytes: &Bytes, rules: &Rules, scratch: &mut Scratch) -> Result<V
         client_header(&header)?;
     }
     let body = batch.slice(HEADER_BYTES..);
-    let newest = check_records(&header, &body, rules, scratch)?;
+    let newest = check::check_records(&header, &body, rules, scratch)?;
 
     let mut validated = Validated {
         header,
@@ -276,90 +275,6 @@ fn client_header(header: &BatchHeader) -> Result<(), Rejection> {
         });
     }
     Ok(())
-}
-
-/// The first record with the largest timestamp.
-struct Newest {
-    timestamp: TimestampMs,
-    offset_delta: Option<i32>,
-}
-
-fn check_records(
-    header: &BatchHeader,
-    body: &[u8],
-    rules: &Rules,
-    scratch: &mut Scratch,
-) -> Result<Newest, Rejection> {
-    let mut newest = Newest {
-        timestamp: NO_TIMESTAMP,
-        offset_delta: None,
-    };
-    let mut errors = RecordErrors::default();
-    let usual = usual_timestamps(rules);
-    let stray = walk(header, body, rules.limits, scratch, |head| {
-        if head.offset_delta != head.index {
-            return ControlFlow::Break(head);
-        }
-        let timestamp = TimestampMs(header.base_timestamp.0.wrapping_add(head.timestamp_delta));
-        let is_usual = usual.contains(&timestamp.0) && (head.has_key || !rules.compacted);
-        if !is_usual && let Some(reason) = record_fault(header, &head, timestamp, rules) {
-            errors.push(head.index, reason);
-        } else if timestamp > newest.timestamp {
-            newest = Newest {
-                timestamp,
-                offset_delta: Some(head.index),
-            };
-        }
-        ControlFlow::Continue(())
-    });
-    if let Some(head) = stray.map_err(unreadable)? {
-        return Err(Rejection::OffsetDelta {
-            index: head.index,
-            offset_delta: head.offset_delta,
-        });
-    }
-    if errors.total() > 0 {
-        return Err(Rejection::Records(errors));
-    }
-    Ok(newest)
-}
-
-/// Timestamps with which nothing can be wrong: a shortcut past [`record_fault`], which most records take.
-fn usual_timestamps(rules: &Rules) -> RangeInclusive<i64> {
-    match rules.timestamp_type {
-        TimestampType::CreateTime => {
-            let earliest = rules.now.0.saturating_sub(rules.timestamp_before_max_ms);
-            // NO_TIMESTAMP has a rule of its own.
-            earliest.max(0)..=rules.now.0.saturating_add(rules.timestamp_after_max_ms)
-        }
-        // The mark of the batch counts.
-        TimestampType::LogAppendTime => RangeInclusive::new(0, -1),
-    }
-}
-
-/// What is wrong with one record. A client may mark its batch with the leader's time on a topic of the producers' time:
-/// the mark goes, the records' own timestamps count.
-fn record_fault(
-    header: &BatchHeader,
-    head: &RecordHead,
-    timestamp: TimestampMs,
-    rules: &Rules,
-) -> Option<RecordReason> {
-    if rules.compacted && !head.has_key {
-        return Some(RecordReason::NoKey);
-    }
-    if rules.timestamp_type == TimestampType::CreateTime && timestamp != NO_TIMESTAMP {
-        let age = rules.now.ms_since(timestamp);
-        let fits =
-            age <= rules.timestamp_before_max_ms && age.saturating_neg() <= rules.timestamp_after_max_ms;
-        return (!fits).then(|| RecordReason::Timestamp {
-            timestamp,
-            offset: header.base_offset.0.wrapping_add(i64::from(head.offset_delta)),
-            earliest: TimestampMs(rules.now.0.wrapping_sub(rules.timestamp_before_max_ms)),
-            latest: TimestampMs(rules.now.0.wrapping_add(rules.timestamp_after_max_ms)),
-        });
-    }
-    (header.timestamp_type() == TimestampType::LogAppendTime).then_some(RecordReason::TimestampType)
 }
 
 /// Tells apart what Kafka tells apart: streams that do not unpack, and records that are not well formed.

@@ -1,10 +1,10 @@
 //! Goes over the records of a batch without keeping them: what a leader checks, what a time index needs.
 //!
 //! Always holds: packed records are unpacked run by run, never whole; uncompressed ones are walked where they lie. Every
-//! record is parsed to its last field, and its fields fill its length exactly. A record in its usual form is read by
-//! [`usual_head`], in a fifth of the instructions; whatever is unusual about it, or wrong, [`record_head`] tells.
+//! record is parsed to its last field, and its fields fill its length exactly, unless the visitor has done so itself
+//! ([`Visit::pass`]).
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use crate::compression::{Compression, DecompressError, Decompressor, Scratch};
 use crate::error::{BatchError, RecordFault};
@@ -221,7 +221,7 @@ impl Fields for StreamFields<'_, '_> {
 
 /// Reads one record to its end.
 #[inline]
-fn record_head(fields: &mut impl Fields, index: i32) -> Result<RecordHead, Stop> {
+pub(crate) fn record_head(fields: &mut impl Fields, index: i32) -> Result<RecordHead, Stop> {
     fields.byte()?;
     let timestamp_delta = fields.varlong()?;
     let offset_delta = fields.varint()?;
@@ -247,62 +247,6 @@ fn record_head(fields: &mut impl Fields, index: i32) -> Result<RecordHead, Stop>
     }
 }
 
-/// An integer of at most three bytes at `at`, still in its zigzag form; `None` for anything else.
-#[inline(always)]
-fn short_varint(bytes: &[u8], at: &mut usize) -> Option<u32> {
-    let first = u32::from(*bytes.get(*at)?);
-    if first < 0x80 {
-        *at += 1;
-        return Some(first);
-    }
-    let second = u32::from(*bytes.get(*at + 1)?);
-    if second < 0x80 {
-        *at += 2;
-        return Some(first & 0x7f | second << 7);
-    }
-    let third = u32::from(*bytes.get(*at + 2)?);
-    *at += 3;
-    (third < 0x80).then_some(first & 0x7f | (second & 0x7f) << 7 | third << 14)
-}
-
-/// Where the bytes behind their length end; `at` itself if they are null.
-#[inline(always)]
-fn behind_nullable(bytes: &[u8], at: &mut usize) -> Option<bool> {
-    let length = unzigzag_32(short_varint(bytes, at)?);
-    // The end is compared with that of the record by the next read.
-    *at += usize::try_from(length).unwrap_or(0);
-    Some(length >= 0)
-}
-
-/// What [`record_head`] says of a record that is well formed, has short integers and no headers; `None` for any other.
-#[inline(always)]
-fn usual_head(record: &[u8], index: i32) -> Option<RecordHead> {
-    let mut at = 1;
-    let timestamp_delta = unzigzag_32(short_varint(record, &mut at)?);
-    let offset_delta = unzigzag_32(short_varint(record, &mut at)?);
-    let has_key = behind_nullable(record, &mut at)?;
-    behind_nullable(record, &mut at)?;
-    let headers = *record.get(at)?;
-    (headers == 0 && at + 1 == record.len()).then_some(RecordHead {
-        index,
-        offset_delta,
-        timestamp_delta: i64::from(timestamp_delta),
-        has_key,
-    })
-}
-
-/// The next record of `rest` and its head, if both are in their usual form.
-#[inline(always)]
-fn usual_record<'a>(rest: &mut &'a [u8], index: i32) -> Option<RecordHead> {
-    let bytes: &'a [u8] = rest;
-    let mut at = 0;
-    let length = usize::try_from(unzigzag_32(short_varint(bytes, &mut at)?)).ok()?;
-    let (record, behind) = bytes[at..].split_at_checked(length)?;
-    let head = usual_head(record, index)?;
-    *rest = behind;
-    Some(head)
-}
-
 /// Splits the next record's fields off `rest`.
 pub(crate) fn split_record<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Stop> {
     let mut fields = SliceFields::new(rest);
@@ -322,74 +266,116 @@ fn cut_short(stop: Stop) -> Stop {
     }
 }
 
-/// Goes over the records behind `header`, in order, and hands each head to `each`, which may end the walk with a value.
+/// Who is shown the records of a batch.
+pub trait Visit {
+    /// What a walk may end with before the last record.
+    type End;
+
+    /// One record.
+    fn record(&mut self, head: RecordHead) -> ControlFlow<Self::End>;
+
+    /// Passes over the records that `bytes` begin with, as many as it likes: those it has read itself, to their last field.
+    /// The first one's position in the batch is `range.start`, and `range.end` is behind the last; none is longer than
+    /// `most` bytes, its length not counted. A record that is passed over is not shown to [`Visit::record`].
+    fn pass(&mut self, bytes: &[u8], range: Range<i32>, most: usize) -> Passed {
+        let _ = (bytes, range, most);
+        Passed::default()
+    }
+}
+
+/// What a visitor passed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// So many records.
+    pub records: i32,
+    /// All their bytes, their lengths among them.
+    pub bytes: usize,
+}
+
+impl<E, F: FnMut(RecordHead) -> ControlFlow<E>> Visit for F {
+    type End = E;
+
+    fn record(&mut self, head: RecordHead) -> ControlFlow<E> {
+        self(head)
+    }
+}
+
+/// Goes over the records behind `header`, in order, and shows each to `visitor`, which may end the walk with a value.
 ///
 /// A walk that reaches the end has checked that there are as many records as the header says, that each is well formed
 /// and that nothing follows. Packed records unpack under `limits`. Offsets, timestamps and the checksum are the
 /// caller's to compare.
-pub fn walk<B>(
+pub fn walk<V: Visit>(
     header: &BatchHeader,
     body: &[u8],
     limits: Limits,
     scratch: &mut Scratch,
-    mut each: impl FnMut(RecordHead) -> ControlFlow<B>,
-) -> Result<Option<B>, BatchError> {
+    visitor: &mut V,
+) -> Result<Option<V::End>, BatchError> {
     let count = header.record_count;
     if count < 0 {
         return Err(BatchError::RecordCount(count));
     }
     match header.compression()? {
-        Compression::None => walk_slice(count, body, &mut each),
+        Compression::None => walk_slice(count, body, visitor),
         packed => {
             let stream = Stream {
                 source: Decompressor::new(packed, body, limits.batch_bytes, scratch),
                 at: 0,
             };
-            walk_stream(count, stream, limits.record_bytes, &mut each)
+            walk_stream(count, stream, limits.record_bytes, visitor)
         }
     }
 }
 
-fn walk_slice<B>(
-    count: i32,
-    mut rest: &[u8],
-    each: &mut impl FnMut(RecordHead) -> ControlFlow<B>,
-) -> Result<Option<B>, BatchError> {
-    for index in 0..count {
-        let head = match usual_record(&mut rest, index) {
-            Some(head) => head,
-            None => split_record(&mut rest)
-                .and_then(|record| record_head(&mut SliceFields::new(record), index))
-                .map_err(|stop| stop.at(index))?,
-        };
-        if let ControlFlow::Break(value) = each(head) {
+fn walk_slice<V: Visit>(count: i32, mut rest: &[u8], visitor: &mut V) -> Result<Option<V::End>, BatchError> {
+    let mut index = 0;
+    loop {
+        let passed = visitor.pass(rest, index..count, usize::MAX);
+        rest = &rest[passed.bytes..];
+        index += passed.records;
+        if index == count {
+            break;
+        }
+        let head = split_record(&mut rest)
+            .and_then(|record| record_head(&mut SliceFields::new(record), index))
+            .map_err(|stop| stop.at(index))?;
+        if let ControlFlow::Break(value) = visitor.record(head) {
             return Ok(Some(value));
         }
+        index += 1;
     }
-    if rest.is_empty() {
-        Ok(None)
-    } else {
-        Err(BatchError::TrailingBytes(count))
+    match rest {
+        [] => Ok(None),
+        _ => Err(BatchError::TrailingBytes(count)),
     }
 }
 
-fn walk_stream<B>(
+fn walk_stream<V: Visit>(
     count: i32,
     mut stream: Stream<'_>,
     record_bytes: i32,
-    each: &mut impl FnMut(RecordHead) -> ControlFlow<B>,
-) -> Result<Option<B>, BatchError> {
-    for index in 0..count {
+    visitor: &mut V,
+) -> Result<Option<V::End>, BatchError> {
+    let most = usize::try_from(record_bytes).unwrap_or(0);
+    let mut index = 0;
+    let rest = loop {
+        let run = stream.run().map_err(|stop| stop.at(index))?;
+        let passed = visitor.pass(run, index..count, most);
+        stream.at += passed.bytes;
+        index += passed.records;
+        if index == count {
+            break stream.run().map_err(|stop| stop.at(count))?;
+        }
         let head = stream_record(&mut stream, record_bytes, index).map_err(|stop| stop.at(index))?;
-        if let ControlFlow::Break(value) = each(head) {
+        if let ControlFlow::Break(value) = visitor.record(head) {
             return Ok(Some(value));
         }
-    }
-    let rest = stream.run().map_err(|stop| stop.at(count))?;
-    if rest.is_empty() {
-        Ok(None)
-    } else {
-        Err(BatchError::TrailingBytes(count))
+        index += 1;
+    };
+    match rest {
+        [] => Ok(None),
+        _ => Err(BatchError::TrailingBytes(count)),
     }
 }
 
@@ -407,10 +393,7 @@ fn stream_record(stream: &mut Stream<'_>, limit: i32, index: i32) -> Result<Reco
     let whole = stream
         .run()?
         .get(..length)
-        .map(|record| match usual_head(record, index) {
-            Some(head) => Ok(head),
-            None => record_head(&mut SliceFields::new(record), index),
-        });
+        .map(|record| record_head(&mut SliceFields::new(record), index));
     if let Some(head) = whole {
         stream.at += length;
         return head;
@@ -421,73 +404,4 @@ fn stream_record(stream: &mut Stream<'_>, limit: i32, index: i32) -> Result<Reco
         left: length,
     };
     record_head(&mut fields, index)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::varint::put_i64;
-
-    /// A record without its length.
-    fn record(timestamp_delta: i64, key: Option<usize>, value: Option<usize>, headers: &[usize]) -> Vec<u8> {
-        let mut bytes = vec![0];
-        put_i64(&mut bytes, timestamp_delta);
-        put_i64(&mut bytes, 7);
-        for part in [key, value] {
-            put_i64(&mut bytes, part.map_or(-1, |length| length as i64));
-            bytes.resize(bytes.len() + part.unwrap_or(0), 0xa5);
-        }
-        put_i64(&mut bytes, headers.len() as i64);
-        for length in headers {
-            put_i64(&mut bytes, 1);
-            bytes.push(b'h');
-            put_i64(&mut bytes, *length as i64);
-            bytes.resize(bytes.len() + length, 0);
-        }
-        bytes
-    }
-
-    #[test]
-    fn records_in_their_usual_form_are_read_quickly_and_others_are_not() {
-        for (usual, record) in [
-            (true, record(0, None, Some(100), &[])),
-            (true, record(-1, Some(0), Some(0), &[])),
-            (true, record(1 << 19, Some(200), None, &[])),
-            (true, record(5, Some(20_000), Some(1_000_000), &[])),
-            (false, record(1 << 20, None, Some(100), &[])),
-            (false, record(0, None, Some(2_000_000), &[])),
-            (false, record(0, None, Some(1), &[3])),
-        ] {
-            let quick = usual_head(&record, 7);
-            assert_eq!(quick.is_some(), usual, "{} bytes", record.len());
-            let exact = record_head(&mut SliceFields::new(&record), 7).unwrap();
-            assert!(quick.is_none_or(|head| head == exact));
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4096))]
-
-        #[test]
-        fn what_is_read_quickly_is_what_is_there(
-            timestamp_delta in -5_000_i64..5_000,
-            key in proptest::option::of(0_usize..300),
-            value in proptest::option::of(0_usize..300),
-            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
-            cut in proptest::option::of(any::<prop::sample::Index>()),
-        ) {
-            let mut record = record(timestamp_delta, key, value, &[]);
-            for (at, byte) in changes {
-                // Most changes in the first bytes, where the integers are.
-                let at = at.index(record.len().min(12));
-                record[at] = byte;
-            }
-            record.truncate(cut.map_or(record.len(), |cut| cut.index(record.len() + 1)));
-            if let Some(head) = usual_head(&record, 7) {
-                prop_assert_eq!(Ok(head), record_head(&mut SliceFields::new(&record), 7));
-            }
-        }
-    }
 }

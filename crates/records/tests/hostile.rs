@@ -7,8 +7,8 @@ use bytes::Bytes;
 use klamm_model::{Offset, TimestampMs};
 use klamm_records::compression::{DecompressError, Decompressor};
 use klamm_records::{
-    Batch, BatchBuilder, BatchError, BatchHeader, Batches, Compression, Limits, Origin, Rejection, Rules,
-    Scratch, TimestampType, validate, walk,
+    Batch, BatchBuilder, BatchError, BatchHeader, Batches, Compression, Limits, Origin, RecordHead,
+    Rejection, Rules, Scratch, TimestampType, validate, walk,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -24,10 +24,16 @@ fn read(bytes: &Bytes, scratch: &mut Scratch) -> usize {
     let mut count = 0;
     for batch in Batches::new(bytes.clone()).flatten() {
         let mut walked = 0;
-        let end = walk(batch.header(), &batch.body(), limits, scratch, |_| {
-            walked += 1;
-            ControlFlow::<()>::Continue(())
-        });
+        let end = walk(
+            batch.header(),
+            &batch.body(),
+            limits,
+            scratch,
+            &mut |_: RecordHead| {
+                walked += 1;
+                ControlFlow::<()>::Continue(())
+            },
+        );
         let read: Vec<_> = batch.records(LIMIT).into_iter().flatten().collect();
         assert!(
             read.iter().rev().skip(1).all(Result::is_ok),

@@ -6,7 +6,8 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use klamm_model::{Offset, ProducerEpoch, ProducerId, TimestampMs};
 use klamm_records::{
-    Batch, BatchBuilder, Batches, Codec, Compression, Limits, Record, RecordHeader, Scratch, verify_crc, walk,
+    Batch, BatchBuilder, Batches, Codec, Compression, Limits, Record, RecordHead, RecordHeader, Scratch,
+    verify_crc, walk,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -83,7 +84,7 @@ proptest! {
             prop_assert_eq!(&read, &expected(base, &records));
 
             let mut walked = Vec::new();
-            let ended = walk(batch.header(), &batch.body(), Limits::default(), &mut scratch, |head| {
+            let ended = walk(batch.header(), &batch.body(), Limits::default(), &mut scratch, &mut |head: RecordHead| {
                 walked.push((head.offset_delta, batch.header().timestamp_of(head.timestamp_delta), head.has_key));
                 ControlFlow::<()>::Continue(())
             });

@@ -12,7 +12,7 @@ use klamm_protocol::schema::sample::Seed;
 use klamm_records::compression::{Compressor, Decompressor};
 use klamm_records::{
     Batch, BatchBuilder, BatchHeader, Batches, Compression, ControlType, EndTransactionMarker, HEADER_BYTES,
-    Limits, Origin, Rules, Scratch, TimestampType, Validated, validate, verify_crc, walk,
+    Limits, Origin, RecordHead, Rules, Scratch, TimestampType, Validated, validate, verify_crc, walk,
 };
 
 use super::MIB;
@@ -123,10 +123,16 @@ pub(super) fn run_batches(input: &[u8]) {
 /// Walking and iterating agree.
 fn read(batch: &Batch, scratch: &mut Scratch) {
     let mut walked = 0;
-    let end = walk(batch.header(), &batch.body(), LIMITS, scratch, |_| {
-        walked += 1;
-        ControlFlow::<()>::Continue(())
-    });
+    let end = walk(
+        batch.header(),
+        &batch.body(),
+        LIMITS,
+        scratch,
+        &mut |_: RecordHead| {
+            walked += 1;
+            ControlFlow::<()>::Continue(())
+        },
+    );
     let (mut count, mut failed) = (0, false);
     match batch.records_with(UNPACKED_BYTES, scratch) {
         Err(_) => failed = true,
