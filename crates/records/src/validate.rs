@@ -19,9 +19,7 @@ use klamm_model::{Offset, TimestampMs};
 use crate::compression::{Codec, Compression, DecompressError, Scratch};
 use crate::crc;
 use crate::error::BatchError;
-use crate::header::{
-    BatchHeader, HEADER_BYTES, LOG_OVERHEAD, SMALLEST_LENGTH, TimestampType, UP_TO_MAGIC,
-};
+use crate::header::{BatchHeader, HEADER_BYTES, LOG_OVERHEAD, SMALLEST_LENGTH, TimestampType, UP_TO_MAGIC};
 use crate::rejection::Rejection;
 use crate::walk::Limits;
 

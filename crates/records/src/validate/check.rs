@@ -15,7 +15,7 @@ use crate::usual::UsualRecord;
 use crate::walk::{Passed, RecordHead, Visit, walk};
 
 /// The first record with the largest timestamp.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Newest {
     pub(super) timestamp: TimestampMs,
     /// `None` if no record has a timestamp.
@@ -29,27 +29,9 @@ pub(super) fn check_records(
     rules: &Rules,
     scratch: &mut Scratch,
 ) -> Result<Newest, Rejection> {
-    let mut check = Check {
-        header,
-        rules,
-        usual: UsualTimestamps::of(rules),
-        newest: Newest {
-            timestamp: NO_TIMESTAMP,
-            offset_delta: None,
-        },
-        errors: RecordErrors::default(),
-    };
+    let mut check = Check::new(header, rules);
     let stray = walk(header, body, rules.limits, scratch, &mut check).map_err(unreadable)?;
-    if let Some(head) = stray {
-        return Err(Rejection::OffsetDelta {
-            index: head.index,
-            offset_delta: head.offset_delta,
-        });
-    }
-    if check.errors.total() > 0 {
-        return Err(Rejection::Records(check.errors));
-    }
-    Ok(check.newest)
+    check.verdict(stray)
 }
 
 /// What is known of the records so far.
@@ -61,7 +43,34 @@ struct Check<'a> {
     errors: RecordErrors,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    fn new(header: &'a BatchHeader, rules: &'a Rules) -> Self {
+        Self {
+            header,
+            rules,
+            usual: UsualTimestamps::of(rules),
+            newest: Newest {
+                timestamp: NO_TIMESTAMP,
+                offset_delta: None,
+            },
+            errors: RecordErrors::default(),
+        }
+    }
+
+    /// What comes of a walk that ended with `stray`.
+    fn verdict(self, stray: Option<RecordHead>) -> Result<Newest, Rejection> {
+        if let Some(head) = stray {
+            return Err(Rejection::OffsetDelta {
+                index: head.index,
+                offset_delta: head.offset_delta,
+            });
+        }
+        match self.errors.total() {
+            0 => Ok(self.newest),
+            _ => Err(Rejection::Records(self.errors)),
+        }
+    }
+
     fn timestamp(&self, delta: i64) -> TimestampMs {
         TimestampMs(self.header.base_timestamp.0.wrapping_add(delta))
     }
@@ -181,18 +190,35 @@ fn record_fault(
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use klamm_model::Offset;
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
 
     use super::*;
-    use crate::BatchBuilder;
+    use crate::compression::{Codec, Compressor};
     use crate::validate::Origin;
+    use crate::varint::put_i64;
+    use crate::{BatchBuilder, Compression};
+
+    fn header() -> BatchHeader {
+        let mut builder = BatchBuilder::default();
+        builder.append(TimestampMs(0), None, None, &[]);
+        BatchHeader::parse(&builder.build(Offset(0)).unwrap()).unwrap()
+    }
+
+    fn pack(records: &[u8]) -> Vec<u8> {
+        let mut packed = Compressor::new(Codec::from(Compression::Lz4), Vec::new()).unwrap();
+        packed.write_all(records).unwrap();
+        packed.finish().unwrap()
+    }
 
     #[test]
     fn usual_timestamps_are_those_that_the_rules_let_through() {
         let origin = Origin::Client { produce_version: 13 };
-        let mut builder = BatchBuilder::default();
-        builder.append(TimestampMs(0), None, None, &[]);
-        let header = BatchHeader::parse(&builder.build(Offset(0)).unwrap()).unwrap();
+        let header = header();
         for (now, before, after) in [
             (1_000_000, i64::MAX, 3_600_000),
             (1_000_000, 1_000, 10),
@@ -225,6 +251,62 @@ mod tests {
             }
             rules.timestamp_type = TimestampType::LogAppendTime;
             assert!(!UsualTimestamps::of(&rules).contains(TimestampMs(now)));
+        }
+    }
+
+    /// A record with these deltas and lengths, and no headers.
+    fn put_record(body: &mut Vec<u8>, deltas: (i64, i64), key: Option<usize>, value: usize) {
+        let mut record = vec![0];
+        put_i64(&mut record, deltas.0);
+        put_i64(&mut record, deltas.1);
+        put_i64(&mut record, key.map_or(-1, |length| length as i64));
+        record.resize(record.len() + key.unwrap_or(0), b'k');
+        put_i64(&mut record, value as i64);
+        record.resize(record.len() + value, b'v');
+        record.push(0);
+        put_i64(body, record.len() as i64);
+        body.extend_from_slice(&record);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2048))]
+
+        /// Most records are usual; some have another offset, a timestamp out of bounds, no key.
+        #[test]
+        fn what_is_passed_over_is_what_would_pass_one_by_one(
+            records in vec((0..30_i64, 0..40_i64, option::weighted(0.9, 0..90_usize), 0..200_usize), 1..20),
+            (compacted, log_append_time) in any::<(bool, bool)>(),
+            most in prop_oneof![Just(i32::MAX), 20..400_i32],
+            packed in any::<bool>(),
+        ) {
+            let mut body = Vec::new();
+            for ((timestamp, offset, key, value), index) in records.iter().zip(0..) {
+                // Bounds are 10 ms before and after, so that few are outside.
+                let timestamp = if *timestamp == 29 { 40 } else { timestamp % 10 };
+                let offset = if *offset == 39 { index + 1 } else { index };
+                put_record(&mut body, (timestamp, offset), *key, *value);
+            }
+            let mut header = header();
+            header.record_count = records.len() as i32;
+            header.base_timestamp = TimestampMs(995);
+            let mut scratch = Scratch::new();
+            if packed {
+                header.set_compression(Compression::Lz4);
+                body = pack(&body);
+            }
+            let mut rules = Rules::defaults(Origin::Client { produce_version: 13 }, TimestampMs(1_000));
+            rules.timestamp_before_max_ms = 10;
+            rules.timestamp_after_max_ms = 10;
+            rules.limits.record_bytes = most;
+            rules.compacted = compacted;
+            if log_append_time {
+                rules.timestamp_type = TimestampType::LogAppendTime;
+            }
+
+            let mut check = Check::new(&header, &rules);
+            let stray = walk(&header, &body, rules.limits, &mut scratch, &mut |head| check.record(head));
+            let exact = stray.map_err(unreadable).and_then(|stray| check.verdict(stray));
+            prop_assert_eq!(check_records(&header, &body, &rules, &mut scratch), exact);
         }
     }
 }
