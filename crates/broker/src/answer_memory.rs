@@ -88,6 +88,14 @@ impl AnswerMemory {
     }
 }
 
+/// Bytes of `response` on the wire, for the tests that compare what handlers reserve with what their answers take.
+#[cfg(test)]
+pub(crate) fn encoded_bytes<R: klamm_protocol::Request>(version: i16, response: &R::Response) -> usize {
+    let mut writer = klamm_protocol::Writer::contiguous();
+    klamm_protocol::encode_response(&mut writer, R::KEY, 7, version, response).unwrap();
+    writer.into_bytes().len()
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;

@@ -121,3 +121,33 @@ async fn topics_in<'a>(
 fn bytes(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer_memory::encoded_bytes;
+
+    #[test]
+    fn an_answer_takes_no_more_than_is_reserved_for_it() {
+        for (topics, partitions) in [(1, 1), (1, 5_000), (700, 1), (33, 33)] {
+            let topic = DescribeLogDirsTopic {
+                name: "orders".into(),
+                partitions: vec![DescribeLogDirsPartition::default(); partitions],
+                ..Default::default()
+            };
+            let response = DescribeLogDirsResponse {
+                results: vec![DescribeLogDirsResult {
+                    topics: vec![topic; topics],
+                    ..Default::default()
+                }],
+                ..Default::default()
+            };
+            // Rows grow by doubling.
+            let row = size_of::<DescribeLogDirsTopic>()
+                + partitions.next_power_of_two() * size_of::<DescribeLogDirsPartition>();
+            let taken = topics * row + encoded_bytes::<DescribeLogDirsRequest>(4, &response);
+            let reserved = topics * (TOPIC_BYTES + 12 + partitions * PARTITION_BYTES);
+            assert!(taken <= reserved, "{taken} of {reserved}: {topics} {partitions}");
+        }
+    }
+}

@@ -179,7 +179,10 @@ fn size_of_answer(partition: &PartitionImage) -> usize {
         + partition.isr.len()
         + partition.elr.len()
         + partition.last_known_elr.len();
-    size_of::<DescribeTopicPartitionsResponsePartition>() + 2 * size_of::<i32>() * brokers + PARTITION_BYTES
+    // Rows of partitions grow by doubling.
+    2 * size_of::<DescribeTopicPartitionsResponsePartition>()
+        + 2 * size_of::<i32>() * brokers
+        + PARTITION_BYTES
 }
 
 fn describe_partition(
@@ -216,6 +219,7 @@ mod tests {
     use klamm_protocol::messages::describe_topic_partitions_request as wire;
 
     use super::*;
+    use crate::answer_memory::encoded_bytes;
 
     #[test]
     fn a_cursor_is_at_a_topic_that_is_asked_for() {
@@ -249,6 +253,42 @@ mod tests {
             let told = refused(&request).topics;
             assert_eq!(told.len(), topics.len());
             assert!(told.iter().all(|topic| topic.error_code == 42));
+        }
+    }
+
+    #[test]
+    fn an_answer_takes_no_more_than_is_reserved_for_it() {
+        for (topics, partitions, replicas) in [(1, 1, 1), (1, 1_000, 3), (500, 1, 3), (20, 20, 5)] {
+            let image = PartitionImage {
+                replicas: vec![BrokerId(1); replicas].into(),
+                isr: vec![BrokerId(1); replicas].into(),
+                ..Default::default()
+            };
+            let partition = DescribeTopicPartitionsResponsePartition {
+                replica_nodes: vec![1; replicas],
+                isr_nodes: vec![1; replicas],
+                offline_replicas: vec![1; replicas],
+                ..Default::default()
+            };
+            let topic = DescribeTopicPartitionsResponseTopic {
+                name: Some("orders".into()),
+                partitions: vec![partition; partitions],
+                ..Default::default()
+            };
+            let response = DescribeTopicPartitionsResponse {
+                topics: vec![topic; topics],
+                ..Default::default()
+            };
+            let row = size_of::<DescribeTopicPartitionsResponseTopic>()
+                + partitions
+                    * (size_of::<DescribeTopicPartitionsResponsePartition>()
+                        + 3 * replicas * size_of::<i32>());
+            let taken = topics * row + encoded_bytes::<DescribeTopicPartitionsRequest>(0, &response);
+            let reserved = topics * (TOPIC_BYTES + partitions * size_of_answer(&image));
+            assert!(
+                taken <= reserved,
+                "{taken} of {reserved}: {topics} {partitions} {replicas}"
+            );
         }
     }
 }

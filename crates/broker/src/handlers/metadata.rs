@@ -226,7 +226,8 @@ async fn describe(
 /// What a partition takes, described and encoded.
 fn size_of_answer(partition: &PartitionImage) -> usize {
     let brokers = 2 * partition.replicas.len() + partition.isr.len();
-    size_of::<MetadataResponsePartition>() + 2 * size_of::<i32>() * brokers + PARTITION_BYTES
+    // Rows of partitions grow by doubling.
+    2 * size_of::<MetadataResponsePartition>() + 2 * size_of::<i32>() * brokers + PARTITION_BYTES
 }
 
 fn describe_partition(
@@ -269,6 +270,7 @@ mod tests {
     use klamm_model::Uuid;
 
     use super::*;
+    use crate::answer_memory::encoded_bytes;
 
     #[test]
     fn ids_are_for_version_12_and_later() {
@@ -305,6 +307,41 @@ mod tests {
                     .topics
                     .iter()
                     .all(|topic| topic.name.is_some() && topic.error_code == 42)
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_takes_no_more_than_is_reserved_for_it() {
+        for (topics, partitions, replicas) in [(1, 1, 1), (1, 1_000, 3), (500, 1, 3), (20, 20, 5)] {
+            let image = PartitionImage {
+                replicas: vec![BrokerId(1); replicas].into(),
+                isr: vec![BrokerId(1); replicas].into(),
+                ..Default::default()
+            };
+            let partition = MetadataResponsePartition {
+                replica_nodes: vec![1; replicas],
+                isr_nodes: vec![1; replicas],
+                offline_replicas: vec![1; replicas],
+                ..Default::default()
+            };
+            let topic = MetadataResponseTopic {
+                name: Some("orders".into()),
+                partitions: vec![partition; partitions],
+                ..Default::default()
+            };
+            let response = MetadataResponse {
+                topics: vec![topic; topics],
+                ..Default::default()
+            };
+            let row = size_of::<MetadataResponseTopic>()
+                + partitions.next_power_of_two() * size_of::<MetadataResponsePartition>()
+                + partitions * 3 * replicas * size_of::<i32>();
+            let taken = topics * row + encoded_bytes::<MetadataRequest>(13, &response);
+            let reserved = topics * (TOPIC_BYTES + partitions * size_of_answer(&image));
+            assert!(
+                taken <= reserved,
+                "{taken} of {reserved}: {topics} {partitions} {replicas}"
             );
         }
     }
