@@ -52,9 +52,10 @@ impl Vitals {
         for dir in dirs {
             let (vitals, all) = (self.clone(), all.clone());
             dir.on_failure(move || {
-                let mut held = all.iter().filter_map(Weak::upgrade);
-                if held.all(|dir| dir.failure().is_some()) {
-                    vitals.fail("all log dirs have failed".to_owned());
+                let held: Vec<_> = all.iter().filter_map(Weak::upgrade).collect();
+                let failures: Vec<_> = held.iter().filter_map(|dir| dir.failure()).collect();
+                if failures.len() == held.len() {
+                    vitals.fail(format!("all log dirs have failed: {}", failures.join("; ")));
                 }
             });
         }

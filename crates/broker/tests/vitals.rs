@@ -230,7 +230,10 @@ async fn the_node_ends_when_a_task_that_it_needs_panics_or_no_log_dir_is_left() 
             Break::PanicOfSync(".raft"),
             "the task that writes the metadata log panicked: a mistake",
         ),
-        (Break::ErrorOfSync("/t-"), "all log dirs have failed"),
+        (
+            Break::ErrorOfSync("/t-"),
+            "all log dirs have failed: a segment file: worn out; a segment file: worn out",
+        ),
     ] {
         let why = reason(what).await;
         assert!(why.ends_with(expected), "{what:?}: {why}");

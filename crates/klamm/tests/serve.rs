@@ -14,7 +14,7 @@
 mod process;
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -63,6 +63,40 @@ fn a_node_whose_metadata_log_fails_ends_in_order_and_says_why() {
         ended.stderr
     );
     assert!(folder.path().join(CLEAN).exists(), "{}", ended.stderr);
+}
+
+#[test]
+fn a_node_whose_last_log_dir_fails_ends_and_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    // A write beyond the limit is then an error, and no signal.
+    let serve = Serve::new(folder.path()).under("trap '' XFSZ").start();
+    let bootstrap = serve.bootstrap();
+    let created = klamm(&["topic", "create", "orders", "-b", &bootstrap], "");
+    assert_eq!(created.code, Some(0), "{}", created.stderr);
+    let limits = Rlimit {
+        current: Some(largest(&folder.path().join("klamm-metadata")).max(64 * 1024)),
+        maximum: None,
+    };
+    prlimit(Some(serve.pid()), Resource::Fsize, limits).unwrap();
+    let mut asking = process::spawn(&["produce", "orders", "-b", &bootstrap]);
+    let mut records = asking.stdin.take().unwrap();
+    std::thread::spawn(move || {
+        records
+            .write_all("a record of some length\n".repeat(40_000).as_bytes())
+            .ok()
+    });
+    let ended = serve.wait();
+    asking.kill().ok();
+    asking.wait().unwrap();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let last = ended.stderr.lines().find(|line| line.starts_with("error:"));
+    assert!(
+        last.is_some_and(|line| line.contains("all log dirs have failed: ")
+            && line.contains(folder.path().to_str().unwrap())),
+        "{}",
+        ended.stderr
+    );
+    assert!(!folder.path().join(CLEAN).exists(), "{}", ended.stderr);
 }
 
 /// The size of the largest file below a folder.
