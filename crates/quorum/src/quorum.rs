@@ -136,11 +136,13 @@ impl Quorum {
         }
     }
 
-    /// Makes the quorum if there is none yet, and stands for election at once if no other node can lead.
+    /// Makes the quorum if there is none yet, and stands for election at once if no other node can lead. From then on Raft
+    /// stands by its own clock: two elections at once would be in each other's way.
     async fn take_part(&self) -> Result<(), StartError> {
         let config = &self.parts.config;
         let raft = &self.parts.raft;
         let fatal = |error: String| StartError::Recovery(self.failure_or(error));
+        let mut is_new = false;
         if !raft
             .is_initialized()
             .await
@@ -151,22 +153,29 @@ impl Quorum {
                 .iter()
                 .map(|(id, endpoint)| (*id as u64, endpoint.clone()));
             match raft.initialize(voters.collect::<BTreeMap<u64, Endpoint>>()).await {
+                // It stands for election itself.
+                Ok(()) => is_new = true,
                 // The message of another voter came first.
-                Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
+                Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
                 Err(error) => return Err(fatal(error.to_string())),
             }
         }
         let voters =
             raft.with_raft_state(|state| state.membership_state.effective().voter_ids().collect::<Vec<_>>());
         let voters = voters.await.map_err(|error| fatal(error.to_string()))?;
-        if voters == [config.node_id as u64] {
+        if voters == [config.node_id as u64] && !is_new {
             raft.trigger()
                 .elect(false)
                 .await
                 .map_err(|error| fatal(error.to_string()))?;
-        } else if voters.is_empty() && config.voters.len() == 1 {
+        }
+        if voters.is_empty() && config.voters.len() == 1 {
             return Err(fatal("there is a vote, but no log: its files are missing".into()));
         }
+        // Answered behind the election that was asked for.
+        let begun = raft.with_raft_state(|_| ()).await;
+        begun.map_err(|error| fatal(error.to_string()))?;
+        raft.runtime_config().elect(true);
         Ok(())
     }
 
@@ -332,6 +341,8 @@ fn raft_config(config: &QuorumConfig) -> Result<openraft::Config, StartError> {
         replication_lag_threshold: config.snapshot_after_entries.saturating_mul(2),
         max_in_snapshot_log_to_keep: config.entries_behind_snapshot,
         api_channel_size: Some(1024),
+        // Until the node takes part: see there.
+        enable_elect: false,
         enable_pre_vote: Some(true),
         enable_leader_restore: Some(false),
         ..openraft::Config::default()

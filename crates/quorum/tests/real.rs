@@ -5,6 +5,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use klamm_env::Env;
@@ -48,4 +49,22 @@ async fn many_propose_at_once_and_all_is_there_after_a_restart() {
     quorum.wait_for_leader().await.unwrap();
     assert_eq!(machine.decisions(), before);
     quorum.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_is_one_election() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = config(1, &[1]);
+    settings.directory = folder.path().join("metadata");
+    // Raft's own clock looks all the time whether an election is due.
+    settings.heartbeat_interval = Duration::from_millis(1);
+    for starts in 1..=20 {
+        let machine = Arc::new(Memory::default());
+        let quorum = Quorum::start(Env::real(), settings.clone(), machine, Arc::new(NoPeers))
+            .await
+            .unwrap();
+        quorum.wait_for_leader().await.unwrap();
+        assert_eq!(quorum.term(), starts);
+        quorum.shutdown().await;
+    }
 }
