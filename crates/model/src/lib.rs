@@ -8,6 +8,7 @@
 
 pub mod error_code;
 pub mod ids;
+pub mod java_hash;
 pub mod limits;
 pub mod topic_name;
 pub mod uuid;
