@@ -74,6 +74,7 @@ api_table! {
     serial {
         ListOffsets 1..=11 ListOffsetsRequest list_offsets;
         Metadata 0..=13 MetadataRequest metadata;
+        FindCoordinator 0..=6 FindCoordinatorRequest find_coordinator;
         ApiVersions 0..=5 ApiVersionsRequest api_versions;
         CreateTopics 2..=7 CreateTopicsRequest create_topics;
         DeleteTopics 1..=6 DeleteTopicsRequest delete_topics;

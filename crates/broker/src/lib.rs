@@ -17,6 +17,7 @@ mod body;
 mod broker;
 mod context;
 mod controller;
+mod coordinators;
 mod dispatch;
 mod features;
 mod fetch_sessions;

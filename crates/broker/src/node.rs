@@ -28,6 +28,7 @@ use self::dirs::Dirs;
 use self::listen::{Advertised, Bound};
 use crate::broker::Broker;
 use crate::controller::{self, Controller};
+use crate::coordinators::Refusals;
 use crate::dispatch::ClientService;
 use crate::fetch_sessions::FetchSessions;
 use crate::loggers::Loggers;
@@ -161,6 +162,7 @@ impl Node {
             upkeep: Upkeep::default(),
             fetch_sessions: FetchSessions::new(config.net.fetch_sessions as usize),
             producer_ids: ProducerIds::default(),
+            refusals: Refusals::default(),
             metrics: Metrics::default(),
             decode_pool: Arc::new(DecodePool::new(memory.clients.clone())),
             request_memory: memory.clients.clone(),

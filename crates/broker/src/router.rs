@@ -4,8 +4,8 @@
 //! the target is in this process. With [`RouterMode::ForcedOverLoopback`] even what is local goes through bytes and a
 //! socket: a test runs the whole node like that.
 //!
-//! A client's request travels in an envelope with the client's principal ([`envelope`], [`principal`]); the broker's own
-//! goes as it is. [`link`] is the connection; what listens at its other end is `controller/service.rs`.
+//! What clients ask for travels in an envelope with the principal of whoever asks ([`envelope`], [`principal`]); what only
+//! brokers ask for goes as it is. [`link`] is the connection; what listens at its other end is `controller/service.rs`.
 
 pub(crate) mod envelope;
 pub(crate) mod link;
@@ -86,10 +86,28 @@ impl Router {
         version: i16,
         request: R,
     ) -> Result<R::Response, ErrorCode> {
+        self.decide(version, Caller::of(context.connection), request)
+            .await
+    }
+
+    /// Asks in the node's own name, in its newest version, for what otherwise clients ask for.
+    pub(crate) async fn to_controller_as_node<R: Decide>(
+        &self,
+        request: R,
+    ) -> Result<R::Response, ErrorCode> {
+        self.decide(newest::<R>(), Caller::node(), request).await
+    }
+
+    async fn decide<R: Decide>(
+        &self,
+        version: i16,
+        caller: Caller,
+        request: R,
+    ) -> Result<R::Response, ErrorCode> {
         let asked = Asked {
             broker: self.broker_id,
             version,
-            caller: Caller::of(context.connection),
+            caller,
         };
         match &self.route {
             Route::Local(controller) => controller.ask(request, asked).await,

@@ -14,6 +14,8 @@
 
 #[path = "configuration/client.rs"]
 mod client;
+#[path = "configuration/coordinators.rs"]
+mod coordinators;
 #[path = "configuration/disks.rs"]
 mod disks;
 #[path = "configuration/failing.rs"]

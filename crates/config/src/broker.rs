@@ -4,9 +4,10 @@
 //! errors are found at once, not the first alone. What may change while running stands apart in [`Dynamic`] and in
 //! `topic::TopicConfig`, which are resolved again from the layers on every change.
 //!
-//! Next: `broker/listeners.rs`, `broker/node.rs`, `broker/dynamic.rs`.
+//! Next: `broker/listeners.rs`, `broker/node.rs`, `broker/dynamic.rs`, `broker/internal_topics.rs`.
 
 mod dynamic;
+mod internal_topics;
 mod listeners;
 mod node;
 mod read;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub use dynamic::Dynamic;
 pub(crate) use dynamic::problem;
+pub use internal_topics::{InternalTopic, InternalTopics};
 pub use listeners::{Advertised, HostPort, Listener, Listeners};
 pub use node::{Node, Voter};
 
@@ -33,6 +35,8 @@ pub struct BrokerConfig {
     pub net: Net,
     /// What new topics get.
     pub topics: TopicDefaults,
+    /// What the topics of the coordinators are made with.
+    pub internal_topics: InternalTopics,
     /// The housekeeping of logs.
     pub housekeeping: Housekeeping,
     /// What was set at the start, as texts: the static layer.
@@ -104,6 +108,7 @@ impl BrokerConfig {
         let mut fixed = Fixed::new(sources);
         if fixed.errors.is_empty() {
             node::supply(&mut fixed, &sources.data_folder);
+            internal_topics::supply(&mut fixed);
             let values = fixed.values();
             let layers = Layers::fixed(&values);
             let reader = Reader::new(&layers);
@@ -118,6 +123,7 @@ impl BrokerConfig {
                     listeners,
                     net,
                     topics,
+                    internal_topics: internal_topics::read(&reader),
                     housekeeping,
                     fixed: values,
                 };

@@ -24,6 +24,22 @@ pub enum Proof {
 /// The tests, by crate and name, and the served keys that each sets; a broker key and a topic key of one name share theirs.
 static TESTS: &[(&str, &[&str])] = &[
     (
+        "klamm-broker: coordinators::the_topic_of_a_coordinator_is_made_as_configured",
+        &[
+            "offsets.topic.num.partitions",
+            "offsets.topic.replication.factor",
+            "offsets.topic.segment.bytes",
+            "share.coordinator.state.topic.min.isr",
+            "share.coordinator.state.topic.num.partitions",
+            "share.coordinator.state.topic.replication.factor",
+            "share.coordinator.state.topic.segment.bytes",
+            "transaction.state.log.min.isr",
+            "transaction.state.log.num.partitions",
+            "transaction.state.log.replication.factor",
+            "transaction.state.log.segment.bytes",
+        ],
+    ),
+    (
         "klamm-broker: disks::a_log_dir_that_may_not_be_mounted_is_not_made_anew",
         &["klamm.log.dirs.unformatted"],
     ),

@@ -9,6 +9,7 @@ mod batches;
 mod changes;
 mod cluster;
 mod configs;
+mod coordinators;
 mod create_topics;
 mod fetch;
 mod headers;
@@ -58,4 +59,5 @@ pub(crate) const SCENARIOS: &[(&str, Run)] = &[
     ("describe_configs_broker", configs::broker_keys),
     ("alter_configs", alter_configs::whole),
     ("incremental_alter_configs", alter_configs::incremental),
+    ("find_coordinator", coordinators::run),
 ];

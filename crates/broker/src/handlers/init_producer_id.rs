@@ -2,8 +2,9 @@
 //!
 //! Ids come out of blocks that the controller hands to brokers, so that each is given once in the life of the cluster. A
 //! producer without a transactional id that names an id and an epoch of its own gets a new one all the same, as in Kafka;
-//! one of them without the other is refused. A
-//! transactional id is answered COORDINATOR_NOT_AVAILABLE: this broker has no transaction coordinator.
+//! one of them without the other is refused. Transactions are not served: a transactional id is answered with
+//! UNSUPPORTED_VERSION, which is true, and at which most clients give up; librdkafka goes on until its own timeout, as it does
+//! at every error that would not mislead. All would, were the coordinator that they found only not available.
 //!
 //! *Memory*: none. *Authorization*: IDEMPOTENT_WRITE on the cluster.
 
@@ -42,7 +43,7 @@ async fn answer(
     }
     match &request.transactional_id {
         Some(id) if id.is_empty() => Err(ErrorCode::InvalidRequest),
-        Some(_) => Err(ErrorCode::CoordinatorNotAvailable),
+        Some(_) => Err(ErrorCode::UnsupportedVersion),
         None => context.broker.producer_ids.next(&context.broker.router).await,
     }
 }

@@ -6,10 +6,10 @@ use klamm_protocol::messages::{
     AlterConfigsResponse, ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse,
     DeleteRecordsResponse, DeleteTopicsResponse, DescribeAclsResponse, DescribeClientQuotasResponse,
     DescribeClusterResponse, DescribeConfigsResponse, DescribeLogDirsResponse, DescribeProducersResponse,
-    DescribeQuorumResponse, DescribeTopicPartitionsResponse, FetchResponse, IncrementalAlterConfigsResponse,
-    InitProducerIdResponse, ListConfigResourcesResponse, ListOffsetsResponse,
-    ListPartitionReassignmentsResponse, MetadataResponse, OffsetForLeaderEpochResponse, ProduceResponse,
-    UpdateFeaturesResponse,
+    DescribeQuorumResponse, DescribeTopicPartitionsResponse, FetchResponse, FindCoordinatorResponse,
+    IncrementalAlterConfigsResponse, InitProducerIdResponse, ListConfigResourcesResponse,
+    ListOffsetsResponse, ListPartitionReassignmentsResponse, MetadataResponse, OffsetForLeaderEpochResponse,
+    ProduceResponse, UpdateFeaturesResponse,
 };
 
 /// An answer that can have error codes.
@@ -55,6 +55,7 @@ error_codes! {
     DescribeQuorumResponse: error_code, topics.partitions.error_code;
     DescribeTopicPartitionsResponse: topics.error_code, topics.partitions.error_code;
     FetchResponse: error_code, responses.partitions.error_code;
+    FindCoordinatorResponse: error_code, coordinators.error_code;
     IncrementalAlterConfigsResponse: responses.error_code;
     InitProducerIdResponse: error_code;
     ListConfigResourcesResponse: error_code;

@@ -12,7 +12,7 @@
 //! Always holds: an envelope in which anything is wrong is answered with what Apache Kafka 4.4 answers, judged in its
 //! order: principal, host, header, body.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
 use klamm_model::{BrokerId, ErrorCode};
@@ -66,10 +66,10 @@ fn seal<R: Request>(request: &R, asked: &Asked) -> Result<EnvelopeRequest, Encod
     Ok(EnvelopeRequest {
         request_data: writer.into_bytes().slice(LENGTH_BYTES..),
         request_principal: Some(asked.caller.principal.to_bytes()?),
-        client_host_address: match asked.caller.host {
-            Some(IpAddr::V4(host)) => Bytes::copy_from_slice(&host.octets()),
-            Some(IpAddr::V6(host)) => Bytes::copy_from_slice(&host.octets()),
-            None => Bytes::new(),
+        // An envelope without a host is refused: the node itself asks from where it is.
+        client_host_address: match asked.caller.host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)) {
+            IpAddr::V4(host) => Bytes::copy_from_slice(&host.octets()),
+            IpAddr::V6(host) => Bytes::copy_from_slice(&host.octets()),
         },
         unknown_tagged_fields: vec![RawTaggedField {
             tag: BROKER_TAG,

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use klamm_protocol::messages::{DescribeClusterRequest, DescribeTopicPartitionsRequest, MetadataRequest};
+use klamm_protocol::messages::{
+    DescribeClusterRequest, DescribeTopicPartitionsRequest, FindCoordinatorRequest, MetadataRequest,
+};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
@@ -58,6 +60,19 @@ async fn every_listener_serves_and_tells_its_own_address() {
             };
             let answer = client.ask(1, &request).await.unwrap();
             let told = (&*answer.brokers[0].host, answer.brokers[0].port);
+            assert_eq!(told, *expected, "{set:?}");
+            let request = FindCoordinatorRequest {
+                key: "g".into(),
+                ..Default::default()
+            };
+            let answer = client.ask(3, &request).await.unwrap();
+            assert_eq!((&*answer.host, answer.port), *expected, "{set:?}");
+            let request = FindCoordinatorRequest {
+                coordinator_keys: vec!["g".into()],
+                ..Default::default()
+            };
+            let answer = client.ask(4, &request).await.unwrap();
+            let told = (&*answer.coordinators[0].host, answer.coordinators[0].port);
             assert_eq!(told, *expected, "{set:?}");
         }
     }

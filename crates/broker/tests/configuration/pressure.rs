@@ -21,7 +21,7 @@ use crate::client::{Client, batch, frame};
 use crate::fixture::{Fixture, Settings};
 
 /// The smallest memory there may be.
-const SMALL: Settings<'_> = &[
+pub(crate) const SMALL: Settings<'_> = &[
     ("socket.request.max.bytes", "1048576"),
     ("klamm.memory.request.bytes", "1048576"),
 ];
@@ -228,7 +228,12 @@ async fn a_fetch_that_waits_is_answered_when_the_node_stops() {
 }
 
 /// Whether `second` is answered before `first`, which sends its request just before.
-async fn overtakes(fixture: &Fixture, first: &mut Client, request: &[u8], second: &mut Client) -> bool {
+pub(crate) async fn overtakes(
+    fixture: &Fixture,
+    first: &mut Client,
+    request: &[u8],
+    second: &mut Client,
+) -> bool {
     let (most, last) = request.split_at(request.len() - 1);
     first.stream.write_all(most).await.unwrap();
     fixture.pass(100).await;
@@ -306,7 +311,7 @@ async fn a_hundred_thousand_partitions_are_not_compared_with_each_other() {
     assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
 }
 
-async fn memory_used(fixture: &Fixture) -> usize {
+pub(crate) async fn memory_used(fixture: &Fixture) -> usize {
     let page = fixture.node.observer().metrics().await;
     let line = page
         .lines()

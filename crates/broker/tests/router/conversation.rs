@@ -18,9 +18,9 @@ use klamm_protocol::messages::produce_request::{PartitionProduceData, TopicProdu
 use klamm_protocol::messages::update_features_request::FeatureUpdateKey;
 use klamm_protocol::messages::{
     AlterConfigsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeConfigsRequest, FetchRequest, IncrementalAlterConfigsRequest,
-    InitProducerIdRequest, MetadataRequest, ProduceRequest, UpdateFeaturesRequest, alter_configs_request,
-    incremental_alter_configs_request,
+    DescribeClusterRequest, DescribeConfigsRequest, FetchRequest, FindCoordinatorRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, MetadataRequest, ProduceRequest,
+    UpdateFeaturesRequest, alter_configs_request, incremental_alter_configs_request,
 };
 use klamm_protocol::{Records, Request};
 use klamm_records::{BatchBuilder, Compression};
@@ -413,6 +413,12 @@ pub(crate) async fn first(node: &Node, client: &mut Client, names: &mut Names) -
     ] {
         talk.features(version, validate_only, feature, level).await;
     }
+    let coordinators = FindCoordinatorRequest {
+        coordinator_keys: vec!["a".into(), "b".into()],
+        ..Default::default()
+    };
+    talk.ask(4, &coordinators).await;
+    talk.learn_ids("__consumer_offsets").await;
     let id = talk.learn_ids("older").await;
     talk.delete(&["oldest", "nosuch"], &[id, Uuid::from_random([7; 16])])
         .await;

@@ -115,17 +115,26 @@ fn the_file_that_kafka_ships_starts() {
         .iter()
         .map(|text| text.split(' ').next().unwrap().to_owned())
         .collect();
-    assert_eq!(
-        about,
-        [
-            "num.recovery.threads.per.data.dir",
-            "offsets.topic.replication.factor",
-            "share.coordinator.state.topic.min.isr",
-            "share.coordinator.state.topic.replication.factor",
-            "transaction.state.log.min.isr",
-            "transaction.state.log.replication.factor",
-        ]
+    assert_eq!(about, ["num.recovery.threads.per.data.dir"]);
+}
+
+#[test]
+fn internal_topics_have_one_replica_unless_more_are_set() {
+    let unset = load("").unwrap().internal_topics;
+    let counts = |topic: &InternalTopic| (topic.partitions, topic.replication_factor, topic.min_isr);
+    assert_eq!(counts(&unset.offsets), (50, 1, None));
+    assert_eq!(counts(&unset.transactions), (50, 1, Some(1)));
+    assert_eq!(counts(&unset.shares), (50, 1, Some(1)));
+    // Kafka's defaults, set.
+    let set = load(
+        "offsets.topic.replication.factor=3\ntransaction.state.log.replication.factor=3\n\
+         transaction.state.log.min.isr=2\nshare.coordinator.state.topic.replication.factor=3\n\
+         share.coordinator.state.topic.min.isr=2\n",
     );
+    let set = set.unwrap().internal_topics;
+    assert_eq!(counts(&set.offsets), (50, 3, None));
+    assert_eq!(counts(&set.transactions), (50, 3, Some(2)));
+    assert_eq!(counts(&set.shares), (50, 3, Some(2)));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Keys of classic and consumer groups and of committed offsets.
 //!
-//! Always holds: known and not served yet; a group may override some (`keys/group_resource.rs`).
+//! Always holds: what the offsets topic is made with is served, the rest is known and not served yet; a group may override
+//! some (`keys/group_resource.rs`).
 //! Next: `keys/share.rs`, `keys/streams.rs`.
 
 use super::keys;
@@ -73,10 +74,10 @@ pub(super) static KEYS: &[Key] = keys! {
         "Offsets of an empty group go after this time."
     Int "offsets.topic.compression.codec" = "0", high, not_served(NO_GROUPS);
         "Codec of the offsets topic, by number; 0 for none."
-    Int "offsets.topic.num.partitions" = "50", at_least(1), high, not_served(NO_GROUPS);
+    Int "offsets.topic.num.partitions" = "50", at_least(1), high, served;
         "Partitions of the offsets topic."
-    Short "offsets.topic.replication.factor" = "3", at_least(1), high, not_served(NO_GROUPS);
+    Short "offsets.topic.replication.factor" = "3", at_least(1), high, served;
         "Replicas of the offsets topic; unset on one node, 1."
-    Int "offsets.topic.segment.bytes" = "104857600", at_least(1), bytes, high, not_served(NO_GROUPS);
+    Int "offsets.topic.segment.bytes" = "104857600", at_least(1), bytes, high, served;
         "Segment size of the offsets topic."
 };

@@ -1,6 +1,6 @@
 //! Keys of share groups and of their coordinator.
 //!
-//! Always holds: known and not served yet.
+//! Always holds: what the share state topic is made with is served, the rest is known and not served yet.
 //! Next: `keys/group_resource.rs`.
 
 use super::keys;
@@ -88,18 +88,18 @@ pub(super) static KEYS: &[Key] = keys! {
         "Updates between two snapshots of a share partition."
     Int "share.coordinator.state.topic.compression.codec" = "0", high, not_served(NO_SHARE_GROUPS);
         "Codec of the share state topic, by number; 0 for none."
-    Short "share.coordinator.state.topic.min.isr" = "2", at_least(1), high, not_served(NO_SHARE_GROUPS);
+    Short "share.coordinator.state.topic.min.isr" = "2", at_least(1), high, served;
         "In-sync replicas that the share state topic needs; unset on one node, 1."
-    Int "share.coordinator.state.topic.num.partitions" = "50", at_least(1), high, not_served(NO_SHARE_GROUPS);
+    Int "share.coordinator.state.topic.num.partitions" = "50", at_least(1), high, served;
         "Partitions of the share state topic."
     Int "share.coordinator.state.topic.prune.interval.ms" = "300000", at_least(1), ms, low, internal,
         not_served(NO_SHARE_GROUPS);
         "Interval at which the share state topic is pruned."
     Short "share.coordinator.state.topic.replication.factor" = "3", at_least(1), high,
-        not_served(NO_SHARE_GROUPS);
+        served;
         "Replicas of the share state topic; unset on one node, 1."
     Int "share.coordinator.state.topic.segment.bytes" = "104857600", at_least(1), bytes, high,
-        not_served(NO_SHARE_GROUPS);
+        served;
         "Segment size of the share state topic."
     Int "share.coordinator.threads" = "1", at_least(1), not_served(NO_SHARE_GROUPS);
         "Threads of the share coordinator."

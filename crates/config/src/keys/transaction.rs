@@ -1,6 +1,6 @@
 //! Keys of transactions.
 //!
-//! Always holds: known and not served yet.
+//! Always holds: what the transaction topic is made with is served, the rest is known and not served yet.
 //! Next: `keys.rs`.
 
 use super::keys;
@@ -29,14 +29,14 @@ pub(super) static KEYS: &[Key] = keys! {
     Int "transaction.state.log.load.buffer.size" = "5242880", at_least(1), bytes, high,
         not_served(NO_TRANSACTIONS);
         "Bytes read at once when a transaction coordinator loads."
-    Int "transaction.state.log.min.isr" = "2", at_least(1), high, not_served(NO_TRANSACTIONS);
+    Int "transaction.state.log.min.isr" = "2", at_least(1), high, served;
         "In-sync replicas that the transaction topic needs; unset on one node, 1."
-    Int "transaction.state.log.num.partitions" = "50", at_least(1), high, not_served(NO_TRANSACTIONS);
+    Int "transaction.state.log.num.partitions" = "50", at_least(1), high, served;
         "Partitions of the transaction topic."
-    Short "transaction.state.log.replication.factor" = "3", at_least(1), high, not_served(NO_TRANSACTIONS);
+    Short "transaction.state.log.replication.factor" = "3", at_least(1), high, served;
         "Replicas of the transaction topic; unset on one node, 1."
     Int "transaction.state.log.segment.bytes" = "104857600", at_least(1), bytes, high,
-        not_served(NO_TRANSACTIONS);
+        served;
         "Segment size of the transaction topic."
     Boolean "transaction.two.phase.commit.enable" = "false", low, not_served(NO_TRANSACTIONS);
         "Transactions may be prepared by an outside coordinator."
