@@ -21,7 +21,7 @@ use crate::frames::{FrameError, Frames};
 use crate::memory::RequestMemory;
 use crate::output::Output;
 use crate::service::{Connection, Frame, NetMetrics, Outcome, Overlap, Pending};
-use crate::stop::Stop;
+use crate::stop::{Stop, Told};
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -101,8 +101,11 @@ async fn serve<C: Connection>(
 ) -> Result<End, End> {
     let mut frames = Frames::new(context.memory.charge(), context.max_request_bytes);
     let mut answer = Output::default();
+    let telling = pin!(context.shutdown.telling());
+    let mut stopping = Told::new(&context.shutdown, telling);
     loop {
-        let (frame, overlap) = match next_frame::<C>(sender, &mut frames, context).await? {
+        let next = next_frame::<C>(sender, &mut frames, context, &mut stopping);
+        let (frame, overlap) = match next.await? {
             Next::Frame(frame, overlap) => (frame, overlap),
             Next::End(end) => return Ok(end),
         };
@@ -112,7 +115,7 @@ async fn serve<C: Connection>(
             match overlap {
                 Overlap::SerialWait => {
                     sender
-                        .during_unless_gone(handling, &mut frames, &context.shutdown)
+                        .during_unless_gone(handling, &mut frames, &mut stopping)
                         .await?
                 }
                 Overlap::Serial | Overlap::Pipelined => sender.during(handling).await?,
@@ -172,6 +175,7 @@ async fn next_frame<C: Connection>(
     sender: &mut Sender<'_, C::Pending>,
     frames: &mut Frames,
     context: &Surroundings,
+    stopping: &mut Told<'_, '_>,
 ) -> Result<Next, End> {
     loop {
         send_charged(sender, frames, context).await?;
@@ -200,7 +204,7 @@ async fn next_frame<C: Connection>(
             return Ok(Next::End(error.into()));
         }
         charge(sender, frames, context).await?;
-        match read(sender, frames, context).await? {
+        match read(sender, frames, context, stopping).await? {
             Read::Bytes(n) => {
                 sender.metrics.received(n);
                 sender.activity.moved();
@@ -231,47 +235,46 @@ async fn charge<P: Pending>(
 
 enum Read {
     Bytes(usize),
-    /// Answers went out instead.
+    /// A large answer is going out, before which nothing is read.
     Nothing,
     End,
     Shutdown,
 }
 
-/// Reads once, while answers go out. A read that was ready at once lets other connections go first.
+/// Reads once, behind the answers that can go out. A read that was ready at once lets other connections go first; one that
+/// was waited for had its turn given by the runtime.
 async fn read<P: Pending>(
     sender: &mut Sender<'_, P>,
     frames: &mut Frames,
     context: &Surroundings,
+    stopping: &mut Told<'_, '_>,
 ) -> Result<Read, End> {
-    context.activity.under_way(!sender.parked.is_empty());
     if let Some(since) = frames.half_since() {
         context.activity.owes(since, frames.charge().bytes());
     }
     let mut waited = false;
-    let result = {
-        let mut stopping = pin!(context.shutdown.told());
-        poll_fn(|cx| {
-            // No more requests are taken; what was decided or is parked is still answered.
-            if stopping.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Ok(Read::Shutdown));
-            }
-            let progress = sender.poll_progress(cx);
-            if let Poll::Ready(Err(end)) = progress {
-                return Poll::Ready(Err(end));
-            }
-            let room = frames.make_room();
-            if let Poll::Ready(read) = sender.stream.poll_read(cx, room) {
-                let read = read.map(|n| if n == 0 { Read::End } else { Read::Bytes(n) });
-                return Poll::Ready(read.map_err(End::from));
-            }
-            if progress.is_ready() {
-                return Poll::Ready(Ok(Read::Nothing));
-            }
-            waited = true;
-            Poll::Pending
-        })
-        .await
-    };
+    let result = poll_fn(|cx| {
+        // No more requests are taken; what was decided or is parked is still answered.
+        if stopping.poll(cx).is_ready() {
+            return Poll::Ready(Ok(Read::Shutdown));
+        }
+        let progress = sender.poll_all(cx);
+        context.activity.under_way(!sender.parked.is_empty());
+        if let Err(end) = progress {
+            return Poll::Ready(Err(end));
+        }
+        if sender.output.is_charged() {
+            return Poll::Ready(Ok(Read::Nothing));
+        }
+        let room = frames.make_room();
+        if let Poll::Ready(read) = sender.stream.poll_read(cx, room) {
+            let read = read.map(|n| if n == 0 { Read::End } else { Read::Bytes(n) });
+            return Poll::Ready(read.map_err(End::from));
+        }
+        waited = true;
+        Poll::Pending
+    })
+    .await;
     context.activity.owes_nothing();
     if !waited {
         task::yield_now().await;

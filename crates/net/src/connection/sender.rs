@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::frames::Frames;
 use crate::memory::RequestMemory;
 use crate::output::Output;
 use crate::service::{NetMetrics, Pending};
-use crate::stop::Stop;
+use crate::stop::Told;
 
 /// Answers are sent before more requests are taken when this much waits.
 const FLUSH_BYTES: usize = 256 * 1024;
@@ -150,7 +150,7 @@ impl<'m, P: Pending> Sender<'m, P> {
     }
 
     /// Sends and collects until neither goes on.
-    fn poll_all(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+    pub(super) fn poll_all(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         while let Poll::Ready(progress) = self.poll_progress(cx) {
             progress?;
         }
@@ -186,16 +186,15 @@ impl<'m, P: Pending> Sender<'m, P> {
         &mut self,
         mut future: Pin<&mut impl Future<Output = T>>,
         frames: &mut Frames,
-        stop: &Stop,
+        stopping: &mut Told<'_, '_>,
     ) -> Result<T, End> {
-        let mut stopping = pin!(stop.told());
         let mut is_told = false;
         poll_fn(|cx| {
             loop {
                 if let Poll::Ready(value) = future.as_mut().poll(cx) {
                     return Poll::Ready(Ok(value));
                 }
-                if is_told || stopping.as_mut().poll(cx).is_pending() {
+                if is_told || stopping.poll(cx).is_pending() {
                     break;
                 }
                 is_told = true;
