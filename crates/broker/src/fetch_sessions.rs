@@ -15,7 +15,11 @@ use klamm_model::limits::{
     MAX_FETCH_SESSION_PARTITIONS, MAX_FETCH_SESSIONS_PARTITIONS, MAX_TOPIC_NAME_CHARS,
 };
 use klamm_model::{ErrorCode, Uuid};
+use klamm_protocol::messages::fetch_request::FetchPartition;
 use parking_lot::Mutex;
+
+use crate::replicas::ReadOutcome;
+use crate::waiters::Watch;
 
 /// The epoch that starts a session.
 pub(crate) const INITIAL_EPOCH: i32 = 0;
@@ -46,9 +50,38 @@ pub(crate) struct Wanted {
     pub(crate) max_bytes: i32,
     /// What the last answer of the session said, `None` before the first.
     pub(crate) told: Option<Told>,
+    /// It is entered with the [`Watch`] of its list.
+    pub(crate) is_watched: bool,
+    /// It is watched, has no records, and all else was told: it need not be looked at before something happens to it.
+    pub(crate) is_settled: bool,
+    /// It is in the session's list of those that are looked at next.
+    is_listed: bool,
 }
 
 impl Wanted {
+    /// What a request says of a partition.
+    pub(crate) fn new(key: PartitionKey, asked: &FetchPartition) -> Self {
+        Self {
+            key,
+            fetch_offset: asked.fetch_offset,
+            current_leader_epoch: asked.current_leader_epoch,
+            last_fetched_epoch: asked.last_fetched_epoch,
+            max_bytes: asked.partition_max_bytes,
+            told: None,
+            is_watched: false,
+            is_settled: false,
+            is_listed: false,
+        }
+    }
+
+    /// Takes over what a request says now.
+    fn change(&mut self, asked: Wanted) {
+        self.fetch_offset = asked.fetch_offset;
+        self.current_leader_epoch = asked.current_leader_epoch;
+        self.last_fetched_epoch = asked.last_fetched_epoch;
+        self.max_bytes = asked.max_bytes;
+    }
+
     /// No topic has a longer name, and memory is planned for such.
     fn may_be_remembered(&self) -> bool {
         self.key.topic.len() <= MAX_TOPIC_NAME_CHARS
@@ -63,6 +96,17 @@ pub(crate) struct Told {
     pub(crate) error: ErrorCode,
 }
 
+impl Told {
+    /// What is told of a partition that answers with this.
+    pub(crate) fn of(read: &ReadOutcome) -> Self {
+        Self {
+            high_watermark: read.high_watermark.0,
+            log_start_offset: read.log_start_offset.0,
+            error: ErrorCode::None,
+        }
+    }
+}
+
 /// A session.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -71,8 +115,18 @@ pub(crate) struct Session {
     by_id: bool,
     pub(crate) partitions: Vec<Wanted>,
     places: Map<PartitionKey, usize>,
+    /// The places of those that are looked at next, each once; those that were settled then are still here.
+    listed: Vec<u32>,
+    /// Is told what happens to the others.
+    watch: Arc<Watch>,
     /// Where the next answer begins.
     start: usize,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.watch.restart();
+    }
 }
 
 impl Session {
@@ -85,17 +139,19 @@ impl Session {
     ) -> bool {
         for wanted in wanted {
             match self.places.get(&wanted.key) {
-                Some(place) => {
-                    let told = self.partitions[*place].told;
-                    self.partitions[*place] = Wanted { told, ..wanted };
+                Some(&place) => {
+                    self.partitions[place].change(wanted);
+                    self.unsettle(place);
                 }
                 None if self.partitions.len() >= limit || !wanted.may_be_remembered() => return false,
                 None => {
                     self.places.insert(wanted.key.clone(), self.partitions.len());
                     self.partitions.push(wanted);
+                    self.unsettle(self.partitions.len() - 1);
                 }
             }
         }
+        let before = self.partitions.len();
         for key in forgotten {
             if let Some(place) = self.places.remove(&key) {
                 self.partitions.swap_remove(place);
@@ -104,20 +160,65 @@ impl Session {
                 }
             }
         }
+        if self.partitions.len() < before {
+            self.begin_anew();
+        }
         let room = |len: usize| 2 * len + SPARE;
         // What is counted is what is remembered: room for what was forgotten would not be.
         if self.partitions.capacity() > room(self.partitions.len()) {
             self.partitions.shrink_to_fit();
             self.places.shrink_to_fit();
+            self.listed.shrink_to_fit();
         }
         true
     }
 
-    /// The places of the partitions in the order of this answer.
-    pub(crate) fn order(&self) -> impl Iterator<Item = usize> + use<> {
-        let count = self.partitions.len();
-        let start = if count == 0 { 0 } else { self.start % count };
-        (start..count).chain(0..start)
+    /// Places have changed: all are looked at again.
+    fn begin_anew(&mut self) {
+        self.watch.restart();
+        for wanted in &mut self.partitions {
+            wanted.is_watched = false;
+            wanted.is_settled = false;
+            wanted.is_listed = true;
+        }
+        self.listed.clear();
+        self.listed.extend((0..).take(self.partitions.len()));
+    }
+
+    /// Something is to be found out about the partition at `place`.
+    fn unsettle(&mut self, place: usize) {
+        let wanted = &mut self.partitions[place];
+        wanted.is_settled = false;
+        if !std::mem::replace(&mut wanted.is_listed, true) {
+            self.listed.push(place as u32);
+        }
+    }
+
+    pub(crate) fn watch(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+
+    /// Puts the places of the partitions that must be looked at into `order`, in the order of this answer.
+    pub(crate) fn list_due(&mut self, order: &mut Vec<u32>) {
+        let watch = self.watch.clone();
+        watch.take_fired(|place| {
+            if let Some(wanted) = self.partitions.get_mut(place) {
+                wanted.is_watched = false;
+                self.unsettle(place);
+            }
+        });
+        let partitions = &mut self.partitions;
+        self.listed.retain(|place| {
+            let wanted = &mut partitions[*place as usize];
+            wanted.is_listed = !wanted.is_settled;
+            wanted.is_listed
+        });
+        let count = partitions.len().max(1) as u32;
+        let behind_start = count - (self.start % count as usize) as u32;
+        self.listed
+            .sort_unstable_by_key(|place| (place + behind_start) % count);
+        order.clear();
+        order.extend_from_slice(&self.listed);
     }
 
     /// The partition at `place` filled the answer: the next one begins behind it.
@@ -276,14 +377,17 @@ impl FetchSessions {
             .map(|(place, wanted)| (wanted.key.clone(), place))
             .collect();
         let size = partitions.len();
-        let session = Session {
+        let mut session = Session {
             id,
             epoch: 1,
             by_id,
             partitions,
             places,
+            listed: Vec::with_capacity(size),
+            watch: Arc::default(),
             start: 0,
         };
+        session.begin_anew();
         let session = Arc::new(Mutex::new(session));
         cache.partitions += size;
         cache.sessions.insert(
@@ -323,7 +427,10 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
+    use klamm_model::Offset;
+
     use super::*;
+    use crate::waiters::Waiters;
 
     fn wanted(partition: i32) -> Wanted {
         let key = PartitionKey {
@@ -331,14 +438,7 @@ mod tests {
             topic: ByteString::new(),
             partition,
         };
-        Wanted {
-            key,
-            fetch_offset: 0,
-            current_leader_epoch: -1,
-            last_fetched_epoch: -1,
-            max_bytes: 1,
-            told: None,
-        }
+        Wanted::new(key, &FetchPartition::default())
     }
 
     fn create(sessions: &FetchSessions, partitions: i32, at: u64) -> Option<i32> {
@@ -424,11 +524,70 @@ mod tests {
             .collect();
         left.sort_by_key(|p| p.0);
         assert_eq!(left, [(1, 9, Some(told)), (2, 0, None), (3, 0, None)]);
-        assert_eq!(session.order().collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(looked_at(&mut session), [0, 1, 2]);
         session.filled_by(1);
-        assert_eq!(session.order().collect::<Vec<_>>(), [2, 0, 1]);
+        assert_eq!(looked_at(&mut session), [2, 0, 1]);
         session.filled_by(2);
-        assert_eq!(session.order().collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(looked_at(&mut session), [0, 1, 2]);
+    }
+
+    fn looked_at(session: &mut Session) -> Vec<u32> {
+        let mut order = Vec::new();
+        session.list_due(&mut order);
+        order
+    }
+
+    #[test]
+    fn what_is_settled_is_looked_at_when_something_happens_to_it() {
+        let sessions = FetchSessions::new(2);
+        let session = sessions
+            .create((0..4).map(wanted).collect(), true, Duration::ZERO, || 7)
+            .unwrap();
+        let mut session = session.lock();
+        let mut logs: [Waiters; 4] = Default::default();
+        let settle = |session: &mut Session, logs: &mut [Waiters; 4]| {
+            for (place, one) in session.partitions.iter_mut().enumerate() {
+                if !std::mem::replace(&mut one.is_watched, true) {
+                    let log = &mut logs[one.key.partition as usize];
+                    log.watch(Offset(1), &session.watch, place as u32);
+                }
+                one.is_settled = true;
+            }
+        };
+        let nothing: [u32; 0] = [];
+        assert_eq!(looked_at(&mut session), [0, 1, 2, 3], "all of a new one");
+        settle(&mut session, &mut logs);
+        assert_eq!(looked_at(&mut session), nothing);
+        logs[3].advanced(Offset(1));
+        logs[1].advanced(Offset(1));
+        session.filled_by(2);
+        assert_eq!(looked_at(&mut session), [3, 1], "in turn");
+        assert_eq!(looked_at(&mut session), [3, 1], "until they are settled");
+        settle(&mut session, &mut logs);
+        assert_eq!(looked_at(&mut session), nothing);
+        assert!(session.update([wanted(2)].into_iter(), [].into_iter(), 9));
+        assert_eq!(looked_at(&mut session), [2], "it is asked for from elsewhere");
+        settle(&mut session, &mut logs);
+        assert_eq!(looked_at(&mut session), nothing);
+        logs[2].advanced(Offset(1));
+        assert!(session.update([wanted(2)].into_iter(), [].into_iter(), 9));
+        assert_eq!(looked_at(&mut session), [2], "once, for both");
+        settle(&mut session, &mut logs);
+        logs[2].fire_all();
+        assert_eq!(
+            looked_at(&mut session),
+            [2],
+            "once, though it was settled just now"
+        );
+        settle(&mut session, &mut logs);
+        assert!(session.update([].into_iter(), [wanted(0).key].into_iter(), 9));
+        assert_eq!(looked_at(&mut session), [0, 1, 2], "places have changed");
+        settle(&mut session, &mut logs);
+        logs[0].fire_all();
+        assert_eq!(looked_at(&mut session), nothing, "of one that was forgotten");
+        logs[3].fire_all();
+        let place = session.partitions.iter().position(|one| one.key.partition == 3);
+        assert_eq!(looked_at(&mut session), [place.unwrap() as u32]);
     }
 
     #[test]
@@ -441,8 +600,12 @@ mod tests {
         let forgotten = (1..10_000).map(|partition| wanted(partition).key);
         assert!(session.update([].into_iter(), forgotten, 10_000));
         assert_eq!(session.partitions.len(), 1);
-        let room = (session.partitions.capacity(), session.places.capacity());
-        assert!(room.0 <= SPARE && room.1 <= SPARE, "{room:?}");
+        let room = [
+            session.partitions.capacity(),
+            session.places.capacity(),
+            session.listed.capacity(),
+        ];
+        assert!(room.iter().all(|room| *room <= SPARE), "{room:?}");
     }
 
     /// The figures of ADR 10.
@@ -453,7 +616,9 @@ mod tests {
         let table = (2 * 8 * (size_of::<(PartitionKey, usize)>() + 1)).div_ceil(7);
         // Added in a request of its own, a partition has the topic's name to itself.
         let name = MAX_TOPIC_NAME_CHARS + 64;
-        let most = |each: usize| each * MAX_FETCH_SESSIONS_PARTITIONS / 1_000_000;
+        // Of those that are to be looked at, and of those that something has happened to.
+        let places = 2 * 2 * size_of::<u32>();
+        let most = |each: usize| (each + places) * MAX_FETCH_SESSIONS_PARTITIONS / 1_000_000;
         assert!(most(list + table) <= 200, "MB, by id");
         assert!(most(list + table + name) <= 360, "MB, by the longest names");
     }

@@ -21,7 +21,7 @@ use klamm_model::{ErrorCode, TopicId};
 
 pub(crate) use self::apply::{Applier, Store};
 pub(crate) use self::commit::Committer;
-pub(crate) use self::outcome::{Appended, Isolation, ReadOutcome, ReadSpec, Refusal, Watched};
+pub(crate) use self::outcome::{Appended, Isolation, ReadOutcome, ReadSpec, Refusal, Watched, Watcher};
 pub(crate) use self::partition::Partition;
 pub(crate) use self::settings::Resolver;
 pub(crate) use self::standing::believed_epoch;

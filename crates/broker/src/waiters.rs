@@ -1,8 +1,8 @@
 //! Who waits for a partition's high watermark: produce requests with acks=all, and fetches that found too little.
 //!
-//! Always holds: a waiter is woken at most once for each time it was armed; entries of earlier times are recognised by
-//! their generation and swept, so that nothing has to be removed when a request gives up. Arming again allocates
-//! nothing.
+//! Always holds: a [`Waiter`] is woken at most once for each time it was armed, a [`Watch`] once for each partition that was
+//! entered; entries of earlier times are recognised by their generation and swept, so that nothing has to be removed when
+//! a request gives up. Arming again allocates nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +10,7 @@ use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
 use klamm_model::Offset;
+use parking_lot::Mutex;
 
 /// One request that waits. Its owner arms it, looks at the partitions again, and polls.
 #[derive(Debug, Default)]
@@ -61,6 +62,67 @@ impl Waiter {
     }
 }
 
+/// A wait for many partitions that goes on from request to request: each is entered once, by its place in a list, and stays
+/// entered until something has happened to it. So a request looks only at those that have something.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    waker: AtomicWaker,
+    fired: Mutex<Fired>,
+}
+
+#[derive(Debug, Default)]
+struct Fired {
+    generation: u64,
+    /// Of the partitions that something has happened to: each as often as it was entered, at most.
+    places: Vec<u32>,
+}
+
+impl Watch {
+    /// Who is woken.
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// Nobody is woken any more; what happens is noted all the same.
+    pub(crate) fn rest(&self) {
+        self.waker.take();
+    }
+
+    /// Whether something has happened that was not taken.
+    pub(crate) fn has_fired(&self) -> bool {
+        !self.fired.lock().places.is_empty()
+    }
+
+    /// Tells `each` the places of the partitions that something has happened to since the last call; they are no longer
+    /// entered.
+    pub(crate) fn take_fired(&self, each: impl FnMut(usize)) {
+        let mut fired = self.fired.lock();
+        fired.places.drain(..).map(|place| place as usize).for_each(each);
+    }
+
+    /// The list is another one: all entries are void.
+    pub(crate) fn restart(&self) {
+        let mut fired = self.fired.lock();
+        fired.generation += 1;
+        fired.places = Vec::new();
+    }
+
+    fn generation(&self) -> u64 {
+        self.fired.lock().generation
+    }
+
+    fn fire(&self, generation: u64, place: u32) {
+        {
+            let mut fired = self.fired.lock();
+            if fired.generation != generation {
+                return;
+            }
+            fired.places.push(place);
+        }
+        self.waker.wake();
+    }
+}
+
 /// Those who wait for one partition.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
@@ -72,21 +134,57 @@ struct Entry {
     /// Wakes when the high watermark has reached this.
     offset: Offset,
     generation: u64,
-    waiter: Arc<Waiter>,
+    who: Who,
+}
+
+#[derive(Debug)]
+enum Who {
+    Once(Arc<Waiter>),
+    /// With the partition's place.
+    Watch(Arc<Watch>, u32),
+}
+
+impl Entry {
+    fn fire(&self) {
+        match &self.who {
+            Who::Once(waiter) => waiter.fire(self.generation),
+            Who::Watch(watch, place) => watch.fire(self.generation, *place),
+        }
+    }
+
+    fn is_void(&self) -> bool {
+        match &self.who {
+            Who::Once(waiter) => !waiter.is_armed_as(self.generation),
+            Who::Watch(watch, _) => watch.generation() != self.generation,
+        }
+    }
 }
 
 impl Waiters {
     /// Wakes `waiter` (armed as `generation`) once the high watermark is `offset` or more.
     pub(crate) fn add(&mut self, offset: Offset, waiter: &Arc<Waiter>, generation: u64) {
-        if self.entries.len() == self.entries.capacity() {
-            self.entries
-                .retain(|entry| entry.waiter.is_armed_as(entry.generation));
-        }
-        self.entries.push(Entry {
+        self.push(Entry {
             offset,
             generation,
-            waiter: waiter.clone(),
+            who: Who::Once(waiter.clone()),
         });
+    }
+
+    /// Tells `watch` of the partition at `place` once the high watermark is `offset` or more, or something else that a
+    /// fetch would see has changed.
+    pub(crate) fn watch(&mut self, offset: Offset, watch: &Arc<Watch>, place: u32) {
+        self.push(Entry {
+            offset,
+            generation: watch.generation(),
+            who: Who::Watch(watch.clone(), place),
+        });
+    }
+
+    fn push(&mut self, entry: Entry) {
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.retain(|entry| !entry.is_void());
+        }
+        self.entries.push(entry);
     }
 
     /// The high watermark is `high_watermark` now.
@@ -94,17 +192,26 @@ impl Waiters {
         self.entries.retain(|entry| {
             let waits = entry.offset > high_watermark;
             if !waits {
-                entry.waiter.fire(entry.generation);
+                entry.fire();
             }
             waits
         });
     }
 
+    /// The log starts elsewhere: those who watch look again.
+    pub(crate) fn start_moved(&mut self) {
+        self.entries.retain(|entry| {
+            let watches = matches!(entry.who, Who::Watch(..));
+            if watches {
+                entry.fire();
+            }
+            !watches
+        });
+    }
+
     /// The partition is no longer led here, or failed: all must look again.
     pub(crate) fn fire_all(&mut self) {
-        for entry in self.entries.drain(..) {
-            entry.waiter.fire(entry.generation);
-        }
+        self.entries.drain(..).for_each(|entry| entry.fire());
     }
 }
 
@@ -143,5 +250,56 @@ mod tests {
         }
         assert!(waiters.entries.capacity() < 100, "void entries must not pile up");
         assert_ne!(again, waiter.arm());
+    }
+
+    fn fired(watch: &Watch) -> Vec<usize> {
+        let mut places = Vec::new();
+        watch.take_fired(|place| places.push(place));
+        places
+    }
+
+    #[test]
+    fn a_watch_is_told_which_partitions_have_something() {
+        let watch = Arc::new(Watch::default());
+        let mut partitions: [Waiters; 3] = Default::default();
+        for (place, waiters) in (0..).zip(&mut partitions) {
+            waiters.watch(Offset(5), &watch, place);
+        }
+        partitions[0].advanced(Offset(4));
+        assert!(!watch.has_fired());
+        partitions[2].advanced(Offset(5));
+        partitions[2].advanced(Offset(6));
+        partitions[1].start_moved();
+        assert!(watch.has_fired());
+        assert_eq!(fired(&watch), [2, 1], "each once: it must be entered again");
+        assert_eq!(fired(&watch), []);
+        partitions[0].fire_all();
+        assert_eq!(fired(&watch), [0]);
+    }
+
+    #[test]
+    fn a_watch_of_another_list_hears_nothing_of_the_former_one() {
+        let watch = Arc::new(Watch::default());
+        let mut waiters = Waiters::default();
+        waiters.watch(Offset(1), &watch, 7);
+        watch.restart();
+        waiters.watch(Offset(1), &watch, 3);
+        waiters.advanced(Offset(1));
+        assert_eq!(fired(&watch), [3]);
+        for _ in 0..1000 {
+            watch.restart();
+            waiters.watch(Offset(9), &watch, 0);
+        }
+        assert!(waiters.entries.capacity() < 100, "void entries must not pile up");
+    }
+
+    #[test]
+    fn a_produce_that_waits_does_not_hear_of_a_moved_start() {
+        let (mut waiters, waiter) = (Waiters::default(), Arc::new(Waiter::default()));
+        waiters.add(Offset(1), &waiter, waiter.arm());
+        waiters.start_moved();
+        assert!(!waiter.has_fired());
+        waiters.advanced(Offset(1));
+        assert!(waiter.has_fired());
     }
 }

@@ -29,14 +29,14 @@ use klamm_protocol::messages::{FetchRequest, FetchResponse};
 use klamm_protocol::{ApiKey, Message, RequestHeader, Writer};
 
 use self::open::Source;
-use self::read::{Bounds, Part, Round};
+use self::read::{Bounds, Part, Round, Watching};
 use crate::body::{Body, bytes_of};
 use crate::context::RequestContext;
 use crate::dispatch::{Fault, emit, encode};
 use crate::fetch_sessions::Wanted;
 use crate::metrics::Phases;
 use crate::turn::Turn;
-use crate::waiters::Waiter;
+use crate::waiters::Watch;
 
 /// Partitions that are looked at before others go first.
 const AT_ONCE: usize = 512;
@@ -60,7 +60,10 @@ pub(crate) struct Reused {
     spare: Vec<Vec<PartitionData>>,
     parts: Vec<Part>,
     pieces: Vec<FileRange>,
-    waiter: Arc<Waiter>,
+    /// The places of the partitions that are looked at.
+    order: Vec<u32>,
+    /// Of a request without a session.
+    watch: Arc<Watch>,
     timer: Option<Timer>,
 }
 
@@ -156,10 +159,12 @@ fn release(reused: &mut Reused) {
     let answered = bytes_of(&reused.response.responses)
         + bytes_of(&reused.parts)
         + bytes_of(&reused.pieces)
+        + bytes_of(&reused.order)
         + bytes_of(&reused.wanted);
     if spare + answered > KEPT_BYTES {
         reused.response = FetchResponse::default();
         (reused.spare, reused.parts, reused.pieces, reused.wanted) = Default::default();
+        reused.order = Vec::new();
     }
 }
 
@@ -172,14 +177,22 @@ async fn gather(
     reused: &mut Reused,
     phases: &mut Phases,
 ) -> bool {
-    let _disarm = Disarm(reused.waiter.clone());
+    let watch = source.watch(&reused.watch);
+    let _end = End {
+        watch: &watch,
+        goes_on: source.goes_on(),
+    };
+    // What is entered for a session stays for its next request. Another one waits seldom.
+    let mut watching = match source.goes_on() {
+        true => Watching::Idle,
+        false => Watching::None,
+    };
     let mut preparations = 0;
-    let mut armed = false;
     let mut may_wait = bounds.max_wait > Duration::ZERO;
     let mut timed = false;
     let mut turn = Turn::default();
     loop {
-        let Some(round) = look(context, bounds, source, &mut reused.parts, &mut turn).await else {
+        let Some(round) = look(context, bounds, source, reused, (&watch, watching), &mut turn).await else {
             return false;
         };
         // Once for every partition: those whose records are at hand must not keep the others from ever being ready.
@@ -202,14 +215,8 @@ async fn gather(
         if !round.may_wait || !may_wait || round.bytes >= bounds.min_bytes {
             break;
         }
-        if !armed {
-            // Armed before the next look: an advance in between fires it.
-            let generation = reused.waiter.arm();
-            for part in &reused.parts {
-                part.wake(&reused.waiter, generation);
-                turn.spend_on(PART_BYTES).await;
-            }
-            armed = true;
+        if round.has_unwatched && watching != Watching::All {
+            watching = Watching::All;
             continue;
         }
         if !timed {
@@ -221,45 +228,40 @@ async fn gather(
         }
         rest(context, &mut reused.parts);
         phases.wait(&context.broker.env);
-        may_wait = something_new(context, reused).await;
+        may_wait = something_new(context, &watch, &mut reused.timer).await;
         phases.resume(&context.broker.env);
-        armed = false;
     }
     verify_cold(context, &mut reused.parts, &mut turn).await;
     true
 }
 
-/// Looks at all partitions, some at a time; `None` if their answer would be too large.
+/// Looks at all partitions that may have something, some at a time; `None` if their answer would be too large.
 async fn look(
     context: &RequestContext<'_>,
     bounds: &Bounds,
     source: &Source,
-    parts: &mut Vec<Part>,
+    reused: &mut Reused,
+    watching: (&Arc<Watch>, Watching),
     turn: &mut Turn,
 ) -> Option<Round> {
+    let Reused { order, parts, .. } = reused;
     parts.clear();
     let mut round = Round::default();
-    let mut first = 0;
-    loop {
-        let (count, more) = source.with(|wanted, order| {
-            round.may_wait &= !wanted.is_empty();
-            let mut some = order.skip(first).take(AT_ONCE);
-            read::evaluate(context, bounds, wanted, &mut some, parts, &mut round);
-            first += AT_ONCE;
-            (wanted.len(), first < wanted.len())
-        });
-        if count > AT_ONCE && first == AT_ONCE {
+    round.may_wait &= source.list_due(&reused.watch, order) > 0;
+    for (at, some) in order.chunks(AT_ONCE).enumerate() {
+        if at == 1 {
             // Of the look before.
             context.memory.release();
-            if !context.memory.reserve(count * PART_BYTES).await {
+            if !context.memory.reserve(order.len() * PART_BYTES).await {
                 return None;
             }
         }
-        if !more {
-            return Some(round);
+        if at > 0 {
+            turn.spend_on(AT_ONCE * PART_BYTES).await;
         }
-        turn.spend_on(AT_ONCE * PART_BYTES).await;
+        source.with(|wanted| read::evaluate(context, bounds, wanted, some, watching, parts, &mut round));
     }
+    Some(round)
 }
 
 /// Before a wait, which may be long: many partitions do not keep their memory meanwhile; they are looked at anew anyway.
@@ -272,11 +274,10 @@ fn rest(context: &RequestContext<'_>, parts: &mut Vec<Part>) {
 }
 
 /// Waits until a partition has more; `false` when the time is over, or the node stops.
-async fn something_new(context: &RequestContext<'_>, reused: &mut Reused) -> bool {
-    let (waiter, timer) = (&reused.waiter, &mut reused.timer);
+async fn something_new(context: &RequestContext<'_>, watch: &Watch, timer: &mut Option<Timer>) -> bool {
     poll_fn(|cx| {
-        waiter.register(cx.waker());
-        if waiter.has_fired() {
+        watch.register(cx.waker());
+        if watch.has_fired() {
             return Poll::Ready(true);
         }
         let elapsed = timer
@@ -305,10 +306,16 @@ async fn verify_cold(context: &RequestContext<'_>, parts: &mut [Part], turn: &mu
 }
 
 /// Ends the wait however the request ends.
-struct Disarm(Arc<Waiter>);
+struct End<'a> {
+    watch: &'a Watch,
+    goes_on: bool,
+}
 
-impl Drop for Disarm {
+impl Drop for End<'_> {
     fn drop(&mut self) {
-        self.0.disarm();
+        self.watch.rest();
+        if !self.goes_on {
+            self.watch.restart();
+        }
     }
 }

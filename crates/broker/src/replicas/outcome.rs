@@ -1,8 +1,12 @@
 //! What is asked of a partition and what it answers.
 
+use std::sync::Arc;
+
 use klamm_log::{AppendError, FileRange};
 use klamm_model::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
 use klamm_replication::NotEnoughReplicas;
+
+use crate::waiters::Watch;
 
 /// A batch that is in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +112,24 @@ pub(crate) struct ReadOutcome {
     pub(crate) diverging: Option<(LeaderEpoch, Offset)>,
     /// There may be records, but finding them needs the device.
     pub(crate) not_ready: bool,
+    /// The reader was entered among those who wait for more.
+    pub(crate) is_watched: bool,
+}
+
+impl ReadOutcome {
+    /// Whether there was nothing at `offset`, for any reader, and only a change brings something.
+    pub(crate) fn is_idle(&self, offset: Offset) -> bool {
+        self.range.is_none() && self.diverging.is_none() && !self.not_ready && offset >= self.high_watermark
+    }
+}
+
+/// Who is to be told when a partition has more than a read has found.
+#[derive(Clone, Copy)]
+pub(crate) struct Watcher<'a> {
+    pub(crate) watch: &'a Arc<Watch>,
+    pub(crate) place: u32,
+    /// Only if the read finds nothing.
+    pub(crate) only_idle: bool,
 }
 
 /// How far a produce request's wait is.

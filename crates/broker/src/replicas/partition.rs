@@ -24,7 +24,7 @@ use klamm_replication::{Committed, Leader, LogEnds};
 use parking_lot::Mutex;
 
 use super::commit::{Committer, Target};
-use super::outcome::{Appended, Isolation, ReadOutcome, ReadSpec, Refusal, Watched};
+use super::outcome::{Appended, Isolation, ReadOutcome, ReadSpec, Refusal, Watched, Watcher};
 use super::settings::Settings;
 use super::standing::{Moved, Standing};
 use crate::waiters::{Waiter, Waiters};
@@ -312,9 +312,25 @@ impl Partition {
         }
     }
 
-    /// Reads; never waits for the device.
-    pub(crate) fn read(&self, spec: &ReadSpec) -> Result<ReadOutcome, ErrorCode> {
+    /// Reads; never waits for the device. With the same look, so that nothing is missed between, `watcher` is entered for
+    /// what comes next.
+    pub(crate) fn read(
+        &self,
+        spec: &ReadSpec,
+        watcher: Option<Watcher<'_>>,
+    ) -> Result<ReadOutcome, ErrorCode> {
         let mut state = self.state.lock();
+        let mut outcome = self.read_locked(&mut state, spec)?;
+        let is_idle = outcome.is_idle(spec.offset);
+        if let Some(watcher) = watcher.filter(|watcher| is_idle || !watcher.only_idle) {
+            let next = outcome.high_watermark.plus(1);
+            state.waiters.watch(next, watcher.watch, watcher.place);
+            outcome.is_watched = true;
+        }
+        Ok(outcome)
+    }
+
+    fn read_locked(&self, state: &mut State, spec: &ReadSpec) -> Result<ReadOutcome, ErrorCode> {
         state.standing.check_leads(spec.current_leader_epoch)?;
         if spec.replica.is_some() {
             // Followers are known by the metadata: nobody else may fetch as one.
@@ -332,6 +348,7 @@ impl Partition {
                 None => None,
             },
             not_ready: false,
+            is_watched: false,
         };
         if outcome.diverging.is_some() {
             return Ok(outcome);
@@ -399,15 +416,21 @@ impl Partition {
     ) -> Result<R, ErrorCode> {
         let mut state = self.state.lock();
         state.standing.check_leads(epoch)?;
-        let State { log, standing, .. } = &mut *state;
+        let State {
+            log,
+            standing,
+            waiters,
+            ..
+        } = &mut *state;
         let leader = standing.leader().ok_or(ErrorCode::NotLeaderOrFollower)?;
-        Ok(look(log, leader))
+        Ok(telling_of_start(log, waiters, |log| look(log, leader)))
     }
 }
 
 impl LogCell for Partition {
     fn with<R>(&self, f: impl FnOnce(&mut Log) -> R) -> R {
-        f(&mut self.state.lock().log)
+        let State { log, waiters, .. } = &mut *self.state.lock();
+        telling_of_start(log, waiters, f)
     }
 }
 
@@ -421,6 +444,16 @@ impl fmt::Debug for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// Runs `change`; those who watch look again when the log starts elsewhere afterwards.
+fn telling_of_start<R>(log: &mut Log, waiters: &mut Waiters, change: impl FnOnce(&mut Log) -> R) -> R {
+    let start = log.log_start_offset();
+    let result = change(log);
+    if log.log_start_offset() != start {
+        waiters.start_moved();
+    }
+    result
 }
 
 fn ends(log: &Log) -> LogEnds {

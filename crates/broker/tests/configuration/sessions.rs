@@ -1,12 +1,13 @@
-//! How fetch sessions end: with their last partition, as in Kafka, or because they ask for too much.
+//! What fetch sessions tell, and how they end: with their last partition, as in Kafka, or because they ask for too much.
 
 use klamm_model::ErrorCode;
 use klamm_model::limits::MAX_FETCH_SESSION_PARTITIONS;
-use klamm_protocol::messages::FetchRequest;
+use klamm_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use klamm_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
+use klamm_protocol::messages::{DeleteRecordsRequest, DeleteTopicsRequest, FetchRequest};
 use tokio::io::AsyncWriteExt;
 
-use super::client::{Client, frame};
+use super::client::{Client, batch, frame};
 use super::fixture::Fixture;
 
 /// A fetch of these partitions of `t`, most of which there are not.
@@ -86,4 +87,118 @@ async fn a_session_that_grows_beyond_bounds_ends_and_its_client_is_served_withou
     assert_eq!(over, (ErrorCode::FetchSessionIdNotFound.code(), 0));
     let whole = head(&mut client, &request((0, 0), 0..2 * half + 1)).await;
     assert_eq!(whole, (0, 0), "answered without a session");
+}
+
+/// Asks for what is new in a session; `moved` are partitions that are asked for from elsewhere. (Partition, error, high
+/// watermark, start of the log, whether there are records) of those in the answer.
+async fn news(
+    client: &mut Client,
+    session: (i32, i32),
+    moved: &[(i32, i64)],
+    max_wait_ms: i32,
+) -> Vec<(i32, i16, i64, i64, bool)> {
+    let partition = |(partition, fetch_offset): &(i32, i64)| FetchPartition {
+        partition: *partition,
+        fetch_offset: *fetch_offset,
+        partition_max_bytes: i32::MAX,
+        ..Default::default()
+    };
+    let mut request = request(session, 0..i32::from(!moved.is_empty()));
+    request.max_wait_ms = max_wait_ms;
+    if let Some(topic) = request.topics.first_mut() {
+        topic.partitions = moved.iter().map(partition).collect();
+    }
+    let answer = client.ask(11, &request).await.unwrap();
+    assert_eq!((answer.error_code, answer.session_id), (0, session.0));
+    let partitions = answer.responses.iter().flat_map(|topic| &topic.partitions);
+    let mut news: Vec<_> = partitions
+        .map(|told| {
+            (
+                told.partition_index,
+                told.error_code,
+                told.high_watermark,
+                told.log_start_offset,
+                !told.records.is_empty(),
+            )
+        })
+        .collect();
+    news.sort_unstable();
+    news
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_partitions_were_quiet_hears_what_happens_to_them() {
+    let fixture = Fixture::start(&[]).await;
+    let (mut client, mut other) = (fixture.connect(), fixture.connect());
+    client.create("t", 3, &[]).await;
+    let begun = client.ask(11, &request((0, 0), 0..3)).await.unwrap();
+    assert_eq!(begun.responses[0].partitions.len(), 3);
+    let mut epochs = (1..).map(|epoch| (begun.session_id, epoch));
+    let mut next = || epochs.next().unwrap();
+    let nothing = [];
+    assert_eq!(news(&mut client, next(), &[], 0).await, nothing);
+
+    assert_eq!(other.produce_to("t", 1, batch(1, 10)).await.error_code, 0);
+    let found = news(&mut client, next(), &[], 0).await;
+    assert_eq!(found, [(1, 0, 1, 0, true)]);
+    let again = news(&mut client, next(), &[], 0).await;
+    assert_eq!(again, found, "until it is asked for from behind");
+    assert_eq!(news(&mut client, next(), &[(1, 1)], 0).await, nothing);
+    assert_eq!(news(&mut client, next(), &[], 0).await, nothing);
+    assert_eq!(news(&mut client, next(), &[(1, 0)], 0).await, found);
+    assert_eq!(news(&mut client, next(), &[(1, 1)], 0).await, nothing);
+
+    let start = DeleteRecordsRequest {
+        topics: vec![DeleteRecordsTopic {
+            name: "t".into(),
+            partitions: vec![DeleteRecordsPartition {
+                partition_index: 1,
+                offset: 1,
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        timeout_ms: 1_000,
+        ..Default::default()
+    };
+    assert_eq!(
+        other.ask(2, &start).await.unwrap().topics[0].partitions[0].error_code,
+        0
+    );
+    assert_eq!(news(&mut client, next(), &[], 0).await, [(1, 0, 1, 1, false)]);
+    assert_eq!(news(&mut client, next(), &[], 0).await, nothing);
+
+    let hour = 3_600_000;
+    let began = tokio::time::Instant::now();
+    let produce = async {
+        fixture.pass(10).await;
+        other.produce_to("t", 2, batch(1, 10)).await
+    };
+    let (found, _) = tokio::join!(news(&mut client, next(), &[], hour), produce);
+    assert_eq!(found, [(2, 0, 1, 0, true)]);
+    assert_eq!(news(&mut client, next(), &[(2, 1)], 0).await, nothing);
+
+    let delete = async {
+        fixture.pass(10).await;
+        let request = DeleteTopicsRequest {
+            topic_names: vec!["t".into()],
+            timeout_ms: 1_000,
+            ..Default::default()
+        };
+        other.ask(5, &request).await.unwrap()
+    };
+    let (found, _) = tokio::join!(news(&mut client, next(), &[], hour), delete);
+    let gone = ErrorCode::UnknownTopicOrPartition.code();
+    assert!(
+        found.iter().all(|told| told.1 != 0) && !found.is_empty(),
+        "{found:?}"
+    );
+    assert!(began.elapsed().as_secs() < 60, "both waits ended early");
+    fixture.pass(1_000).await;
+    let told: Vec<_> = news(&mut client, next(), &[], 0)
+        .await
+        .iter()
+        .map(|told| (told.0, told.1))
+        .collect();
+    assert_eq!(told, [(0, gone), (1, gone), (2, gone)]);
 }

@@ -141,11 +141,7 @@ fn fill(
 
 fn told(part: &Part) -> Told {
     match &part.outcome {
-        Ok(read) => Told {
-            high_watermark: read.high_watermark.0,
-            log_start_offset: read.log_start_offset.0,
-            error: ErrorCode::None,
-        },
+        Ok(read) => Told::of(read),
         Err(code) => Told {
             high_watermark: -1,
             log_start_offset: -1,

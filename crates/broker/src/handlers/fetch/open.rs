@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use crate::context::RequestContext;
 use crate::fetch_sessions::{Lookup, PartitionKey, Session, Wanted};
+use crate::waiters::Watch;
 
 /// The partitions of one request, and what becomes of them.
 pub(super) enum Source {
@@ -21,19 +22,47 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// Looks at the partitions, in the order of this answer.
-    pub(super) fn with<R>(&self, look: impl FnOnce(&[Wanted], &mut dyn Iterator<Item = usize>) -> R) -> R {
+    /// Puts the places of the partitions that must be looked at into `order`, in the order of this answer, and returns how
+    /// many there are in all. `own` is the watch of a request without a session.
+    pub(super) fn list_due(&self, own: &Watch, order: &mut Vec<u32>) -> usize {
         match self {
             Source::Own(wanted) | Source::New(wanted) => {
-                let wanted = wanted.lock();
-                look(&wanted, &mut (0..wanted.len()))
+                let mut wanted = wanted.lock();
+                own.take_fired(|place| {
+                    if let Some(one) = wanted.get_mut(place) {
+                        one.is_watched = false;
+                    }
+                });
+                order.clear();
+                order.extend((0..).take(wanted.len()));
+                wanted.len()
             }
             Source::Session(session) => {
-                let session = session.lock();
-                let mut order = session.order();
-                look(&session.partitions, &mut order)
+                let mut session = session.lock();
+                session.list_due(order);
+                session.partitions.len()
             }
         }
+    }
+
+    /// Looks at the partitions.
+    pub(super) fn with<R>(&self, look: impl FnOnce(&mut [Wanted]) -> R) -> R {
+        match self {
+            Source::Own(wanted) | Source::New(wanted) => look(&mut wanted.lock()),
+            Source::Session(session) => look(&mut session.lock().partitions),
+        }
+    }
+
+    /// What is told when a partition has more: the session's, which goes on to be told between requests, or else `own`.
+    pub(super) fn watch(&self, own: &Arc<Watch>) -> Arc<Watch> {
+        match self {
+            Source::Own(_) | Source::New(_) => own.clone(),
+            Source::Session(session) => session.lock().watch().clone(),
+        }
+    }
+
+    pub(super) fn goes_on(&self) -> bool {
+        matches!(self, Source::Session(_))
     }
 }
 
@@ -96,13 +125,9 @@ fn key(topic: &ByteString, topic_id: Uuid, partition: i32, by_id: bool) -> Parti
 fn wanted(request: &FetchRequest, by_id: bool, outlives: bool) -> impl Iterator<Item = Wanted> {
     request.topics.iter().flat_map(move |topic| {
         let name = name(&topic.topic, by_id, outlives);
-        topic.partitions.iter().map(move |partition| Wanted {
-            key: key(&name, topic.topic_id, partition.partition, by_id),
-            fetch_offset: partition.fetch_offset,
-            current_leader_epoch: partition.current_leader_epoch,
-            last_fetched_epoch: partition.last_fetched_epoch,
-            max_bytes: partition.partition_max_bytes,
-            told: None,
+        topic.partitions.iter().map(move |asked| {
+            let key = key(&name, topic.topic_id, asked.partition, by_id);
+            Wanted::new(key, asked)
         })
     })
 }

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytestring::ByteString;
 use klamm_log::FileRange;
-use klamm_model::{ErrorCode, LeaderEpoch, Offset};
+use klamm_model::{ErrorCode, LeaderEpoch, Offset, Uuid};
 use klamm_protocol::messages::FetchRequest;
 
 use crate::context::RequestContext;
-use crate::fetch_sessions::{PartitionKey, Wanted};
-use crate::replicas::{Isolation, Partition, ReadOutcome, ReadSpec, TopicReplicas};
-use crate::waiters::Waiter;
+use crate::fetch_sessions::{PartitionKey, Told, Wanted};
+use crate::replicas::{Isolation, Partition, ReadOutcome, ReadSpec, TopicReplicas, Watcher};
+use crate::waiters::Watch;
 
 /// The limits of one request.
 pub(super) struct Bounds {
@@ -55,13 +56,6 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Wakes `waiter` when the partition has more than it has now.
-    pub(super) fn wake(&self, waiter: &Arc<Waiter>, generation: u64) {
-        if let (Some(partition), Ok(outcome)) = (&self.partition, &self.outcome) {
-            partition.wake_at(outcome.high_watermark.plus(1), waiter, generation);
-        }
-    }
-
     /// The range, if it has to come from the device.
     pub(super) fn cold_range(&self) -> Option<FileRange> {
         let range = self.outcome.as_ref().ok()?.range.as_ref()?;
@@ -87,6 +81,17 @@ pub(super) struct Round {
     pub(super) may_wait: bool,
     /// Partitions whose plan needs the device, and what was to be read.
     pub(super) unready: Vec<(Arc<Partition>, ReadSpec)>,
+    /// More may come to a partition without anybody being told.
+    pub(super) has_unwatched: bool,
+}
+
+/// Of which partitions a look wants to be told when they have more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watching {
+    None,
+    /// Those that have nothing.
+    Idle,
+    All,
 }
 
 impl Default for Round {
@@ -95,28 +100,40 @@ impl Default for Round {
             bytes: 0,
             may_wait: true,
             unready: Vec::new(),
+            has_unwatched: false,
         }
     }
 }
 
-/// Looks at those of `wanted` that `order` names; `parts` and `round` have the outcome, behind what they had.
+/// Looks at those of `wanted` that `order` names; `parts` and `round` have the outcome, behind what they had. What is
+/// settled is no part of the answer.
 pub(super) fn evaluate(
     context: &RequestContext<'_>,
     bounds: &Bounds,
-    wanted: &[Wanted],
-    order: &mut dyn Iterator<Item = usize>,
+    wanted: &mut [Wanted],
+    order: &[u32],
+    (watch, watching): (&Arc<Watch>, Watching),
     parts: &mut Vec<Part>,
     round: &mut Round,
 ) {
     let mut last = None;
-    for place in order {
-        let Some(one) = wanted.get(place) else { continue };
+    for number in order {
+        let place = *number as usize;
+        let Some(one) = wanted.get_mut(place) else {
+            continue;
+        };
         let found =
             topic_of(context, &one.key, &mut last).and_then(|topic| topic.partition(one.key.partition));
         let outcome = found.as_ref().map_err(|code| *code).and_then(|partition| {
             let left = bounds.max_bytes.saturating_sub(round.bytes);
             let spec = spec(bounds, one, left, round.bytes == 0);
-            let read = partition.read(&spec)?;
+            let watcher = (watching != Watching::None && !one.is_watched).then_some(Watcher {
+                watch,
+                place: *number,
+                only_idle: watching == Watching::Idle,
+            });
+            let read = partition.read(&spec, watcher)?;
+            one.is_watched |= read.is_watched;
             // Kafka fails where it would have read, and where the rest of the request's bytes is 0 it reads on.
             let senseless = one.max_bytes < 0 || (bounds.senseless && parts.is_empty());
             if senseless && (read.range.is_some() || read.not_ready) {
@@ -132,6 +149,13 @@ pub(super) fn evaluate(
             Ok(read) => {
                 round.bytes += read.range.as_ref().map_or(0, |range| range.len);
                 round.may_wait &= read.diverging.is_none();
+                round.has_unwatched |= !one.is_watched;
+                // How far a follower is, its leader learns from each of its fetches.
+                let is_idle = bounds.replica.is_none() && read.is_idle(Offset(one.fetch_offset));
+                if one.is_watched && is_idle && one.told == Some(Told::of(read)) {
+                    one.is_settled = true;
+                    continue;
+                }
             }
             Err(_) => round.may_wait = false,
         }
@@ -159,13 +183,12 @@ fn spec(bounds: &Bounds, one: &Wanted, left: usize, first: bool) -> ReadSpec {
 }
 
 /// The topic of a partition. Those of one topic mostly follow each other: `last` has the one that was found before.
-fn topic_of<'l, 'w>(
+fn topic_of<'l>(
     context: &RequestContext<'_>,
-    key: &'w PartitionKey,
-    last: &'l mut Option<(&'w PartitionKey, Arc<TopicReplicas>)>,
+    key: &PartitionKey,
+    last: &'l mut Option<(Uuid, ByteString, Arc<TopicReplicas>)>,
 ) -> Result<&'l TopicReplicas, ErrorCode> {
-    let is_last =
-        |(other, _): &(&PartitionKey, _)| other.topic_id == key.topic_id && other.topic == key.topic;
+    let is_last = |(id, name, _): &(_, _, _)| *id == key.topic_id && *name == key.topic;
     if !last.as_ref().is_some_and(is_last) {
         let replicas = &context.broker.replicas;
         let (found, unknown) = if context.version >= 13 {
@@ -173,9 +196,9 @@ fn topic_of<'l, 'w>(
         } else {
             (replicas.by_name(&key.topic), ErrorCode::UnknownTopicOrPartition)
         };
-        *last = Some((key, found.ok_or(unknown)?));
+        *last = Some((key.topic_id, key.topic.clone(), found.ok_or(unknown)?));
     }
-    let (_, topic) = last.as_ref().expect("it was found before, or just now");
+    let (.., topic) = last.as_ref().expect("it was found before, or just now");
     Ok(topic)
 }
 
