@@ -7,7 +7,6 @@ use klamm_config::broker::Dynamic;
 use klamm_env::Env;
 use klamm_model::BrokerId;
 use klamm_net::RequestMemory;
-use klamm_protocol::MemoryPool;
 use klamm_quorum::Quorum;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -44,8 +43,7 @@ pub(crate) struct Broker {
     /// Why the topics of coordinators are missing.
     pub(crate) refusals: Refusals,
     pub(crate) metrics: Metrics,
-    pub(crate) decode_pool: Arc<dyn MemoryPool>,
-    /// What `decode_pool` draws on.
+    /// Of the requests of clients.
     pub(crate) request_memory: RequestMemory,
     /// How many batches may be unpacked at once beside the network threads.
     pub(crate) unpacking: Semaphore,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use klamm_net::{Connection, ConnectionInfo, Frame, Outcome, Output, Overlap, Piece, Service};
 use klamm_protocol::{
-    ApiKey, DecodeError, EncodeError, HoleContent, Message, Reader, RequestHeader, RequestPrefix, Writer,
+    ApiKey, DecodeError, EncodeError, HoleContent, MemoryPool, Message, RequestHeader, RequestPrefix, Writer,
     encode_response,
 };
 
@@ -19,6 +19,7 @@ use crate::broker::Broker;
 use crate::context::RequestContext;
 use crate::handlers::{api_versions, fetch, produce};
 use crate::metrics::Phases;
+use crate::pool::DecodePool;
 
 /// What a connection keeps for encoding the next answer.
 const KEPT_BYTES: usize = 64 * 1024;
@@ -62,6 +63,7 @@ impl Service for ClientService {
 
     fn connect(&self, info: ConnectionInfo) -> Client {
         Client {
+            decode_pool: Arc::new(DecodePool::new(self.broker.request_memory.for_connection())),
             broker: self.broker.clone(),
             info,
             writer: Writer::new(),
@@ -82,6 +84,8 @@ impl Service for ClientService {
 /// One client's connection.
 pub(crate) struct Client {
     broker: Arc<Broker>,
+    /// The node's memory, counted by this connection.
+    decode_pool: Arc<dyn MemoryPool>,
     info: ConnectionInfo,
     /// Memory for encoding, used again by each answer.
     writer: Writer,
@@ -190,9 +194,10 @@ impl Client {
             bytes,
             charge,
             received,
+            is_fresh,
         } = frame;
         let broker = &self.broker;
-        let prefix = RequestPrefix::decode(&mut Reader::new(bytes.clone())).map_err(Fault::Header)?;
+        let prefix = RequestPrefix::peek(&bytes).map_err(Fault::Header)?;
         let row = api_table::row(prefix.api_key);
         if prefix.api_key == ApiKey::ApiVersions.to_i16() && check_version(prefix, row).is_err() {
             api_versions::answer_unsupported(&mut self.writer, prefix.correlation_id)?;
@@ -200,9 +205,9 @@ impl Client {
             return Ok(Outcome::Answered);
         }
         check_version(prefix, row)?;
-        let mut body = Body::new(bytes, charge, broker.decode_pool.clone());
+        let mut body = Body::new(bytes, charge, self.decode_pool.clone());
         let header = body.decode(RequestHeader::decode).await.map_err(Fault::Header)?;
-        let mut phases = Phases::begin(&broker.env, received);
+        let mut phases = Phases::begin(&broker.env, received, is_fresh);
         let context = RequestContext {
             broker,
             connection: &self.info,

@@ -34,7 +34,6 @@ use crate::fetch_sessions::FetchSessions;
 use crate::loggers::Loggers;
 use crate::metadata_store::MetadataStore;
 use crate::metrics::{Metrics, Observer};
-use crate::pool::DecodePool;
 use crate::producer_ids::ProducerIds;
 use crate::replicas::{Applier, Replicas, Upkeep};
 use crate::router::Router;
@@ -164,7 +163,6 @@ impl Node {
             producer_ids: ProducerIds::default(),
             refusals: Refusals::default(),
             metrics: Metrics::default(),
-            decode_pool: Arc::new(DecodePool::new(memory.clients.clone())),
             request_memory: memory.clients.clone(),
             unpacking: Semaphore::new(UNPACKERS),
             loggers,

@@ -177,6 +177,7 @@ async fn next_frame<C: Connection>(
     context: &Surroundings,
     stopping: &mut Told<'_, '_>,
 ) -> Result<Next, End> {
+    let mut is_fresh = false;
     loop {
         send_charged(sender, frames, context).await?;
         if let Some(bytes) = frames.peek() {
@@ -186,6 +187,7 @@ async fn next_frame<C: Connection>(
                 Overlap::Pipelined => sender.parked.len() < MAX_REQUESTS_IN_FLIGHT,
             };
             if !may_start || sender.owes_enough() {
+                is_fresh = false;
                 context.activity.under_way(!sender.parked.is_empty());
                 // The frame is whole and takes its memory: that may be what keeps it from being answered.
                 sender.progress(frames.charge().bytes()).await?;
@@ -196,6 +198,7 @@ async fn next_frame<C: Connection>(
                     bytes,
                     charge,
                     received: frames.read_at,
+                    is_fresh,
                 };
                 return Ok(Next::Frame(frame, overlap));
             }
@@ -209,6 +212,7 @@ async fn next_frame<C: Connection>(
                 sender.metrics.received(n);
                 sender.activity.moved();
                 frames.read_at = context.env.monotonic();
+                is_fresh = true;
             }
             Read::Nothing => {}
             Read::End => return Ok(Next::End(End::Client)),

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use crate::memory::Charge;
 
@@ -72,7 +72,8 @@ impl Frames {
             self.buffer = BytesMut::from(&self.buffer[..]);
         }
         self.half_since = None;
-        Ok(Some((frame.split_off(4).freeze(), charge)))
+        frame.advance(4);
+        Ok(Some((frame.freeze(), charge)))
     }
 
     /// A look at the next whole frame without taking it.

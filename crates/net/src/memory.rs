@@ -6,6 +6,7 @@
 //! server watches those who wait ([`RequestMemory::contended`]) and lets go of such a client. Answers to parked requests,
 //! for which nobody can wait, come on top: each is no larger than what its request was charged with.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,7 +15,20 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 /// A budget of bytes. A clone is the same budget.
 #[derive(Clone, Debug)]
 pub struct RequestMemory {
-    shared: Arc<Shared>,
+    shared: Arc<Reference>,
+}
+
+/// What a budget's clones and charges count themselves by. A connection has one of its own: one count for all requests of the
+/// node would go to and fro between the processors with each of them.
+#[derive(Debug)]
+struct Reference(Arc<Shared>);
+
+impl Deref for Reference {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
 }
 
 #[derive(Debug)]
@@ -53,7 +67,7 @@ impl Shared {
 /// Bytes taken from a [`RequestMemory`]; dropping it gives them back.
 #[derive(Debug)]
 pub struct Charge {
-    shared: Arc<Shared>,
+    shared: Arc<Reference>,
     bytes: usize,
     overdraft: Option<OwnedSemaphorePermit>,
 }
@@ -63,7 +77,7 @@ impl RequestMemory {
     pub fn new(limit: usize) -> Self {
         let overdraft = Arc::new(Semaphore::new(1));
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(Reference(Arc::new(Shared {
                 limit,
                 used: AtomicUsize::new(0),
                 waiting: AtomicUsize::new(0),
@@ -71,7 +85,15 @@ impl RequestMemory {
                 freed: Notify::new(),
                 contended: Notify::new(),
                 overdraft,
-            }),
+            }))),
+        }
+    }
+
+    /// The same budget, for one connection: its clones and charges are counted apart from all others.
+    #[must_use]
+    pub fn for_connection(&self) -> Self {
+        Self {
+            shared: Arc::new(Reference(self.shared.0.clone())),
         }
     }
 
@@ -176,7 +198,7 @@ impl Charge {
 
     /// Makes `other`, of the same memory, a part of this one.
     pub(crate) fn absorb(&mut self, mut other: Charge) {
-        debug_assert!(Arc::ptr_eq(&self.shared, &other.shared));
+        debug_assert!(Arc::ptr_eq(&self.shared.0, &other.shared.0));
         self.bytes += std::mem::take(&mut other.bytes);
         self.overdraft = self.overdraft.take().or(other.overdraft.take());
     }
@@ -212,12 +234,12 @@ impl Charge {
 
 /// Counts one that waits, and what for.
 struct Waiting {
-    shared: Arc<Shared>,
+    shared: Arc<Reference>,
     bytes: usize,
 }
 
 impl Waiting {
-    fn new(shared: &Arc<Shared>, bytes: usize) -> Self {
+    fn new(shared: &Arc<Reference>, bytes: usize) -> Self {
         shared.wanted.fetch_add(bytes, Ordering::Relaxed);
         if shared.waiting.fetch_add(1, Ordering::SeqCst) == 0 {
             shared.contended.notify_one();

@@ -200,7 +200,7 @@ impl<S: Service> Server<S> {
         let future = async move {
             let context = Surroundings {
                 env: shared.env.clone(),
-                memory: shared.memory.clone(),
+                memory: shared.memory.for_connection(),
                 max_request_bytes: shared.config.max_request_bytes,
                 shutdown: shared.stop.clone(),
                 activity,

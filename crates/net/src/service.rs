@@ -21,6 +21,8 @@ pub struct Frame {
     pub charge: Charge,
     /// When its last byte was read, on the monotonic clock.
     pub received: std::time::Duration,
+    /// Nothing was done since then: handling begins at that time too.
+    pub is_fresh: bool,
 }
 
 /// Where a connection comes from.

@@ -4,6 +4,7 @@
 //! in all of them. The client id is never compact, and ApiVersions is always answered with header version 0, because
 //! its client does not know yet what the broker speaks (KIP-511).
 
+use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::api_key::ApiKey;
@@ -39,6 +40,18 @@ pub struct RequestPrefix {
 }
 
 impl RequestPrefix {
+    /// Reads the prefix of a whole request, which is left as it is.
+    pub fn peek(request: &[u8]) -> Result<Self, DecodeError> {
+        let Some([a, b, c, d, e, f, g, h]) = request.first_chunk() else {
+            return Self::decode(&mut Reader::new(Bytes::copy_from_slice(request)));
+        };
+        Ok(Self {
+            api_key: i16::from_be_bytes([*a, *b]),
+            api_version: i16::from_be_bytes([*c, *d]),
+            correlation_id: i32::from_be_bytes([*e, *f, *g, *h]),
+        })
+    }
+
     /// Reads the prefix.
     pub fn decode(r: &mut Reader) -> Result<Self, DecodeError> {
         Ok(Self {
@@ -196,6 +209,24 @@ fn framed(
         Err(error) => {
             w.abandon_frame(frame);
             Err(error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_at_a_request_sees_the_prefix_that_is_decoded() {
+        let request = [0, 18, 0, 4, 0xff, 0xff, 0xff, 0xfe, 7];
+        for len in 0..=request.len() {
+            let bytes = Bytes::copy_from_slice(&request[..len]);
+            let seen = RequestPrefix::peek(&bytes).map(|it| (it.api_key, it.api_version, it.correlation_id));
+            let decoded = RequestPrefix::decode(&mut Reader::new(bytes))
+                .map(|it| (it.api_key, it.api_version, it.correlation_id));
+            assert_eq!(seen, decoded, "{len} bytes");
+            assert_eq!(seen.ok(), (len >= 8).then_some((18, 4, -2)));
         }
     }
 }

@@ -89,7 +89,7 @@ impl Peer {
         checked?;
         let mut body = Body::new(frame.bytes, frame.charge, pool.clone());
         let header = body.decode(RequestHeader::decode).await.map_err(Fault::Header)?;
-        let phases = Phases::begin(&broker.env, frame.received);
+        let phases = Phases::begin(&broker.env, frame.received, frame.is_fresh);
         let context = RequestContext {
             broker,
             connection: &self.info,

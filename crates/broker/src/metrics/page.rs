@@ -360,7 +360,7 @@ mod tests {
     fn everything() -> (Metrics, Observed) {
         let metrics = Metrics::default();
         let env = klamm_env::Env::real();
-        let mut phases = crate::metrics::Phases::begin(&env, Duration::ZERO);
+        let mut phases = crate::metrics::Phases::begin(&env, Duration::ZERO, false);
         phases.wait(&env);
         let response = MetadataResponse {
             error_code: 5,

@@ -36,11 +36,12 @@ struct Lengths {
 }
 
 impl Phases {
-    /// Handling begins now.
-    pub(crate) fn begin(env: &Env, received: Duration) -> Self {
+    /// Handling begins now; of a fresh request nothing was done since it was received, and no clock is looked at.
+    pub(crate) fn begin(env: &Env, received: Duration, is_fresh: bool) -> Self {
+        let begun = if is_fresh { received } else { env.monotonic() };
         Self {
             received,
-            begun: env.monotonic(),
+            begun,
             ..Self::default()
         }
     }
