@@ -146,6 +146,12 @@ pub trait Files: Send + Sync {
     /// Puts `bytes` in the place of the file as a whole: after a crash at any moment the file has the old or the new
     /// contents, and when this returns, the new ones durably.
     fn write_atomically(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.replace(path, bytes)?;
+        self.sync_dir(path.parent().unwrap_or(Path::new(".")))
+    }
+
+    /// As [`Files::write_atomically`], but the new contents are durable only when the folder is synced.
+    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let parent = path.parent().unwrap_or(Path::new("."));
         let mut name = path
             .file_name()
@@ -157,8 +163,7 @@ pub trait Files: Send + Sync {
         file.set_len(0)?;
         file.write_at(&[IoSlice::new(bytes)], 0)?;
         file.sync_data()?;
-        self.rename(&temporary, path)?;
-        self.sync_dir(parent)
+        self.rename(&temporary, path)
     }
 
     /// Makes a folder, and those above it that are missing, so that no power cut takes it, and with it all that it will

@@ -13,6 +13,7 @@ mod topic_id;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use klamm_env::Files;
@@ -50,6 +51,7 @@ pub struct LogDir {
     on_failure: OnceLock<Box<dyn Fn() + Send + Sync>>,
     was_clean: bool,
     checkpoints: Mutex<Checkpoints>,
+    names: Names,
     meta: Mutex<Option<Meta>>,
     _lock: Box<dyn FolderLock>,
 }
@@ -58,6 +60,14 @@ impl std::fmt::Debug for LogDir {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "LogDir({})", self.path.display())
     }
+}
+
+/// Who makes folders waits for their names to be durable; one sync serves all that wait.
+#[derive(Default)]
+struct Names {
+    asked: AtomicU64,
+    /// How many of those who asked have been served.
+    synced: Mutex<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -94,7 +104,8 @@ pub struct Positions {
 pub struct FoundPartition {
     /// The partition its name says.
     pub partition: TopicPartition,
-    /// The topic's id; `None` if the folder was made but not finished.
+    /// The topic's id; `None` if the folder was made but not finished, or is damaged: only [`Log::open`](crate::Log::open) can
+    /// tell.
     pub topic_id: Option<TopicId>,
 }
 
@@ -154,6 +165,7 @@ impl LogDir {
             on_failure: OnceLock::new(),
             was_clean,
             checkpoints: Mutex::new(checkpoints),
+            names: Names::default(),
             meta: Mutex::new(meta),
             _lock: lock,
             files,
@@ -276,11 +288,39 @@ impl LogDir {
         let mut found = Vec::new();
         for name in self.folders()? {
             if let FolderKind::Partition(partition) = names::parse_folder(&name) {
-                let topic_id = read_topic_id(&*self.files, &self.path.join(&name))?;
+                let topic_id = match read_topic_id(&*self.files, &self.path.join(&name)) {
+                    Err(error @ LogError::Corrupt { .. }) => {
+                        tracing::warn!(%partition, %error, "the folder does not say of which topic it is");
+                        None
+                    }
+                    topic_id => topic_id?,
+                };
                 found.push(FoundPartition { partition, topic_id });
             }
         }
         Ok(found)
+    }
+
+    /// Returns when the names that were made in the folder so far are durable. Blocks.
+    pub(crate) fn sync_names(&self) -> Result<(), LogError> {
+        let turn = self.names.asked.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut synced = self.names.synced.lock();
+        if *synced >= turn {
+            return self.check();
+        }
+        // Whoever has asked by now made its names before.
+        let served = self.names.asked.load(Ordering::Acquire);
+        self.sync_folder(&self.path)?;
+        *synced = served;
+        Ok(())
+    }
+
+    /// Syncs a folder, of which nothing is known after a failure: it takes the log dir out of service. Blocks.
+    pub(crate) fn sync_folder(&self, folder: &Path) -> Result<(), LogError> {
+        self.files
+            .sync_dir(folder)
+            .map_err(LogError::io(folder))
+            .inspect_err(|error| self.fail(error))
     }
 
     fn entries(&self) -> Result<Vec<DirEntry>, LogError> {

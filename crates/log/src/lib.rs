@@ -25,6 +25,7 @@ pub mod handles;
 pub mod index;
 pub mod inspect;
 pub mod log;
+mod make;
 mod marks;
 pub mod names;
 pub mod offsets;

@@ -19,6 +19,7 @@ use crate::dir::{LogDir, Positions};
 use crate::epochs::{EpochEnd, LeaderEpochs};
 use crate::error::LogError;
 use crate::gate::Gate;
+use crate::make::Presence;
 use crate::marks::Marks;
 use crate::producers::ProducerState;
 use crate::segment::{Segment, SegmentView};
@@ -40,6 +41,7 @@ pub struct Log {
     pub(crate) topic_id: TopicId,
     pub(crate) folder: Arc<Path>,
     pub(crate) config: Arc<LogConfig>,
+    pub(crate) presence: Presence,
     /// Never empty.
     pub(crate) segments: Vec<Segment>,
     pub(crate) log_start_offset: Offset,
@@ -187,13 +189,13 @@ impl Log {
         }
     }
 
-    /// What the checkpoints should say.
-    pub fn positions(&self) -> Positions {
-        Positions {
+    /// What the checkpoints should say; `None` if nothing, because the log is empty and has no folder.
+    pub fn positions(&self) -> Option<Positions> {
+        (self.presence == Presence::Made).then_some(Positions {
             recovery_point: self.recovery_point,
             log_start_offset: self.log_start_offset,
             high_watermark: self.high_watermark,
-        }
+        })
     }
 
     pub(crate) fn check_dir(&self) -> Result<(), LogError> {

@@ -1,6 +1,7 @@
 //! Opening a log: listing its folder, and finding its end.
 //!
-//! Always holds: after an orderly end only the tail of the last segment is read, and nothing of the others; else
+//! Always holds: a log without a folder is empty and stays without until its first append ([`make`](crate::make)); a folder that
+//! holds anything is opened only if it says that it is of the topic; after an orderly end only the tail of the last segment is read, and nothing of the others; else
 //! [`recovery`](crate::recovery) reads what is above the recovery point.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use crate::epochs::LeaderEpochs;
 use crate::error::LogError;
 use crate::index::{IndexEntry, OffsetEntry, Source, TimeEntry};
 use crate::log::{Log, RecoveryState};
+use crate::make::{self, Presence};
 use crate::names::{self, FileKind};
 use crate::prepare::walk_error;
 use crate::producers::{ProducerState, snapshot};
@@ -36,8 +38,17 @@ struct Listing {
     snapshots: BTreeSet<Offset>,
 }
 
+impl Listing {
+    /// Whether there is nothing that only a log with records, now or once, leaves behind.
+    fn holds_nothing(&self) -> bool {
+        let lists = [&self.segments, &self.offset_indexes, &self.time_indexes];
+        let mut all = lists.into_iter().flatten();
+        self.snapshots.is_empty() && all.all(|(offset, len)| *offset == Offset(0) && *len == 0)
+    }
+}
+
 impl Log {
-    /// Opens the log of a partition, which is made if its folder does not exist. Blocks.
+    /// Opens the log of a partition, which is empty if its folder does not exist. Blocks.
     pub fn open(
         dir: &Arc<LogDir>,
         partition: &TopicPartition,
@@ -48,22 +59,21 @@ impl Log {
     ) -> Result<Self, LogError> {
         dir.check()?;
         let folder: Arc<Path> = dir.folder(partition).into();
-        ready_folder(dir, &folder, topic_id)?;
-        let listing = list(dir, &folder)?;
-        let positions = recovery.positions;
-        let epochs = checkpoint::read_epochs(&**dir.files(), &folder.join("leader-epoch-checkpoint"))?;
+        let found = dir.files().entry(&folder).map_err(LogError::io(&folder))?;
+        let start = recovery.positions.log_start_offset;
         let mut log = Self {
             dir: Arc::clone(dir),
             partition: partition.clone(),
             topic_id,
             config,
-            segments: segments(dir, &folder, &listing, now)?,
-            log_start_offset: positions.log_start_offset,
-            log_end_offset: Offset(0),
-            durable_end_offset: Offset(0),
-            recovery_point: Offset(0),
-            high_watermark: Offset(0),
-            epochs: LeaderEpochs::from_entries(epochs),
+            presence: Presence::Absent,
+            segments: vec![Segment::empty(SegmentFiles::new(dir, &folder, start), now)],
+            log_start_offset: start,
+            log_end_offset: start,
+            durable_end_offset: start,
+            recovery_point: start,
+            high_watermark: start,
+            epochs: LeaderEpochs::default(),
             producers: ProducerState::default(),
             marks: None,
             gate: Arc::default(),
@@ -72,24 +82,37 @@ impl Log {
             last_snapshot: None,
             folder,
         };
-        if log.segments.is_empty() {
-            log.begin(positions.log_start_offset, now)?;
+        if found.is_some() {
+            log.open_folder(&recovery, now)?;
         }
-        log.remove_abandoned()?;
-        log.load(&recovery, &listing, now)?;
         Ok(log)
     }
 
-    /// Makes the first segment of an empty log.
+    fn open_folder(&mut self, recovery: &RecoveryState, now: TimestampMs) -> Result<(), LogError> {
+        let (dir, folder) = (Arc::clone(&self.dir), Arc::clone(&self.folder));
+        let said = says(&dir, &folder, self.topic_id);
+        if let Err(LogError::NotOurs { .. } | LogError::NewerFormat { .. }) = said {
+            return said.map(drop);
+        }
+        let listing = list(&dir, &folder)?;
+        if !said.or_else(|error| listing.holds_nothing().then_some(false).ok_or(error))? {
+            claim(&dir, &folder, self.topic_id, &listing)?;
+        }
+        let epochs = checkpoint::read_epochs(&**dir.files(), &self.epochs_path())?;
+        self.epochs = LeaderEpochs::from_entries(epochs);
+        self.segments = segments(&dir, &folder, &listing, now)?;
+        if self.segments.is_empty() {
+            self.begin(self.log_start_offset, now)?;
+        }
+        self.presence = Presence::Made;
+        self.remove_abandoned()?;
+        self.load(recovery, &listing, now)
+    }
+
+    /// Makes the first segment of an empty log, whose folder is there.
     pub(crate) fn begin(&mut self, base_offset: Offset, now: TimestampMs) -> Result<(), LogError> {
         let files = SegmentFiles::new(&self.dir, &self.folder, base_offset);
-        for kind in [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex] {
-            files.create(kind)?;
-        }
-        self.dir
-            .files()
-            .sync_dir(&self.folder)
-            .map_err(LogError::io(&self.folder))?;
+        make::begin(&self.dir, &self.folder, &files)?;
         self.segments.push(Segment::empty(files, now));
         Ok(())
     }
@@ -236,28 +259,31 @@ impl Log {
     }
 }
 
-/// Makes the folder of a new partition complete. After a crash in between, the next open goes on.
-fn ready_folder(dir: &LogDir, folder: &Path, topic_id: TopicId) -> Result<(), LogError> {
-    let files = &**dir.files();
-    let made = match files.entry(folder).map_err(LogError::io(folder))? {
-        Some(_) => dir::read_topic_id(files, folder)?,
-        None => {
-            files.create_dir_all(folder).map_err(LogError::io(folder))?;
-            None
-        }
-    };
-    match made {
-        None => {
-            // In this order a folder with an id is one whose name is on the device.
-            files.sync_dir(dir.path()).map_err(LogError::io(dir.path()))?;
-            dir::write_topic_id(files, folder, topic_id)
-        }
-        Some(found) if found == topic_id => Ok(()),
-        Some(found) => Err(LogError::NotOurs {
+/// Whether the folder says that it is of the topic; an error if it says another one.
+fn says(dir: &LogDir, folder: &Path, topic_id: TopicId) -> Result<bool, LogError> {
+    match dir::read_topic_id(&**dir.files(), folder)? {
+        Some(found) if found != topic_id => Err(LogError::NotOurs {
             path: folder.to_path_buf(),
             what: format!("the folder holds the topic with id {found}, not {topic_id}"),
         }),
+        found => Ok(found.is_some()),
     }
+}
+
+/// The folder says nothing: if it holds nothing either, it was being made when a process ended, and becomes the topic's.
+fn claim(dir: &LogDir, folder: &Path, topic_id: TopicId, listing: &Listing) -> Result<(), LogError> {
+    if !listing.holds_nothing() {
+        return Err(LogError::NotOurs {
+            path: folder.to_path_buf(),
+            what: "there are records, but no partition.metadata that says of which topic: put it back, or move the \
+                   folder away"
+                .into(),
+        });
+    }
+    // In this order a folder with an id is one whose name is on the device.
+    dir.sync_names()?;
+    dir::write_topic_id(&**dir.files(), folder, topic_id)?;
+    dir.sync_folder(folder)
 }
 
 /// Lists the folder, and removes what an interrupted deletion or write left.

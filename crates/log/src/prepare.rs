@@ -13,6 +13,7 @@ use crate::flush::sync_file;
 use crate::gate::gate_of;
 use crate::index::{OffsetEntry, Source, TimeEntry};
 use crate::log::Log;
+use crate::make::make;
 use crate::names::FileKind;
 use crate::producers::snapshot;
 use crate::segment::{
@@ -41,6 +42,7 @@ impl<C: LogCell> LogCell for Arc<C> {
 pub fn prepare(cell: &impl LogCell, need: NotReady, now: TimestampMs) -> Result<(), LogError> {
     let gate = gate_of(cell);
     let _inside = gate.enter()?;
+    make(cell)?;
     match need {
         NotReady::Open => {
             let files = cell.with(|log| Arc::clone(&log.active().files));

@@ -60,6 +60,11 @@ impl SegmentFiles {
         &self.dir
     }
 
+    /// The folder of the partition.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub(crate) fn path(&self, kind: FileKind) -> PathBuf {
         self.folder.join(kind.name(self.base_offset))
     }
@@ -101,7 +106,6 @@ impl SegmentFiles {
     }
 
     /// Lets the files go, as the cache does with those that nobody used for a while.
-    #[cfg(test)]
     pub(crate) fn close_all(&self) {
         for slot in [&self.log, &self.offset_index, &self.time_index] {
             slot.close(self.dir.handles());
@@ -182,9 +186,7 @@ impl SegmentFiles {
 
 impl Drop for SegmentFiles {
     fn drop(&mut self) {
-        for slot in [&self.log, &self.offset_index, &self.time_index] {
-            slot.close(self.dir.handles());
-        }
+        self.close_all();
     }
 }
 

@@ -92,8 +92,13 @@ impl Held {
     }
 
     pub(crate) fn checkpoint(&self) -> Result<(), LogError> {
-        self.dir
-            .checkpoint(|| vec![(partition(), self.log.lock().positions())])
+        self.dir.checkpoint(|| {
+            let positions = self.log.lock().positions();
+            positions
+                .map(|positions| (partition(), positions))
+                .into_iter()
+                .collect()
+        })
     }
 
     /// Makes everything durable, as a commit does.

@@ -13,6 +13,7 @@ use crate::error::{LogError, ReadError};
 use crate::gate::gate_of;
 use crate::index::Source;
 use crate::log::Log;
+use crate::make::make;
 use crate::names::{self, FileKind};
 use crate::open::replay_producers;
 use crate::prepare::{LogCell, ready_segment, walk_error, write_anew};
@@ -53,6 +54,8 @@ pub fn truncate_fully_and_start_at(
 
 fn start_over(cell: &impl LogCell, offset: Offset, now: TimestampMs) -> Result<(), LogError> {
     promise_less(cell, Offset(0))?;
+    // Where the log goes on must be known to the next start.
+    make(cell)?;
     let dir = cell.with(|log| Arc::clone(&log.dir));
     failing(&dir, cell.with(|log| log.start_over(offset, now)))
 }

@@ -106,9 +106,11 @@ impl Applier {
         match self.unclaimed.get(&name).copied() {
             // Claimed once it is open: until then no other folder may be made for it.
             Some((place, Some(id))) if id == held.topic.id => return Some(Folder::In(place)),
-            Some((place, other)) => {
+            // It does not say of which topic it is: whether it was only begun, or is damaged, the log finds out.
+            Some((place, None)) => return Some(Folder::In(place)),
+            Some((place, Some(other))) => {
                 self.unclaimed.remove(&name);
-                warn!(partition = %name, ?other, "the folder belongs to another topic of this name: set aside");
+                warn!(partition = %name, %other, "the folder belongs to another topic of this name: set aside");
                 self.set_aside(&name, place).await;
             }
             None => {}
@@ -138,7 +140,8 @@ impl Applier {
                 error!(partition = %name, %error, "the partition cannot be opened and is not served");
                 store.unopened.store(true, Ordering::Relaxed);
                 let (id, index) = (held.topic.id, held.partition);
-                self.unclaimed.insert(name.clone(), (place, Some(id)));
+                // A folder that said nothing of its topic stays what it was.
+                self.unclaimed.entry(name.clone()).or_insert((place, Some(id)));
                 Change::Fail {
                     id,
                     name: name.topic,

@@ -57,6 +57,7 @@ fn append_all(held: &Held, batches: &[bytes::Bytes]) -> Result<Vec<Outcome>, Not
 fn several_batches_go_out_in_one_write() {
     let (disk, held) = Held::new(LogConfig::default());
     let batches: Vec<_> = (0..16).map(|n| idempotent(1, 0, n, &["v"])).collect();
+    held.prepare(NotReady::Open).unwrap();
     let before = disk.changes();
     let outcomes = append_all(&held, &batches).unwrap();
     assert_eq!(disk.changes() - before, 1);
@@ -75,6 +76,7 @@ fn a_refused_batch_does_not_keep_the_next_one_out() {
         ..small()
     };
     let (_disk, held) = Held::new(config);
+    held.prepare(NotReady::Open).unwrap();
     let batches = [
         idempotent(1, 0, 0, &["a"]),
         idempotent(1, 0, 5, &["gap"]),

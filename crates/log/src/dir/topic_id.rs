@@ -1,6 +1,7 @@
 //! `partition.metadata`: of which topic a partition's folder is.
 //!
-//! Always holds: the file is there as a whole or not at all; a folder without it was made and not finished.
+//! Always holds: the file is there as a whole or not at all, and before any record; a folder without it was made and not
+//! finished.
 
 use std::path::Path;
 
@@ -40,10 +41,9 @@ pub(crate) fn read_topic_id(files: &dyn Files, folder: &Path) -> Result<Option<T
         .ok_or_else(|| LogError::corrupt(&path, "no topic id"))
 }
 
+/// Writes it as a whole; its name is durable when the folder is synced.
 pub(crate) fn write_topic_id(files: &dyn Files, folder: &Path, topic_id: TopicId) -> Result<(), LogError> {
     let path = folder.join(PARTITION_METADATA);
     let text = format!("version: 0\ntopic_id: {topic_id}");
-    files
-        .write_atomically(&path, text.as_bytes())
-        .map_err(LogError::io(&path))
+    files.replace(&path, text.as_bytes()).map_err(LogError::io(&path))
 }
