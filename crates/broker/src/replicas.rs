@@ -12,6 +12,7 @@ mod settings;
 mod standing;
 mod upkeep;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -59,6 +60,14 @@ impl TopicReplicas {
             Some(Held::Unopened) => Err(ErrorCode::KafkaStorageError),
             Some(Held::Elsewhere) | None => Err(ErrorCode::UnknownTopicOrPartition),
         }
+    }
+
+    fn put(&mut self, index: i32, held: Held) {
+        let index = usize::try_from(index).expect("the metadata has no negative partitions");
+        if self.partitions.len() <= index {
+            self.partitions.resize(index + 1, Held::Elsewhere);
+        }
+        self.partitions[index] = held;
     }
 
     /// All that are open here.
@@ -120,17 +129,30 @@ impl Replicas {
             return;
         }
         let mut table = Table::clone(&self.table.load());
+        // Each topic is copied once, however many of its partitions change.
+        let mut topics = BTreeMap::new();
         for change in changes {
             match change {
                 Change::Put(partition) => {
-                    let (id, name, index) =
-                        (partition.topic_id(), partition.topic().clone(), partition.index());
-                    table.put(id, name, index, Held::Open(partition));
+                    let (id, name) = (partition.topic_id(), partition.topic().clone());
+                    let index = partition.index();
+                    let topic = topics.entry(id).or_insert_with(|| table.topic(id, name));
+                    topic.put(index, Held::Open(partition));
                 }
-                Change::Fail { id, name, index } => table.put(id, name, index, Held::Unopened),
-                Change::Remove { id, index } => table.remove(id, index),
+                Change::Fail { id, name, index } => {
+                    let topic = topics.entry(id).or_insert_with(|| table.topic(id, name));
+                    topic.put(index, Held::Unopened);
+                }
+                Change::Remove { id, index } => {
+                    let Some(name) = table.by_id.get(&id).map(|topic| topic.name.clone()) else {
+                        continue;
+                    };
+                    let topic = topics.entry(id).or_insert_with(|| table.topic(id, name));
+                    topic.put(index, Held::Elsewhere);
+                }
             }
         }
+        topics.into_values().for_each(|topic| table.set(topic));
         self.table.store(Arc::new(table));
     }
 }
@@ -151,9 +173,9 @@ enum Change {
 }
 
 impl Table {
-    fn put(&mut self, id: TopicId, name: Arc<str>, index: i32, held: Held) {
-        let index = usize::try_from(index).expect("the metadata has no negative partitions");
-        let mut topic = match self.by_id.get(&id) {
+    /// The topic as it is, to be changed.
+    fn topic(&self, id: TopicId, name: Arc<str>) -> TopicReplicas {
+        match self.by_id.get(&id) {
             Some(topic) => TopicReplicas::clone(topic),
             None => TopicReplicas {
                 id,
@@ -161,24 +183,7 @@ impl Table {
                 name,
                 partitions: Vec::new(),
             },
-        };
-        if topic.partitions.len() <= index {
-            topic.partitions.resize(index + 1, Held::Elsewhere);
         }
-        topic.partitions[index] = held;
-        self.set(topic);
-    }
-
-    fn remove(&mut self, id: TopicId, index: i32) {
-        let Some(topic) = self.by_id.get(&id) else { return };
-        let mut topic = TopicReplicas::clone(topic);
-        if let Some(place) = usize::try_from(index)
-            .ok()
-            .and_then(|index| topic.partitions.get_mut(index))
-        {
-            *place = Held::Elsewhere;
-        }
-        self.set(topic);
     }
 
     fn set(&mut self, topic: TopicReplicas) {

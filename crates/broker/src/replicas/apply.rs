@@ -2,7 +2,8 @@
 //!
 //! Always holds: one change is carried out at a time, before its image is published; deletions come first, so that a topic
 //! of the same name can be made in the same change; a partition whose log dir fails is left out and its clients are told,
-//! while the others go on. Partitions of one change are opened side by side: what each waits for is the device.
+//! while the others go on. Partitions of one change are opened in lots, side by side: what most wait for is the device, and
+//! what is new waits for nothing.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,9 +24,10 @@ use super::settings::{Resolver, Settings};
 use super::{Change, Committer};
 use crate::broker::Broker;
 
-/// Partitions that are opened side by side. A device that must make many names durable does it at little more than the
-/// price of one.
-const OPENED_AT_ONCE: usize = 16;
+/// Lots that are opened side by side. A device that reads and syncs for many does it at little more than the price of one.
+const LOTS_AT_ONCE: usize = 16;
+/// A lot is handed to another thread, which costs more than to open a new partition.
+const LOT: usize = 64;
 
 /// A log dir and the commit of its logs.
 pub(crate) struct Store {
@@ -63,7 +65,7 @@ impl Applier {
         let local = delta.for_broker(broker.id);
         self.remove(local.deleted.iter().chain(&local.unassigned)).await;
         let resolver = Resolver::new(&broker, &image);
-        let places = Mutex::new(Places::of(&broker));
+        let places = Arc::new(Mutex::new(Places::of(&broker)));
         let mut settings: BTreeMap<TopicId, Arc<Settings>> = BTreeMap::new();
         let mut opening = Vec::new();
         for held in local.leading.iter().chain(&local.following) {
@@ -72,13 +74,23 @@ impl Applier {
                 .entry(topic.id)
                 .or_insert_with(|| Arc::new(resolver.topic(&topic.name)));
             if let Some(folder) = self.claim(held).await {
-                opening.push(open(&broker, folder, &places, held, settings.clone()));
+                let settings = settings.clone();
+                opening.push(ToOpen {
+                    folder,
+                    held,
+                    settings,
+                });
             }
         }
-        let mut opened = stream::iter(opening).buffered(OPENED_AT_ONCE);
+        let lot = opening.len().div_ceil(LOTS_AT_ONCE).clamp(1, LOT);
+        let mut lots = Vec::new();
+        for lot in opening.chunks(lot) {
+            lots.push(open(&broker, &places, lot));
+        }
+        let mut opened = stream::iter(lots).buffered(LOTS_AT_ONCE);
         let mut changes = Vec::new();
-        while let Some(one) = opened.next().await {
-            changes.push(self.opened(one));
+        while let Some(lot) = opened.next().await {
+            changes.extend(lot.into_iter().map(|one| self.opened(one)));
         }
         drop(opened);
         broker.replicas.change(changes);
@@ -313,6 +325,19 @@ enum Folder {
     New,
 }
 
+/// A partition whose log is to be opened.
+struct ToOpen<'a> {
+    folder: Folder,
+    held: &'a LocalPartition,
+    settings: Arc<Settings>,
+}
+
+impl ToOpen<'_> {
+    fn name(&self) -> TopicPartition {
+        TopicPartition::new(self.held.topic.name.clone(), self.held.partition)
+    }
+}
+
 /// A partition after the attempt to open its log.
 struct Opened<'a> {
     held: &'a LocalPartition,
@@ -322,35 +347,38 @@ struct Opened<'a> {
     log: Result<Log, LogError>,
 }
 
-async fn open<'a>(
-    broker: &Broker,
-    folder: Folder,
-    places: &Mutex<Places>,
-    held: &'a LocalPartition,
-    settings: Arc<Settings>,
-) -> Opened<'a> {
-    let place = places.lock().choose(folder, broker);
-    let dir = broker.stores[place].dir.clone();
-    let name = TopicPartition::new(held.topic.name.clone(), held.partition);
-    let at = name.clone();
-    let (id, config, now) = (held.topic.id, settings.log_config(&broker.env), broker.env.now());
-    let log = broker
-        .env
-        .blocking(move || {
+async fn open<'a>(broker: &Arc<Broker>, places: &Arc<Mutex<Places>>, lot: &[ToOpen<'a>]) -> Vec<Opened<'a>> {
+    let now = broker.env.now();
+    let work: Vec<_> = lot
+        .iter()
+        .map(|one| {
+            let config = one.settings.log_config(&broker.env);
+            (one.folder, one.name(), one.held.topic.id, config)
+        })
+        .collect();
+    let (broker, places) = (broker.clone(), places.clone());
+    let env = broker.env.clone();
+    let open_all = move || -> Vec<_> {
+        let each = work.into_iter().map(|(folder, name, id, config)| {
+            let place = places.lock().choose(folder, &broker);
+            let dir = &broker.stores[place].dir;
             let recovery = RecoveryState {
                 clean: dir.was_clean(),
-                positions: dir.positions(&at),
+                positions: dir.positions(&name),
             };
-            Log::open(&dir, &at, id, config, recovery, now)
-        })
-        .await;
-    Opened {
-        held,
-        name,
+            (place, Log::open(dir, &name, id, config, recovery, now))
+        });
+        each.collect()
+    };
+    let logs = env.blocking(open_all).await;
+    let opened = lot.iter().zip(logs).map(|(one, (place, log))| Opened {
+        held: one.held,
+        name: one.name(),
         place,
-        settings,
+        settings: one.settings.clone(),
         log,
-    }
+    });
+    opened.collect()
 }
 
 fn remove_folder(dir: &LogDir, path: &Path) {

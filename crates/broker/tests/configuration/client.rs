@@ -93,6 +93,14 @@ impl Client {
         assert_eq!(code, 0, "{configs:?}");
     }
 
+    /// The same, and writes a record to each partition: it has a folder then.
+    pub(crate) async fn create_written(&mut self, name: &str, partitions: i32, configs: &[(&str, &str)]) {
+        self.create(name, partitions, configs).await;
+        for index in 0..partitions {
+            assert_eq!(self.produce_to(name, index, batch(0, 10)).await.error_code, 0);
+        }
+    }
+
     /// Sets a key of a resource while the node runs.
     pub(crate) async fn set(&mut self, kind: i8, resource: &str, key: &str, value: &str) {
         let config = AlterableConfig {

@@ -46,7 +46,7 @@ async fn a_log_dir_that_may_not_be_mounted_is_not_made_anew() {
     ];
     for (set, lost, then, says) in cases {
         let fixture = Fixture::start(set).await;
-        fixture.connect().create("t", 4, &[]).await;
+        fixture.connect().create_written("t", 4, &[]).await;
         let meanwhile = |disk: &Disk| {
             if disk.entry(Path::new(lost)).unwrap().is_some() {
                 unmount(disk, lost);
