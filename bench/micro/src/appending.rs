@@ -7,7 +7,7 @@ use bytes::Bytes;
 use klamm_env::Env;
 use klamm_log::prepare::prepare;
 use klamm_log::truncate::truncate_fully_and_start_at;
-use klamm_log::{Durability, HandleCache, Incoming, Log, LogCell, LogConfig, LogDir, Outcome, RecoveryState};
+use klamm_log::{Durability, HandleCache, Incoming, Log, LogCell, LogConfig, LogDir, RecoveryState};
 use klamm_model::{LeaderEpoch, Offset, TopicPartition, Uuid};
 use klamm_records::{Origin, Rules, Scratch, validate_briefly};
 use parking_lot::Mutex;
@@ -26,7 +26,6 @@ pub(crate) struct Partition {
     pub(crate) log: Mutex<Log>,
     rules: Rules,
     scratch: Scratch,
-    outcomes: Vec<Outcome>,
     appended_bytes: usize,
     _folder: TempDir,
 }
@@ -55,7 +54,6 @@ impl Partition {
             log: Mutex::new(log),
             rules: Rules::defaults(Origin::Client { produce_version: 13 }, NOW),
             scratch: Scratch::new(),
-            outcomes: Vec::new(),
             appended_bytes: 0,
             _folder: folder,
         })
@@ -77,22 +75,17 @@ impl Partition {
         let validated = validate_briefly(batch, &self.rules, BRIEF_BYTES, &mut self.scratch);
         let validated = validated.ok_or_else(|| anyhow!("a batch that is not packed"))??;
         let mut header = validated.header;
-        loop {
+        let outcome = loop {
             let incoming = Incoming {
                 header: &mut header,
                 body: &validated.body,
             };
-            self.outcomes.clear();
-            let appended =
-                self.log
-                    .lock()
-                    .append_as_leader(&mut [incoming], LeaderEpoch(3), NOW, &mut self.outcomes);
+            let appended = self.log.lock().append_one(incoming, LeaderEpoch(3), NOW);
             match appended {
-                Ok(()) => break,
+                Ok(outcome) => break outcome,
                 Err(need) => prepare(&self.log, need, NOW)?,
             }
-        }
-        let outcome = self.outcomes.pop().expect("an outcome for each batch");
+        };
         Ok(outcome?.last_offset)
     }
 }

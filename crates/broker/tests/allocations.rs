@@ -286,8 +286,8 @@ fn produce_and_fetch(count: usize, set: &[(&str, &str)]) {
 /// One after the other: what is counted is the process's.
 #[test]
 fn produce_and_fetch_take_no_memory_in_steady_state() {
-    // Long enough for the indexes to have reached their size, and to be written while it is counted.
-    produce_and_fetch(1_000, &[("klamm.durability", "page-cache")]);
+    // Long enough for the indexes to have reached their size and to have been opened, and to be written while it is counted.
+    produce_and_fetch(1_200, &[("klamm.durability", "page-cache")]);
     // A round of the device each: fewer, without an index that still grows.
     let durable = [
         ("klamm.durability", "fsync"),

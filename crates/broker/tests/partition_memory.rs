@@ -20,9 +20,7 @@ use klamm_env::{Env, real};
 use klamm_model::{Offset, ProducerEpoch, ProducerId, TimestampMs, Uuid};
 use klamm_protocol::messages::create_topics_request::CreatableTopic;
 use klamm_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use klamm_protocol::messages::{
-    CreateTopicsRequest, CreateTopicsResponse, ProduceRequest, ProduceResponse,
-};
+use klamm_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse, ProduceRequest, ProduceResponse};
 use klamm_protocol::{Message, Reader, Records, Request, ResponseHeader, Writer, encode_request};
 use klamm_records::{BatchBuilder, Compression};
 
@@ -99,11 +97,8 @@ fn create(stream: &mut TcpStream, name: &str, partitions: i32) -> Uuid {
 /// One record of an idempotent producer to each partition.
 fn write_each(stream: &mut TcpStream, topic: Uuid, partitions: i32) {
     for index in 0..partitions {
-        let mut batch = BatchBuilder::new(Compression::None).producer(
-            ProducerId(7),
-            ProducerEpoch(0),
-            Some(0),
-        );
+        let mut batch =
+            BatchBuilder::new(Compression::None).producer(ProducerId(7), ProducerEpoch(0), Some(0));
         batch.append(TimestampMs(1_700_000_000_000), Some(b"key"), Some(&[7; 100]), &[]);
         let partition_data = vec![PartitionProduceData {
             index,

@@ -55,7 +55,7 @@ struct Group {
 }
 
 impl Log {
-    /// Gives `batches` their offsets and appends them in order, pushing an outcome for each. A refused batch does not
+    /// Gives `batches` their offsets and appends them in order, telling the outcome of each. A refused batch does not
     /// keep the next one out.
     ///
     /// On [`NotReady`] the batches that have no outcome yet are untouched: call again with them when it is ready.
@@ -64,12 +64,12 @@ impl Log {
         batches: &mut [Incoming<'_>],
         leader_epoch: LeaderEpoch,
         now: TimestampMs,
-        outcomes: &mut Vec<Outcome>,
+        mut tell: impl FnMut(Outcome),
     ) -> Result<(), NotReady> {
         let mut rest = batches;
         while !rest.is_empty() {
             if let Err(error) = self.check_dir() {
-                outcomes.push(Err(error.into()));
+                tell(Err(error.into()));
                 rest = &mut rest[1..];
                 continue;
             }
@@ -82,7 +82,7 @@ impl Log {
             if group.bytes > 0 {
                 self.epochs.assign(leader_epoch, self.log_end_offset);
             }
-            self.write_group(taken, group, &file, outcomes);
+            self.write_group(taken, group, &file, &mut tell);
             rest = later;
         }
         Ok(())
@@ -95,9 +95,9 @@ impl Log {
         leader_epoch: LeaderEpoch,
         now: TimestampMs,
     ) -> Result<Outcome, NotReady> {
-        let mut outcomes = Vec::with_capacity(1);
-        self.append_as_leader(&mut [batch], leader_epoch, now, &mut outcomes)?;
-        Ok(outcomes.pop().expect("an outcome for each batch"))
+        let mut outcome = None;
+        self.append_as_leader(&mut [batch], leader_epoch, now, |told| outcome = Some(told))?;
+        Ok(outcome.expect("an outcome for each batch"))
     }
 
     /// The active segment's file, if it is open and durably named, its indexes have room in memory, and no roll is under way.
@@ -213,7 +213,7 @@ impl Log {
         batches: &mut [Incoming<'_>],
         mut group: Group,
         file: &Arc<dyn File>,
-        outcomes: &mut Vec<Outcome>,
+        tell: &mut impl FnMut(Outcome),
     ) {
         let mut headers = [[0; HEADER_BYTES]; BATCHES_PER_WRITE];
         for (bytes, batch) in headers.iter_mut().zip(&*batches) {
@@ -234,7 +234,7 @@ impl Log {
             Ok(())
         };
         for (batch, refusal) in batches.iter().zip(&mut group.refusals) {
-            outcomes.push(match (refusal.take(), &written) {
+            tell(match (refusal.take(), &written) {
                 (Some(refusal), _) => Err(refusal),
                 (None, Err(error)) => Err(AppendError::Storage(error.again())),
                 (None, Ok(())) => Ok(self.note(batch.header, batch.body)),

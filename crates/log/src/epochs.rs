@@ -51,6 +51,10 @@ impl LeaderEpochs {
         while self.entries.last().is_some_and(|last| last.1 >= start) {
             self.entries.pop();
         }
+        // Most logs have one.
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact(self.entries.len().max(1));
+        }
         self.entries.push((epoch, start));
         self.dirty = true;
     }

@@ -19,66 +19,67 @@ struct Mark {
     position: u32,
 }
 
-const NONE: Mark = Mark {
-    segment: Offset(-1),
-    offset: Offset(-1),
-    position: 0,
-};
-
 /// The marks of one log.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Marks {
-    appends: [Mark; APPENDS],
-    reads: [Mark; READS],
-    next_append: u8,
-    next_read: u8,
+    appends: Ring<APPENDS>,
+    reads: Ring<READS>,
 }
 
-impl Default for Marks {
-    fn default() -> Self {
-        Self {
-            appends: [NONE; APPENDS],
-            reads: [NONE; READS],
-            next_append: 0,
-            next_read: 0,
+/// The newest `N`, with memory for as many as there were.
+#[derive(Debug, Default)]
+struct Ring<const N: usize> {
+    marks: Vec<Mark>,
+    /// Where the oldest is, once there are `N`.
+    next: u8,
+}
+
+impl<const N: usize> Ring<N> {
+    fn find(&self, segment: Offset, offset: Offset) -> Option<&Mark> {
+        self.marks
+            .iter()
+            .find(|mark| mark.offset == offset && mark.segment == segment)
+    }
+
+    fn push(&mut self, mark: Mark) {
+        let count = self.marks.len();
+        if count == N {
+            self.marks[usize::from(self.next)] = mark;
+            self.next = (self.next + 1) % N as u8;
+            return;
         }
+        if count == self.marks.capacity() {
+            self.marks.reserve_exact(count.clamp(1, N - count));
+        }
+        self.marks.push(mark);
     }
 }
 
 impl Marks {
     pub(crate) fn get(&self, segment: Offset, offset: Offset) -> Option<u32> {
-        self.reads
-            .iter()
-            .chain(&self.appends)
-            .find(|mark| mark.offset == offset && mark.segment == segment)
+        let read = self.reads.find(segment, offset);
+        read.or_else(|| self.appends.find(segment, offset))
             .map(|mark| mark.position)
     }
 
     /// An append ended here.
     pub(crate) fn appended(&mut self, segment: Offset, offset: Offset, position: u32) {
-        self.appends[usize::from(self.next_append)] = Mark {
+        self.appends.push(Mark {
             segment,
             offset,
             position,
-        };
-        self.next_append = (self.next_append + 1) % APPENDS as u8;
+        });
     }
 
     /// A read or a sync ended here: it is where a reader goes on, or has to end.
     pub(crate) fn expect(&mut self, segment: Offset, offset: Offset, position: u32) {
-        if self
-            .reads
-            .iter()
-            .any(|mark| mark.offset == offset && mark.segment == segment)
-        {
-            return;
+        if self.reads.find(segment, offset).is_none() {
+            self.reads.push(Mark {
+                segment,
+                offset,
+                position,
+            });
         }
-        self.reads[usize::from(self.next_read)] = Mark {
-            segment,
-            offset,
-            position,
-        };
-        self.next_read = (self.next_read + 1) % READS as u8;
     }
 }
 

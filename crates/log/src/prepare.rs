@@ -45,8 +45,15 @@ pub fn prepare(cell: &impl LogCell, need: NotReady, now: TimestampMs) -> Result<
     make(cell)?;
     match need {
         NotReady::Open => {
-            let files = cell.with(|log| Arc::clone(&log.active().files));
-            open_all(&files)
+            let (files, indexes) = cell.with(|log| {
+                let active = log.active();
+                let indexes = active.offsets.has_a_lot() || active.times.has_a_lot();
+                (Arc::clone(&active.files), indexes)
+            });
+            if indexes {
+                return open_all(&files);
+            }
+            files.open(FileKind::Log).map(drop)
         }
         NotReady::Segment(base_offset) => ready_segment(cell, base_offset),
         NotReady::Roll(base_offset) => roll(cell, base_offset, now),

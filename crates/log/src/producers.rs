@@ -6,6 +6,7 @@
 //! Transactions: an entry knows where its producer's open transaction began; the offsets of all open ones are kept only
 //! while there are any.
 
+mod entries;
 pub(crate) mod snapshot;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use klamm_records::{Batch, BatchHeader, EndTransactionMarker};
 
 use crate::error::AppendError;
 use crate::index::transaction::AbortedTransaction;
+use entries::Entries;
 
 /// More than any control batch unpacks to.
 const MARKER_BYTES: u64 = 64 * 1024;
@@ -56,7 +58,8 @@ pub(crate) struct ProducerEntry {
     pub(crate) coordinator_epoch: i32,
     pub(crate) last_timestamp: TimestampMs,
     pub(crate) current_txn_first_offset: Option<Offset>,
-    batches: [Option<WrittenBatch>; PRODUCER_BATCHES_REMEMBERED],
+    /// Those of the current epoch: a ring, once it is full.
+    batches: Vec<WrittenBatch>,
     newest: u8,
 }
 
@@ -67,33 +70,48 @@ impl ProducerEntry {
             coordinator_epoch: -1,
             last_timestamp: TimestampMs(-1),
             current_txn_first_offset: None,
-            batches: [None; PRODUCER_BATCHES_REMEMBERED],
+            batches: Vec::new(),
             newest: 0,
         }
     }
 
     /// The newest batch of the current epoch.
     pub(crate) fn last(&self) -> Option<&WrittenBatch> {
-        self.batches[usize::from(self.newest)].as_ref()
+        self.batches.get(usize::from(self.newest))
     }
 
     /// The batches of the current epoch before the newest, oldest first.
     pub(crate) fn earlier(&self) -> impl Iterator<Item = &WrittenBatch> {
         let (newer, older) = self.batches.split_at(usize::from(self.newest));
-        older[1..].iter().chain(newer).flatten()
+        older.iter().skip(1).chain(newer)
     }
 
     /// Begins another incarnation if `epoch` is one: sequence numbers start over.
     fn enter_epoch(&mut self, epoch: i16) {
         if epoch != self.epoch {
             self.epoch = epoch;
-            self.batches = [None; PRODUCER_BATCHES_REMEMBERED];
+            self.batches.clear();
+            self.newest = 0;
         }
     }
 
     pub(crate) fn add(&mut self, batch: WrittenBatch) {
-        self.newest = (self.newest + 1) % PRODUCER_BATCHES_REMEMBERED as u8;
-        self.batches[usize::from(self.newest)] = Some(batch);
+        let count = self.batches.len();
+        if count < PRODUCER_BATCHES_REMEMBERED {
+            if count == self.batches.capacity() {
+                // The first, and then all: many producers write once.
+                self.batches.reserve_exact(if count == 0 {
+                    1
+                } else {
+                    PRODUCER_BATCHES_REMEMBERED - count
+                });
+            }
+            self.batches.push(batch);
+            self.newest = count as u8;
+        } else {
+            self.newest = (self.newest + 1) % PRODUCER_BATCHES_REMEMBERED as u8;
+            self.batches[usize::from(self.newest)] = batch;
+        }
         self.last_timestamp = batch.timestamp;
     }
 
@@ -101,7 +119,7 @@ impl ProducerEntry {
         let same = |batch: &&WrittenBatch| {
             batch.last_sequence == last_sequence && batch.base_sequence() == base_sequence
         };
-        self.batches.iter().flatten().find(same)
+        self.batches.iter().find(same)
     }
 }
 
@@ -125,8 +143,13 @@ pub struct ActiveProducer {
 /// The producers of one log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProducerState {
-    // Boxed, because a node of the map has room for eleven values.
-    entries: BTreeMap<ProducerId, Box<ProducerEntry>>,
+    entries: Entries,
+    /// `None` while there are none.
+    transactions: Option<Box<Transactions>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Transactions {
     /// The first offsets of the open transactions.
     open: BTreeMap<Offset, ProducerId>,
     /// Transactions that ended, by first offset, until the high watermark has passed their marker.
@@ -144,13 +167,13 @@ fn marker(header: &BatchHeader, body: &[u8]) -> Option<EndTransactionMarker> {
 impl ProducerState {
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.len() == 0
     }
 
     /// The producers, by id.
     pub fn active(&self) -> impl Iterator<Item = ActiveProducer> + '_ {
         self.entries.iter().map(|(id, entry)| ActiveProducer {
-            producer_id: *id,
+            producer_id: id,
             producer_epoch: ProducerEpoch(entry.epoch),
             last_sequence: entry.last().map(|batch| batch.last_sequence),
             last_timestamp: entry.last_timestamp,
@@ -183,7 +206,7 @@ impl ProducerState {
             }
             previous.get_or_insert(header);
         }
-        let entry = self.entries.get(&producer.id);
+        let entry = self.entries.get(producer.id);
         if let Some(entry) = entry.filter(|entry| entry.epoch == producer.epoch.0)
             && let Some(batch) = entry.find(base, last)
         {
@@ -239,15 +262,13 @@ impl ProducerState {
         let Some(last_sequence) = producer.last_sequence else {
             return;
         };
-        let entry = self
-            .entries
-            .entry(producer.id)
-            .or_insert_with(|| Box::new(ProducerEntry::new(producer.epoch.0)));
+        let entry = self.entries.of(producer.id, producer.epoch.0);
         entry.enter_epoch(producer.epoch.0);
         entry.add(WrittenBatch::of(header, last_sequence));
         if header.is_transactional() && entry.current_txn_first_offset.is_none() {
             entry.current_txn_first_offset = Some(header.base_offset);
-            self.open.insert(header.base_offset, producer.id);
+            let transactions = self.transactions.get_or_insert_default();
+            transactions.open.insert(header.base_offset, producer.id);
         }
     }
 
@@ -257,16 +278,14 @@ impl ProducerState {
         marker: EndTransactionMarker,
     ) -> Option<AbortedTransaction> {
         let producer = header.producer()?;
-        let entry = self
-            .entries
-            .entry(producer.id)
-            .or_insert_with(|| Box::new(ProducerEntry::new(producer.epoch.0)));
+        let entry = self.entries.of(producer.id, producer.epoch.0);
         entry.enter_epoch(producer.epoch.0);
         entry.coordinator_epoch = marker.coordinator_epoch;
         entry.last_timestamp = header.max_timestamp;
         let first_offset = entry.current_txn_first_offset.take()?;
-        self.open.remove(&first_offset);
-        self.ended.insert(first_offset, header.base_offset);
+        let transactions = self.transactions.get_or_insert_default();
+        transactions.open.remove(&first_offset);
+        transactions.ended.insert(first_offset, header.base_offset);
         (!marker.committed).then(|| AbortedTransaction {
             producer_id: producer.id,
             first_offset,
@@ -276,26 +295,32 @@ impl ProducerState {
     }
 
     fn first_undecided(&self) -> Option<Offset> {
-        self.open.first_key_value().map(|(first, _)| *first)
+        let open = &self.transactions.as_ref()?.open;
+        open.first_key_value().map(|(first, _)| *first)
     }
 
     /// The first offset of a transaction whose end is not below the high watermark.
     pub fn first_unstable_offset(&self) -> Option<Offset> {
-        let ended = self.ended.first_key_value().map(|(first, _)| *first);
+        let ended = &self.transactions.as_ref()?.ended;
+        let ended = ended.first_key_value().map(|(first, _)| *first);
         self.first_undecided().into_iter().chain(ended).min()
     }
 
     /// The high watermark moved: transactions that ended below it are settled.
     pub(crate) fn settle(&mut self, high_watermark: Offset) {
-        if !self.ended.is_empty() {
-            self.ended.retain(|_, marker| *marker >= high_watermark);
+        let Some(transactions) = &mut self.transactions else {
+            return;
+        };
+        transactions.ended.retain(|_, marker| *marker >= high_watermark);
+        if transactions.open.is_empty() && transactions.ended.is_empty() {
+            self.transactions = None;
         }
     }
 
     /// Forgets producers that were silent for `expiration`, apart from those with an open transaction.
     pub fn expire(&mut self, now: TimestampMs, expiration: Duration) {
         let limit = i64::try_from(expiration.as_millis()).unwrap_or(i64::MAX);
-        self.entries.retain(|_, entry| {
+        self.entries.retain(|entry| {
             entry.current_txn_first_offset.is_some() || now.ms_since(entry.last_timestamp) < limit
         });
     }
@@ -305,15 +330,20 @@ impl ProducerState {
         *self = Self::default();
     }
 
-    pub(crate) fn entries(&self) -> impl ExactSizeIterator<Item = (ProducerId, &ProducerEntry)> {
-        self.entries.iter().map(|(id, entry)| (*id, &**entry))
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (ProducerId, &ProducerEntry)> {
+        self.entries.iter()
     }
 
     pub(crate) fn restore(&mut self, id: ProducerId, entry: ProducerEntry) {
         if let Some(first_offset) = entry.current_txn_first_offset {
-            self.open.insert(first_offset, id);
+            let transactions = self.transactions.get_or_insert_default();
+            transactions.open.insert(first_offset, id);
         }
-        self.entries.insert(id, Box::new(entry));
+        self.entries.insert(id, entry);
     }
 }
 

@@ -112,7 +112,7 @@ impl SegmentFiles {
         }
     }
 
-    /// Makes the file. What may be there is the rest of an attempt that failed. Blocks.
+    /// Makes the file, and keeps a `.log` open. What may be there is the rest of an attempt that failed. Blocks.
     pub(crate) fn create(&self, kind: FileKind) -> Result<(), LogError> {
         let path = self.path(kind);
         self.remove(kind)?;
@@ -121,7 +121,10 @@ impl SegmentFiles {
             .files()
             .open(&path, OpenMode::CreateNew)
             .map_err(LogError::io(&path))?;
-        self.slot(kind).put(self.dir.handles(), &file);
+        // An index is written to when it has a lot, which most never have.
+        if kind == FileKind::Log {
+            self.slot(kind).put(self.dir.handles(), &file);
+        }
         Ok(())
     }
 

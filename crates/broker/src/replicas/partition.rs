@@ -14,8 +14,8 @@ use klamm_log::flush::flush;
 use klamm_log::prepare::prepare;
 use klamm_log::read::read_blocking;
 use klamm_log::{
-    AppendError, FlushScope, FlushTicket, Incoming, Log, LogCell, LogError, NotReady, Outcome, ReadError,
-    ReadRequest, Submission,
+    AppendError, FlushScope, FlushTicket, Incoming, Log, LogCell, LogError, NotReady, ReadError, ReadRequest,
+    Submission,
 };
 use klamm_metadata::PartitionImage;
 use klamm_model::{BrokerId, ErrorCode, LeaderEpoch, Offset, TimestampMs, TopicId};
@@ -47,8 +47,6 @@ struct State {
     log: Log,
     standing: Standing,
     waiters: Waiters,
-    /// Empty; kept for its memory.
-    outcomes: Vec<Outcome>,
     /// When the first record was appended that was not flushed since; for `flush.ms`.
     unflushed_since: Option<TimestampMs>,
 }
@@ -71,7 +69,6 @@ impl Partition {
                 log,
                 standing: Standing::Waiting,
                 waiters: Waiters::default(),
-                outcomes: Vec::new(),
                 unflushed_since: None,
             }),
         })
@@ -204,12 +201,11 @@ impl Partition {
             header: &mut header,
             body: &batch.body,
         };
-        let State { log, outcomes, .. } = &mut *state;
-        outcomes.clear();
-        if let Err(need) = log.append_as_leader(&mut [incoming], epoch, now, outcomes) {
-            return Ok(Err(need));
-        }
-        match outcomes.pop().expect("an outcome for each batch") {
+        let outcome = match state.log.append_one(incoming, epoch, now) {
+            Ok(outcome) => outcome,
+            Err(need) => return Ok(Err(need)),
+        };
+        match outcome {
             Ok(appended) => {
                 self.appended(&mut state);
                 Ok(Ok(Appended {

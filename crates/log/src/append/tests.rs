@@ -49,7 +49,7 @@ fn append_all(held: &Held, batches: &[bytes::Bytes]) -> Result<Vec<Outcome>, Not
     let mut outcomes = Vec::new();
     held.log
         .lock()
-        .append_as_leader(&mut incoming, EPOCH, NOW, &mut outcomes)
+        .append_as_leader(&mut incoming, EPOCH, NOW, |outcome| outcomes.push(outcome))
         .map(|()| outcomes)
 }
 

@@ -47,7 +47,7 @@ fn crc_of(bytes: &[u8]) -> u32 {
 
 /// The bytes of a snapshot of `state`.
 pub(crate) fn encode(state: &ProducerState) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(COUNT_AT + 4 + state.entries().len() * ENTRY_BYTES);
+    let mut bytes = Vec::with_capacity(COUNT_AT + 4 + state.len() * ENTRY_BYTES);
     bytes.extend_from_slice(&VERSION.to_be_bytes());
     bytes.extend_from_slice(&[0; COUNT_AT + 4 - 2]);
     for (id, entry) in state.entries() {
