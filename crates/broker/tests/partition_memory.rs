@@ -29,14 +29,14 @@ struct Summing;
 
 static LIVE: AtomicIsize = AtomicIsize::new(0);
 
-/// Up to 128 in steps of 16, then four classes to each doubling.
+/// 8, up to 128 in steps of 16, then four classes to each doubling.
 fn class(size: usize) -> isize {
-    let size = size.max(8);
     let step = match size {
+        ..=8 => 8,
         ..=128 => 16,
         _ => size.next_power_of_two() / 8,
     };
-    size.next_multiple_of(step) as isize
+    size.max(1).next_multiple_of(step) as isize
 }
 
 // SAFETY: every call is handed to the system's allocator unchanged.

@@ -118,7 +118,7 @@ impl Log {
                 Ok(false) => return Err(NotReady::Open),
                 // They wait in memory for room.
                 Err(error) if error.is_full() => {}
-                Err(error) => self.dir.fail(&error),
+                Err(error) => self.home.dir.fail(&error),
             }
         }
         Ok(file)
@@ -255,7 +255,7 @@ impl Log {
         let error = LogError::io(&active.files.path(FileKind::Log))(source);
         // A full device may have room again: the log goes on where it was.
         if !error.is_full() || file.set_len(size).is_err() {
-            self.dir.fail(&error);
+            self.home.dir.fail(&error);
         }
         Err(error)
     }

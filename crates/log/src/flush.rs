@@ -10,9 +10,9 @@ use klamm_env::File;
 use klamm_model::{LeaderEpoch, Offset};
 
 use crate::checkpoint;
-use crate::dir::LogDir;
 use crate::error::LogError;
-use crate::gate::{Gate, gate_of};
+use crate::gate::home_of;
+use crate::home::Home;
 use crate::log::Log;
 use crate::make::Presence;
 use crate::names::FileKind;
@@ -30,8 +30,7 @@ enum ToSync {
 /// What must be synced so that everything below `up_to` is durable.
 #[derive(Debug)]
 pub struct FlushTicket {
-    dir: Arc<LogDir>,
-    gate: Arc<Gate>,
+    home: Arc<Home>,
     up_to: Offset,
     generation: u32,
     /// The newest segment with such bytes; mostly the only one.
@@ -49,7 +48,7 @@ impl FlushTicket {
     pub fn sync(&self) -> Result<(), LogError> {
         // Open files are the log's own for ever; the others have to be found by their names.
         let by_name = self.files().any(|file| matches!(file, ToSync::Closed(_)));
-        let _inside = by_name.then(|| self.gate.enter()).transpose()?;
+        let _inside = by_name.then(|| self.home.gate.enter()).transpose()?;
         self.sync_inside()
     }
 
@@ -59,10 +58,10 @@ impl FlushTicket {
 
     /// As [`FlushTicket::sync`]; the caller is inside the gate.
     fn sync_inside(&self) -> Result<(), LogError> {
-        self.dir.check()?;
+        self.home.dir.check()?;
         let result = self.files().try_for_each(ToSync::sync);
         if let Err(error) = &result {
-            self.dir.fail(error);
+            self.home.dir.fail(error);
         }
         result
     }
@@ -123,8 +122,7 @@ impl Log {
                 }
             });
         Some(FlushTicket {
-            dir: Arc::clone(&self.dir),
-            gate: Arc::clone(&self.gate),
+            home: Arc::clone(&self.home),
             up_to,
             generation: self.generation,
             newest: files.next()?,
@@ -151,8 +149,8 @@ impl Log {
 
 /// Flushes so far that the recovery point can rise, and raises it. Blocks. Call it after a roll, and from time to time.
 pub fn flush(cell: &impl LogCell, scope: FlushScope) -> Result<(), LogError> {
-    let gate = gate_of(cell);
-    let _inside = gate.enter()?;
+    let home = home_of(cell);
+    let _inside = home.gate.enter()?;
     flush_held(cell, scope)
 }
 
@@ -171,8 +169,8 @@ pub(crate) fn flush_held(cell: &impl LogCell, scope: FlushScope) -> Result<(), L
         ticket.sync_inside()?;
     }
     if let Some(epochs) = &plan.epochs {
-        let (files, path) = cell.with(|log| (Arc::clone(log.dir.files()), log.epochs_path()));
-        checkpoint::write_epochs(&*files, &path, epochs)?;
+        let path = cell.with(|log| log.epochs_path());
+        checkpoint::write_epochs(&**home_of(cell).dir.files(), &path, epochs)?;
     }
     cell.with(|log| {
         if let Some(epochs) = &plan.epochs {
@@ -213,8 +211,8 @@ impl Log {
 
 /// Gives back the memory that a log keeps for being busy: for one that nobody has used for a while. Blocks.
 pub fn rest(cell: &impl LogCell) -> Result<(), LogError> {
-    let gate = gate_of(cell);
-    let _inside = gate.enter()?;
+    let home = home_of(cell);
+    let _inside = home.gate.enter()?;
     cell.with(|log| {
         log.check_dir()?;
         log.marks = None;
@@ -228,8 +226,8 @@ pub fn rest(cell: &impl LogCell) -> Result<(), LogError> {
 /// Flushes everything and leaves the files as Kafka leaves them after an orderly end: the indexes complete, the producers'
 /// state beside the last record. The log may be used again afterwards. Blocks.
 pub fn close(cell: &impl LogCell) -> Result<(), LogError> {
-    let gate = gate_of(cell);
-    let _inside = gate.enter()?;
+    let home = home_of(cell);
+    let _inside = home.gate.enter()?;
     let left = cell.with(|log| {
         log.check_dir()?;
         if log.presence != Presence::Made {
@@ -251,13 +249,9 @@ pub fn close(cell: &impl LogCell) -> Result<(), LogError> {
         sync_file(&files.0, kind)?;
     }
     if let Some((end, bytes)) = state {
-        let (dir, path) = cell.with(|log| {
-            (
-                Arc::clone(&log.dir),
-                log.folder.join(FileKind::Snapshot.name(end)),
-            )
-        });
-        dir.files()
+        let path = home.folder().join(FileKind::Snapshot.name(end));
+        home.dir
+            .files()
             .write_atomically(&path, &bytes)
             .map_err(LogError::io(&path))?;
         cell.with(|log| log.last_snapshot = Some(end));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::error::LogError;
+use crate::home::Home;
 use crate::prepare::LogCell;
 
 /// See the head of the file.
@@ -38,15 +39,15 @@ impl Gate {
     }
 }
 
-/// The gate of a log.
-pub(crate) fn gate_of(cell: &impl LogCell) -> Arc<Gate> {
-    cell.with(|log| Arc::clone(&log.gate))
+/// The log's home, with its gate.
+pub(crate) fn home_of(cell: &impl LogCell) -> Arc<Home> {
+    cell.with(|log| Arc::clone(&log.home))
 }
 
 /// The partition is deleted: waits for whoever works with the log's files, and keeps everybody out from then on. Afterwards
 /// its folder may be [moved](crate::LogDir::retire) and its name given to another. Blocks.
 pub fn retire(cell: &impl LogCell) {
-    *gate_of(cell).0.lock() = Passage::Closed;
+    *home_of(cell).gate.0.lock() = Passage::Closed;
 }
 
 #[cfg(test)]

@@ -135,7 +135,9 @@ impl Source<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct Table<E> {
     written: u32,
-    pending: Vec<E>,
+    /// `None` in all segments but those that are written.
+    #[expect(clippy::box_collection, reason = "a word in the many that have none")]
+    pending: Option<Box<Vec<E>>>,
 }
 
 impl<E: IndexEntry> Table<E> {
@@ -143,30 +145,30 @@ impl<E: IndexEntry> Table<E> {
     pub(crate) fn of_file(written: u32) -> Self {
         Self {
             written,
-            pending: Vec::new(),
+            pending: None,
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.written as usize + self.pending.len()
+        self.written as usize + self.pending().len()
     }
 
     pub(crate) fn push(&mut self, entry: E) {
-        self.pending.push(entry);
+        self.pending.get_or_insert_default().push(entry);
     }
 
     pub(crate) fn has_a_lot(&self) -> bool {
-        self.pending.len() >= LOT
+        self.pending().len() >= LOT
     }
 
     pub(crate) fn pending(&self) -> &[E] {
-        &self.pending
+        self.pending.as_ref().map_or(&[], |pending| pending.as_slice())
     }
 
     pub(crate) fn view(&self) -> TableView<'_, E> {
         TableView {
             written: self.written,
-            pending: &self.pending,
+            pending: self.pending(),
         }
     }
 
@@ -175,17 +177,18 @@ impl<E: IndexEntry> Table<E> {
         // On the stack: an append that completes a lot writes it.
         let mut bytes = [0; LEAF_BYTES];
         let mut position = u64::from(self.written) * E::SIZE as u64;
-        for lot in self.pending.chunks(LEAF_BYTES / E::SIZE) {
+        for lot in self.pending().chunks(LEAF_BYTES / E::SIZE) {
             let bytes = &mut bytes[..lot.len() * E::SIZE];
             let places = bytes.chunks_exact_mut(E::SIZE);
             places.zip(lot).for_each(|(place, entry)| entry.encode(place));
             file.write_at(&[IoSlice::new(bytes)], position)?;
             position += bytes.len() as u64;
         }
-        self.written += u32::try_from(self.pending.len()).expect("bounded by segment.index.bytes");
-        self.pending.clear();
+        self.written += u32::try_from(self.pending().len()).expect("bounded by segment.index.bytes");
         if shrink {
-            self.pending = Vec::new();
+            self.pending = None;
+        } else if let Some(pending) = &mut self.pending {
+            pending.clear();
         }
         Ok(())
     }

@@ -22,6 +22,7 @@ pub mod flush;
 pub mod follower;
 mod gate;
 pub mod handles;
+mod home;
 pub mod index;
 pub mod inspect;
 pub mod log;

@@ -8,7 +8,7 @@
 //! Go on with `append`, `read`, `prepare` (roll, open), `flush`, `retention`, `truncate`, `recovery`: each adds its part to
 //! [`Log`].
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::config::{Durability, LogConfig};
 use crate::dir::{LogDir, Positions};
 use crate::epochs::{EpochEnd, LeaderEpochs};
 use crate::error::LogError;
-use crate::gate::Gate;
+use crate::home::Home;
 use crate::make::Presence;
 use crate::marks::Marks;
 use crate::producers::ProducerState;
@@ -36,10 +36,7 @@ pub struct RecoveryState {
 /// One partition on disk.
 #[derive(Debug)]
 pub struct Log {
-    pub(crate) dir: Arc<LogDir>,
-    pub(crate) partition: TopicPartition,
-    pub(crate) topic_id: TopicId,
-    pub(crate) folder: Arc<Path>,
+    pub(crate) home: Arc<Home>,
     pub(crate) config: Arc<LogConfig>,
     pub(crate) presence: Presence,
     /// Never empty.
@@ -52,8 +49,6 @@ pub struct Log {
     pub(crate) epochs: LeaderEpochs,
     pub(crate) producers: ProducerState,
     pub(crate) marks: Option<Box<Marks>>,
-    /// For whoever does something slow with the files, outside the caller's lock.
-    pub(crate) gate: Arc<Gate>,
     /// A new segment is being begun: nothing may be appended to the old one.
     pub(crate) rolling: bool,
     /// Counts truncations, so that a sync that began before one says nothing about what is there now.
@@ -74,17 +69,17 @@ pub struct LogSummary {
 impl Log {
     /// The partition.
     pub fn partition(&self) -> &TopicPartition {
-        &self.partition
+        &self.home.partition
     }
 
     /// The incarnation of the topic.
     pub fn topic_id(&self) -> TopicId {
-        self.topic_id
+        self.home.topic_id
     }
 
     /// The log dir it is in.
     pub fn dir(&self) -> &Arc<LogDir> {
-        &self.dir
+        &self.home.dir
     }
 
     /// The settings in force.
@@ -199,7 +194,7 @@ impl Log {
     }
 
     pub(crate) fn check_dir(&self) -> Result<(), LogError> {
-        self.dir.check()
+        self.home.dir.check()
     }
 
     pub(crate) fn active(&self) -> &Segment {
@@ -263,6 +258,6 @@ impl Log {
     }
 
     pub(crate) fn epochs_path(&self) -> PathBuf {
-        self.folder.join("leader-epoch-checkpoint")
+        self.home.folder().join("leader-epoch-checkpoint")
     }
 }

@@ -32,16 +32,15 @@ pub(crate) enum Presence {
 
 /// Makes what an append needs, if it is not there. The caller is inside the gate. Blocks.
 pub(crate) fn make(cell: &impl LogCell) -> Result<(), LogError> {
-    let (presence, dir, topic_id, segment) = cell.with(|log| {
+    let (presence, home, segment) = cell.with(|log| {
         log.check_dir()?;
         let segment = Arc::clone(&log.active().files);
-        Ok::<_, LogError>((log.presence, Arc::clone(&log.dir), log.topic_id, segment))
+        Ok::<_, LogError>((log.presence, Arc::clone(&log.home), segment))
     })?;
     if presence == Presence::Made {
         return Ok(());
     }
-    let folder = segment.folder();
-    let files = dir.files();
+    let (files, folder) = (home.dir.files(), &home.folder());
     if presence == Presence::Absent && files.entry(folder).map_err(LogError::io(folder))?.is_some() {
         return Err(LogError::NotOurs {
             path: folder.to_path_buf(),
@@ -50,9 +49,9 @@ pub(crate) fn make(cell: &impl LogCell) -> Result<(), LogError> {
     }
     cell.with(|log| log.presence = Presence::Begun);
     files.create_dir_all(folder).map_err(LogError::io(folder))?;
-    dir.sync_names()?;
-    write_topic_id(&**files, folder, topic_id)?;
-    begin(&dir, folder, &segment).inspect_err(|_| segment.close_all())?;
+    home.dir.sync_names()?;
+    write_topic_id(&**files, folder, home.topic_id)?;
+    begin(&home.dir, folder, &segment).inspect_err(|_| segment.close_all())?;
     cell.with(|log| log.presence = Presence::Made);
     Ok(())
 }

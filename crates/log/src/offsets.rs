@@ -8,7 +8,7 @@ use klamm_model::{LeaderEpoch, Offset, TimestampMs};
 use klamm_records::{Batch, BatchHeader};
 
 use crate::error::LogError;
-use crate::gate::{Gate, gate_of};
+use crate::gate::{Gate, home_of};
 use crate::index::Source;
 use crate::names::FileKind;
 use crate::prepare::{LogCell, ready_segment, walk_error};
@@ -36,7 +36,7 @@ pub fn offset_for_timestamp(
     let mut after = Offset(-1);
     while let Some((owned, start)) = next_segment(cell, after, |largest| largest >= timestamp)? {
         after = owned.view().base_offset;
-        if let Some(found) = find_in(&gate_of(cell), &owned.view(), start, timestamp)? {
+        if let Some(found) = find_in(&home_of(cell).gate, &owned.view(), start, timestamp)? {
             return Ok(Some(found));
         }
     }
@@ -58,7 +58,7 @@ pub fn max_timestamp(cell: &impl LogCell) -> Result<Option<FoundRecord>, LogErro
     let Some((owned, start, timestamp)) = best else {
         return Ok(None);
     };
-    find_in(&gate_of(cell), &owned.view(), start, timestamp)
+    find_in(&home_of(cell).gate, &owned.view(), start, timestamp)
 }
 
 /// The first segment behind the one at `after` whose largest timestamp is `wanted`, with the log start.
@@ -77,8 +77,8 @@ fn next_segment(
             return Ok(None);
         };
         if !checked {
-            let gate = gate_of(cell);
-            let _inside = gate.enter()?;
+            let home = home_of(cell);
+            let _inside = home.gate.enter()?;
             ready_segment(cell, base_offset)?;
         }
         let found = cell.with(|log| {

@@ -16,6 +16,8 @@ use crate::config::LogConfig;
 use crate::dir::{self, LogDir};
 use crate::epochs::LeaderEpochs;
 use crate::error::LogError;
+use crate::gate::Gate;
+use crate::home::Home;
 use crate::index::{IndexEntry, OffsetEntry, Source, TimeEntry};
 use crate::log::{Log, RecoveryState};
 use crate::make::{self, Presence};
@@ -58,16 +60,19 @@ impl Log {
         now: TimestampMs,
     ) -> Result<Self, LogError> {
         dir.check()?;
-        let folder: Arc<Path> = dir.folder(partition).into();
+        let folder = dir.folder(partition);
         let found = dir.files().entry(&folder).map_err(LogError::io(&folder))?;
         let start = recovery.positions.log_start_offset;
-        let mut log = Self {
+        let home = Arc::new(Home {
             dir: Arc::clone(dir),
             partition: partition.clone(),
             topic_id,
+            gate: Gate::default(),
+        });
+        let mut log = Self {
             config,
             presence: Presence::Absent,
-            segments: vec![Segment::empty(SegmentFiles::new(dir, &folder, start), now)],
+            segments: vec![Segment::empty(SegmentFiles::new(&home, start), now)],
             log_start_offset: start,
             log_end_offset: start,
             durable_end_offset: start,
@@ -76,11 +81,10 @@ impl Log {
             epochs: LeaderEpochs::default(),
             producers: ProducerState::default(),
             marks: None,
-            gate: Arc::default(),
             rolling: false,
             generation: 0,
             last_snapshot: None,
-            folder,
+            home,
         };
         if found.is_some() {
             log.open_folder(&recovery, now)?;
@@ -89,18 +93,19 @@ impl Log {
     }
 
     fn open_folder(&mut self, recovery: &RecoveryState, now: TimestampMs) -> Result<(), LogError> {
-        let (dir, folder) = (Arc::clone(&self.dir), Arc::clone(&self.folder));
-        let said = says(&dir, &folder, self.topic_id);
+        let (home, folder) = (Arc::clone(&self.home), self.home.folder());
+        let dir = &home.dir;
+        let said = says(dir, &folder, home.topic_id);
         if let Err(LogError::NotOurs { .. } | LogError::NewerFormat { .. }) = said {
             return said.map(drop);
         }
-        let listing = list(&dir, &folder)?;
+        let listing = list(dir, &folder)?;
         if !said.or_else(|error| listing.holds_nothing().then_some(false).ok_or(error))? {
-            claim(&dir, &folder, self.topic_id, &listing)?;
+            claim(dir, &folder, home.topic_id, &listing)?;
         }
         let epochs = checkpoint::read_epochs(&**dir.files(), &self.epochs_path())?;
         self.epochs = LeaderEpochs::from_entries(epochs);
-        self.segments = segments(&dir, &folder, &listing, now)?;
+        self.segments = segments(&home, &listing, now)?;
         if self.segments.is_empty() {
             self.begin(self.log_start_offset, now)?;
         }
@@ -111,8 +116,8 @@ impl Log {
 
     /// Makes the first segment of an empty log, whose folder is there.
     pub(crate) fn begin(&mut self, base_offset: Offset, now: TimestampMs) -> Result<(), LogError> {
-        let files = SegmentFiles::new(&self.dir, &self.folder, base_offset);
-        make::begin(&self.dir, &self.folder, &files)?;
+        let files = SegmentFiles::new(&self.home, base_offset);
+        make::begin(&self.home.dir, &self.home.folder(), &files)?;
         self.segments.push(Segment::empty(files, now));
         Ok(())
     }
@@ -159,8 +164,8 @@ impl Log {
         let newest = found.range(..=self.log_end_offset).next_back();
         for offset in found {
             if Some(offset) != newest && self.segment_at(*offset).is_none() {
-                let path = self.folder.join(FileKind::Snapshot.name(*offset));
-                self.dir.remove_file(&path)?;
+                let path = self.home.folder().join(FileKind::Snapshot.name(*offset));
+                self.home.dir.remove_file(&path)?;
             }
         }
         Ok(())
@@ -172,7 +177,7 @@ impl Log {
             return Ok(());
         }
         let entries = self.epochs.entries().to_vec();
-        checkpoint::write_epochs(&**self.dir.files(), &self.epochs_path(), &entries)?;
+        checkpoint::write_epochs(&**self.home.dir.files(), &self.epochs_path(), &entries)?;
         self.epochs.written(&entries);
         Ok(())
     }
@@ -315,15 +320,10 @@ fn list(dir: &LogDir, folder: &Path) -> Result<Listing, LogError> {
     Ok(listing)
 }
 
-fn segments(
-    dir: &Arc<LogDir>,
-    folder: &Arc<Path>,
-    listing: &Listing,
-    now: TimestampMs,
-) -> Result<Vec<Segment>, LogError> {
+fn segments(home: &Arc<Home>, listing: &Listing, now: TimestampMs) -> Result<Vec<Segment>, LogError> {
     let mut segments = Vec::with_capacity(listing.segments.len());
     for (base_offset, size) in &listing.segments {
-        let files = SegmentFiles::new(dir, folder, *base_offset);
+        let files = SegmentFiles::new(home, *base_offset);
         let size = u32::try_from(*size)
             .ok()
             .filter(|size| i32::try_from(*size).is_ok());
@@ -378,10 +378,10 @@ fn entries<E: IndexEntry>(lengths: &BTreeMap<Offset, u64>, base_offset: &Offset)
 pub(crate) fn replay_producers(log: &mut Log, end: Offset) -> Result<(), LogError> {
     log.producers.clear();
     log.last_snapshot = None;
-    let files = Arc::clone(log.dir.files());
+    let (files, folder) = (Arc::clone(log.home.dir.files()), log.home.folder());
     let mut snapshots: Vec<Offset> = files
-        .read_dir(&log.folder)
-        .map_err(LogError::io(&log.folder))?
+        .read_dir(&folder)
+        .map_err(LogError::io(&folder))?
         .iter()
         .filter_map(|entry| names::parse_file(&entry.name))
         .filter(|(kind, offset)| *kind == FileKind::Snapshot && *offset <= end)
@@ -389,7 +389,7 @@ pub(crate) fn replay_producers(log: &mut Log, end: Offset) -> Result<(), LogErro
         .collect();
     let mut from = log.segments[0].base_offset;
     while let Some(offset) = snapshots.pop() {
-        let path = log.folder.join(FileKind::Snapshot.name(offset));
+        let path = folder.join(FileKind::Snapshot.name(offset));
         let bytes = files
             .read(&path, SNAPSHOT_LIMIT_BYTES)
             .map_err(LogError::io(&path))?;

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::error::{LogError, NotReady};
 use crate::flush::sync_file;
-use crate::gate::gate_of;
+use crate::gate::home_of;
 use crate::index::{OffsetEntry, Source, TimeEntry};
 use crate::log::Log;
 use crate::make::make;
@@ -40,8 +40,8 @@ impl<C: LogCell> LogCell for Arc<C> {
 
 /// Does what `need` says, so that the call that asked for it can be repeated. Blocks.
 pub fn prepare(cell: &impl LogCell, need: NotReady, now: TimestampMs) -> Result<(), LogError> {
-    let gate = gate_of(cell);
-    let _inside = gate.enter()?;
+    let home = home_of(cell);
+    let _inside = home.gate.enter()?;
     make(cell)?;
     match need {
         NotReady::Open => {
@@ -231,25 +231,26 @@ pub(crate) fn roll(cell: &impl LogCell, base_offset: Offset, now: TimestampMs) -
         return Ok(());
     };
     let _rolling = Rolling(cell);
-    let (dir, folder) = cell.with(|log| (Arc::clone(&log.dir), Arc::clone(&log.folder)));
-    let files = SegmentFiles::new(&dir, &folder, next);
+    let home = home_of(cell);
+    let files = SegmentFiles::new(&home, next);
     active.append_aborted(&aborted)?;
     // Once it is not written to any more, no recovery makes them anew.
     sync_file(&active, FileKind::OffsetIndex)?;
     sync_file(&active, FileKind::TimeIndex)?;
-    let path = folder.join(FileKind::Snapshot.name(next));
+    let path = files.path(FileKind::Snapshot);
     let begun = || {
         for kind in [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex] {
             files.create(kind)?;
         }
         // Syncs the folder as well, so that the new segment's name is on the device before anything in it counts.
-        dir.files()
+        home.dir
+            .files()
             .write_atomically(&path, &producers)
             .map_err(LogError::io(&path))
     };
     if let Err(error) = begun() {
         // The old segment goes on, and may grow beyond this offset: a segment that begins there would hide that.
-        files.remove_all().inspect_err(|error| dir.fail(error))?;
+        files.remove_all().inspect_err(|error| home.dir.fail(error))?;
         return Err(error);
     }
     cell.with(|log| {

@@ -13,7 +13,7 @@ use klamm_records::{BatchError, BatchHeader, HEADER_BYTES, verify_crc};
 use thiserror::Error;
 
 use crate::error::{NotReady, ReadError};
-use crate::gate::gate_of;
+use crate::gate::home_of;
 use crate::index::{Source, Stop};
 use crate::log::Log;
 use crate::names::FileKind;
@@ -333,7 +333,7 @@ pub fn read_blocking(
     request: &ReadRequest,
     now: TimestampMs,
 ) -> Result<Read, ReadError> {
-    let gate = gate_of(cell);
+    let home = home_of(cell);
     let mut request = *request;
     let mut at = None;
     loop {
@@ -361,8 +361,8 @@ pub fn read_blocking(
             Step::Plan(owned) => owned,
         };
         let view = owned.view();
-        let log = view.files.open_through(&gate, FileKind::Log)?;
-        let index = view.files.open_through(&gate, FileKind::OffsetIndex)?;
+        let log = view.files.open_through(&home.gate, FileKind::Log)?;
+        let index = view.files.open_through(&home.gate, FileKind::OffsetIndex)?;
         let source = |file| Source {
             file: Some(file),
             may_block: true,

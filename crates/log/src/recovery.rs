@@ -72,17 +72,16 @@ pub(crate) fn recover(log: &mut Log, recovery_point: Offset, now: TimestampMs) -
     if log.log_end_offset < recovery_point {
         return Err(lost(log, recovery_point, "the log ends there"));
     }
-    log.dir
-        .files()
-        .sync_dir(&log.folder)
-        .map_err(LogError::io(&log.folder))
+    let folder = log.home.folder();
+    let files = log.home.dir.files();
+    files.sync_dir(&folder).map_err(LogError::io(&folder))
 }
 
 fn lost(log: &Log, recovery_point: Offset, what: &str) -> LogError {
     let end = log.log_end_offset;
     let text =
         format!("offsets {end} to {recovery_point} were on the device and are not there any more: {what}");
-    LogError::corrupt(&log.folder, text)
+    LogError::corrupt(&log.home.folder(), text)
 }
 
 /// The log ends at `log_end_offset`: removes the segments from `first` on.
@@ -92,7 +91,7 @@ fn cut(log: &mut Log, first: usize, recovery_point: Offset, what: &str) -> Resul
     }
     let removed: Vec<Segment> = log.segments.drain(first..).collect();
     tracing::warn!(
-        partition = %log.partition,
+        partition = %log.home.partition,
         log_end_offset = log.log_end_offset.0,
         removed_segments = removed.len(),
         "the log was cut at its last whole batch: {what}"

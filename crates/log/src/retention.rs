@@ -10,7 +10,7 @@ use std::sync::Arc;
 use klamm_model::{Offset, TimestampMs};
 
 use crate::error::LogError;
-use crate::gate::gate_of;
+use crate::gate::home_of;
 use crate::log::Log;
 use crate::names::{DELETED, FileKind};
 use crate::prepare::{LogCell, ready_segment, roll};
@@ -41,8 +41,8 @@ enum Verdict {
 
 /// Removes what the settings and the log start leave no reader for. Blocks.
 pub fn retention(cell: &impl LogCell, now: TimestampMs) -> Result<Retired, LogError> {
-    let gate = gate_of(cell);
-    let _inside = gate.enter()?;
+    let home = home_of(cell);
+    let _inside = home.gate.enter()?;
     let mut count = 0;
     // Of a segment without timestamps: its first offset, and when its file changed.
     let mut modified = None;
@@ -66,9 +66,8 @@ pub fn retention(cell: &impl LogCell, now: TimestampMs) -> Result<Retired, LogEr
         segment_count: segments.len(),
         not_before: now.plus_ms(delay_ms),
     };
-    let dir = cell.with(|log| Arc::clone(&log.dir));
     for segment in segments {
-        let renamed = rename(&segment.files).inspect_err(|error| dir.fail(error))?;
+        let renamed = rename(&segment.files).inspect_err(|error| home.dir.fail(error))?;
         retired.files.extend(renamed);
     }
     Ok(retired)

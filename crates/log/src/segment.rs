@@ -15,6 +15,7 @@ use crate::dir::LogDir;
 use crate::error::LogError;
 use crate::gate::Gate;
 use crate::handles::Slot;
+use crate::home::Home;
 use crate::index::transaction::{self, AbortedTransaction};
 use crate::index::{IndexEntry, OffsetEntry, Source, Stop, Table, TableView, TimeEntry};
 use crate::names::FileKind;
@@ -32,8 +33,7 @@ pub(crate) struct TimedOffset {
 /// The files of a segment, opened when needed.
 #[derive(Debug)]
 pub(crate) struct SegmentFiles {
-    dir: Arc<LogDir>,
-    folder: Arc<Path>,
+    home: Arc<Home>,
     base_offset: Offset,
     log: Slot,
     offset_index: Slot,
@@ -41,10 +41,9 @@ pub(crate) struct SegmentFiles {
 }
 
 impl SegmentFiles {
-    pub(crate) fn new(dir: &Arc<LogDir>, folder: &Arc<Path>, base_offset: Offset) -> Arc<Self> {
+    pub(crate) fn new(home: &Arc<Home>, base_offset: Offset) -> Arc<Self> {
         Arc::new(Self {
-            dir: Arc::clone(dir),
-            folder: Arc::clone(folder),
+            home: Arc::clone(home),
             base_offset,
             log: Slot::default(),
             offset_index: Slot::default(),
@@ -57,16 +56,11 @@ impl SegmentFiles {
     }
 
     pub(crate) fn dir(&self) -> &LogDir {
-        &self.dir
-    }
-
-    /// The folder of the partition.
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+        &self.home.dir
     }
 
     pub(crate) fn path(&self, kind: FileKind) -> PathBuf {
-        self.folder.join(kind.name(self.base_offset))
+        self.home.folder().join(kind.name(self.base_offset))
     }
 
     fn slot(&self, kind: FileKind) -> &Slot {
@@ -92,7 +86,7 @@ impl SegmentFiles {
         };
         let path = self.path(kind);
         self.slot(kind)
-            .open(self.dir.handles(), &**self.dir.files(), &path, mode)
+            .open(self.home.dir.handles(), &**self.home.dir.files(), &path, mode)
             .map_err(LogError::io(&path))
     }
 
@@ -108,7 +102,7 @@ impl SegmentFiles {
     /// Lets the files go, as the cache does with those that nobody used for a while.
     pub(crate) fn close_all(&self) {
         for slot in [&self.log, &self.offset_index, &self.time_index] {
-            slot.close(self.dir.handles());
+            slot.close(self.home.dir.handles());
         }
     }
 
@@ -117,13 +111,14 @@ impl SegmentFiles {
         let path = self.path(kind);
         self.remove(kind)?;
         let file = self
+            .home
             .dir
             .files()
             .open(&path, OpenMode::CreateNew)
             .map_err(LogError::io(&path))?;
         // An index is written to when it has a lot, which most never have.
         if kind == FileKind::Log {
-            self.slot(kind).put(self.dir.handles(), &file);
+            self.slot(kind).put(self.home.dir.handles(), &file);
         }
         Ok(())
     }
@@ -135,7 +130,7 @@ impl SegmentFiles {
 
     /// Removes one of the files, if it exists. Blocks.
     pub(crate) fn remove(&self, kind: FileKind) -> Result<(), LogError> {
-        self.dir.remove_file(&self.path(kind))
+        self.home.dir.remove_file(&self.path(kind))
     }
 
     /// Removes all files of the segment, and the producers' state at its start. Blocks.
@@ -146,7 +141,7 @@ impl SegmentFiles {
     /// The aborted transactions of the segment as far as they were written. Blocks.
     pub(crate) fn read_aborted(&self) -> Result<Vec<AbortedTransaction>, LogError> {
         let path = self.path(FileKind::TransactionIndex);
-        let bytes = match self.dir.files().read(&path, TRANSACTION_INDEX_LIMIT_BYTES) {
+        let bytes = match self.home.dir.files().read(&path, TRANSACTION_INDEX_LIMIT_BYTES) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(LogError::io(&path)(error)),
@@ -178,7 +173,7 @@ impl SegmentFiles {
         let path = self.path(FileKind::TransactionIndex);
         let bytes: Vec<u8> = aborted.iter().flat_map(AbortedTransaction::to_bytes).collect();
         let write = || {
-            let file = self.dir.files().open(&path, OpenMode::Create)?;
+            let file = self.home.dir.files().open(&path, OpenMode::Create)?;
             let end = file.len()?;
             file.write_at(&[IoSlice::new(&bytes)], end)?;
             file.sync_data()

@@ -10,7 +10,7 @@ use klamm_model::{Offset, TimestampMs};
 
 use crate::dir::LogDir;
 use crate::error::{LogError, ReadError};
-use crate::gate::gate_of;
+use crate::gate::home_of;
 use crate::index::Source;
 use crate::log::Log;
 use crate::make::make;
@@ -22,8 +22,8 @@ use crate::segment::Segment;
 /// Cuts the log so that nothing at or above `offset` is left, and returns its end, which may be lower: where the last
 /// whole batch below `offset` ends.
 pub fn truncate_to(cell: &impl LogCell, offset: Offset, now: TimestampMs) -> Result<Offset, LogError> {
-    let gate = gate_of(cell);
-    let _inside = gate.enter()?;
+    let home = home_of(cell);
+    let _inside = home.gate.enter()?;
     let end = cell.with(|log| log.log_end_offset);
     if offset >= end {
         return Ok(end);
@@ -36,8 +36,7 @@ pub fn truncate_to(cell: &impl LogCell, offset: Offset, now: TimestampMs) -> Res
     ready_segment(cell, base_offset)?;
     let (kept, end) = cell.with(|log| log.kept_below(offset, now))?;
     promise_less(cell, end)?;
-    let dir = cell.with(|log| Arc::clone(&log.dir));
-    failing(&dir, cell.with(|log| log.cut(kept, end)))?;
+    failing(&home.dir, cell.with(|log| log.cut(kept, end)))?;
     Ok(end)
 }
 
@@ -47,8 +46,8 @@ pub fn truncate_fully_and_start_at(
     offset: Offset,
     now: TimestampMs,
 ) -> Result<(), LogError> {
-    let gate = gate_of(cell);
-    let _inside = gate.enter()?;
+    let home = home_of(cell);
+    let _inside = home.gate.enter()?;
     start_over(cell, offset, now)
 }
 
@@ -56,8 +55,7 @@ fn start_over(cell: &impl LogCell, offset: Offset, now: TimestampMs) -> Result<(
     promise_less(cell, Offset(0))?;
     // Where the log goes on must be known to the next start.
     make(cell)?;
-    let dir = cell.with(|log| Arc::clone(&log.dir));
-    failing(&dir, cell.with(|log| log.start_over(offset, now)))
+    failing(&home_of(cell).dir, cell.with(|log| log.start_over(offset, now)))
 }
 
 /// Half a truncation is no state to go on from.
@@ -66,11 +64,11 @@ fn failing(dir: &LogDir, result: Result<(), LogError>) -> Result<(), LogError> {
 }
 
 fn promise_less(cell: &impl LogCell, offset: Offset) -> Result<(), LogError> {
-    let (dir, partition) = cell.with(|log| {
+    let home = cell.with(|log| {
         log.recovery_point = log.recovery_point.min(offset);
-        (Arc::clone(&log.dir), log.partition.clone())
+        Arc::clone(&log.home)
     });
-    dir.lower_recovery_point(&partition, offset)
+    home.dir.lower_recovery_point(&home.partition, offset)
 }
 
 impl Log {
@@ -158,15 +156,15 @@ impl Log {
         self.generation = self.generation.wrapping_add(1);
         self.marks = None;
         self.epochs.truncate_end(end);
-        let files = Arc::clone(self.dir.files());
-        for entry in files.read_dir(&self.folder).map_err(LogError::io(&self.folder))? {
+        let (files, folder) = (Arc::clone(self.home.dir.files()), self.home.folder());
+        for entry in files.read_dir(&folder).map_err(LogError::io(&folder))? {
             if names::parse_file(&entry.name).is_some_and(|file| file.0 == FileKind::Snapshot && file.1 > end)
             {
-                let path = self.folder.join(&entry.name);
+                let path = folder.join(&entry.name);
                 files.remove_file(&path).map_err(LogError::io(&path))?;
             }
         }
-        files.sync_dir(&self.folder).map_err(LogError::io(&self.folder))?;
+        files.sync_dir(&folder).map_err(LogError::io(&folder))?;
         replay_producers(self, end)
     }
 }

@@ -34,15 +34,16 @@ pub enum ProposalFailure {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct InSync {
     pub(super) partition_epoch: i32,
-    pub(super) isr: Vec<BrokerId>,
-    pending: Option<Vec<(BrokerId, i64)>>,
+    pub(super) isr: Box<[BrokerId]>,
+    /// What was asked for: a word while it is nothing, as it mostly is.
+    pending: Option<Box<[(BrokerId, i64)]>>,
 }
 
 impl InSync {
     pub(super) fn new(assignment: &Assignment<'_>) -> Self {
         Self {
             partition_epoch: assignment.partition_epoch,
-            isr: assignment.isr.to_vec(),
+            isr: assignment.isr.into(),
             pending: None,
         }
     }
@@ -60,7 +61,7 @@ impl InSync {
         me: BrokerId,
         followers: &[Progress],
     ) -> Option<Proposal> {
-        let wanted = self.isr.clone();
+        let wanted = self.isr.to_vec();
         self.propose(leader_epoch, me, wanted, followers)
     }
 
@@ -109,7 +110,7 @@ impl InSync {
     }
 
     fn again(&self, leader_epoch: LeaderEpoch) -> Option<Proposal> {
-        let isr = self.pending.clone()?;
+        let isr = self.pending.as_ref()?.to_vec();
         Some(Proposal {
             leader_epoch,
             partition_epoch: self.partition_epoch,
@@ -125,7 +126,7 @@ impl InSync {
         self.pending = None;
         if partition_epoch > self.partition_epoch {
             self.partition_epoch = partition_epoch;
-            self.isr = isr.to_vec();
+            self.isr = isr.into();
         }
     }
 
