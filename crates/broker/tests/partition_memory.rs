@@ -33,7 +33,7 @@ static LIVE: AtomicIsize = AtomicIsize::new(0);
 fn class(size: usize) -> isize {
     let step = match size {
         ..=8 => 8,
-        ..=128 => 16,
+        9..=128 => 16,
         _ => size.next_power_of_two() / 8,
     };
     size.max(1).next_multiple_of(step) as isize
@@ -173,8 +173,8 @@ fn a_partition_takes_no_more_memory_than_is_known() {
     let written = at_rest();
     let each = |from, to: isize| (to - from) / PARTITIONS as isize;
     let (never_written, once_written) = (each(before, made), each(before, written));
-    println!("never written: {never_written} bytes, written: {once_written} bytes");
-    assert!(never_written <= NEVER_WRITTEN, "{never_written} bytes");
-    assert!(once_written <= WRITTEN, "{once_written} bytes");
+    let found = format!("never written: {never_written} bytes, written: {once_written} bytes");
+    assert!(never_written <= NEVER_WRITTEN, "{found}");
+    assert!(once_written <= WRITTEN, "{found}");
     runtime.block_on(node.stop());
 }

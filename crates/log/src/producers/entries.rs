@@ -10,6 +10,7 @@ use super::ProducerEntry;
 
 /// See the head of the file.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::box_collection, reason = "a word in the many logs that have none")]
 pub(super) enum Entries {
     #[default]
     None,
