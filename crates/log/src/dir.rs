@@ -7,13 +7,13 @@
 //! Neither product starts on the other's folder by accident: ours has a folder `klamm.format`, at whose name Apache Kafka
 //! stops, and a folder of Kafka's is taken over only by [`LogDir::format`].
 
+mod fresh;
 pub mod meta;
 mod topic_id;
 
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use klamm_env::Files;
@@ -25,6 +25,7 @@ use crate::checkpoint::{self, Offsets};
 use crate::error::LogError;
 use crate::handles::HandleCache;
 use crate::names::{self, FolderKind};
+use fresh::FreshNames;
 use meta::Meta;
 pub(crate) use topic_id::{read_topic_id, write_topic_id};
 
@@ -51,7 +52,7 @@ pub struct LogDir {
     on_failure: OnceLock<Box<dyn Fn() + Send + Sync>>,
     was_clean: bool,
     checkpoints: Mutex<Checkpoints>,
-    names: Names,
+    fresh: FreshNames,
     meta: Mutex<Option<Meta>>,
     _lock: Box<dyn FolderLock>,
 }
@@ -60,14 +61,6 @@ impl std::fmt::Debug for LogDir {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "LogDir({})", self.path.display())
     }
-}
-
-/// Who makes folders waits for their names to be durable; one sync serves all that wait.
-#[derive(Default)]
-struct Names {
-    asked: AtomicU64,
-    /// How many of those who asked have been served.
-    synced: Mutex<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -165,7 +158,7 @@ impl LogDir {
             on_failure: OnceLock::new(),
             was_clean,
             checkpoints: Mutex::new(checkpoints),
-            names: Names::default(),
+            fresh: FreshNames::default(),
             meta: Mutex::new(meta),
             _lock: lock,
             files,
@@ -303,24 +296,14 @@ impl LogDir {
 
     /// Returns when the names that were made in the folder so far are durable. Blocks.
     pub(crate) fn sync_names(&self) -> Result<(), LogError> {
-        let turn = self.names.asked.fetch_add(1, Ordering::AcqRel) + 1;
-        let mut synced = self.names.synced.lock();
-        if *synced >= turn {
-            return self.check();
-        }
-        // Whoever has asked by now made its names before.
-        let served = self.names.asked.load(Ordering::Acquire);
-        self.sync_folder(&self.path)?;
-        *synced = served;
-        Ok(())
+        self.fresh.wait(|| self.sync_folder(&self.path))
     }
 
     /// Syncs a folder, of which nothing is known after a failure: it takes the log dir out of service. Blocks.
     pub(crate) fn sync_folder(&self, folder: &Path) -> Result<(), LogError> {
-        self.files
-            .sync_dir(folder)
-            .map_err(LogError::io(folder))
-            .inspect_err(|error| self.fail(error))
+        self.check()?;
+        let synced = self.files.sync_dir(folder).map_err(LogError::io(folder));
+        synced.inspect_err(|error| self.fail(error))
     }
 
     fn entries(&self) -> Result<Vec<DirEntry>, LogError> {
