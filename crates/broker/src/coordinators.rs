@@ -124,6 +124,11 @@ impl Refusals {
             last.insert(kind, why);
         }
     }
+
+    /// The topic is there: should it be missing again, that is told again.
+    fn forget(&self, kind: Kind) {
+        self.last.lock().remove(&kind);
+    }
 }
 
 /// Makes the topic of a kind of coordinators. When this returns it can be used, or the reason why not is in the log.
@@ -138,7 +143,7 @@ pub(crate) async fn make_topic(broker: &Broker, kind: Kind) {
             for topic in response.topics {
                 match ErrorCode::from_code(topic.error_code) {
                     // Somebody else was quicker.
-                    Some(ErrorCode::None | ErrorCode::TopicAlreadyExists) => {}
+                    Some(ErrorCode::None | ErrorCode::TopicAlreadyExists) => broker.refusals.forget(kind),
                     code => {
                         let name = code.map_or("an unknown error", ErrorCode::name);
                         let message = topic.error_message.unwrap_or_default();

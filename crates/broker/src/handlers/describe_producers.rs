@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use klamm_log::Log;
 use klamm_log::producers::ActiveProducer;
 use klamm_model::{ErrorCode, topic_name};
 use klamm_protocol::messages::describe_producers_response::{
@@ -61,10 +60,12 @@ async fn describe(context: &RequestContext<'_>, topic: &str, index: i32) -> Opti
         return None;
     }
     let producers = found.and_then(|(partition, remembered)| {
+        let mut rows = Vec::with_capacity(remembered);
         // What has come meanwhile has no memory reserved.
-        let producers = |log: &mut Log| log.producers().active().take(remembered).map(state).collect();
-        let producers = partition.as_leader(None, |log, _| producers(log));
-        producers.map_err(|code| (code, None))
+        let filled = partition.as_leader(None, |log, _| {
+            rows.extend(log.producers().active().take(remembered).map(state));
+        });
+        filled.map(|()| rows).map_err(|code| (code, None))
     });
     let answer = match producers {
         Ok(active_producers) => PartitionResponse {
