@@ -17,6 +17,7 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use klamm_config::BrokerConfig;
 use klamm_env::{Env, Task};
+use klamm_log::LogCell;
 use klamm_net::Server;
 use klamm_quorum::{NoPeers, Quorum, QuorumConfig};
 use parking_lot::Mutex;
@@ -35,7 +36,7 @@ use crate::loggers::Loggers;
 use crate::metadata_store::MetadataStore;
 use crate::metrics::{Metrics, Observer};
 use crate::producer_ids::ProducerIds;
-use crate::replicas::{Applier, Replicas, Upkeep};
+use crate::replicas::{Applier, Partition, Replicas, Upkeep};
 use crate::router::Router;
 pub use crate::router::RouterMode;
 use crate::vitals::Vitals;
@@ -175,7 +176,7 @@ impl Node {
         if let (Err(_), Some(controllers)) = (&joined, &controllers) {
             controllers.stop().await;
         }
-        let tasks = vec![joined.map_err(StartError::Join)?];
+        let tasks = vec![joined.map_err(StartError::Join)?, tell_of_failed_dirs(&broker)];
         broker.upkeep.start(&broker);
         let service = ClientService {
             broker: broker.clone(),
@@ -333,6 +334,25 @@ async fn join(
     register::unfence(broker).await?;
     broker.metadata.caught_up().await;
     Ok(followed)
+}
+
+/// Whoever waits for a partition in a log dir that fails looks again, from now on.
+fn tell_of_failed_dirs(broker: &Arc<Broker>) -> Task<()> {
+    let mut failed = broker.vitals.failed_dirs();
+    let told = broker.clone();
+    broker
+        .vitals
+        .spawn(&broker.env, "tells of failed log dirs", async move {
+            while failed.changed().await.is_ok() {
+                let partitions = told.replicas.partitions();
+                let of_failed =
+                    |partition: &&Arc<Partition>| partition.with(|log| log.dir().failure().is_some());
+                partitions
+                    .iter()
+                    .filter(of_failed)
+                    .for_each(|partition| partition.storage_failed());
+            }
+        })
 }
 
 /// Carries out what the metadata log decides, from now on; returns when all that is there already is carried out.

@@ -17,12 +17,15 @@ use tracing::error;
 #[derive(Debug)]
 pub(crate) struct Vitals {
     failure: watch::Sender<Option<String>>,
+    /// How many log dirs have failed.
+    failed_dirs: watch::Sender<usize>,
 }
 
 impl Default for Vitals {
     fn default() -> Self {
         Self {
             failure: watch::Sender::new(None),
+            failed_dirs: watch::Sender::new(0),
         }
     }
 }
@@ -52,6 +55,7 @@ impl Vitals {
         for dir in dirs {
             let (vitals, all) = (self.clone(), all.clone());
             dir.on_failure(move || {
+                vitals.failed_dirs.send_modify(|count| *count += 1);
                 let held: Vec<_> = all.iter().filter_map(Weak::upgrade).collect();
                 let failures: Vec<_> = held.iter().filter_map(|dir| dir.failure()).collect();
                 if failures.len() == held.len() {
@@ -59,6 +63,11 @@ impl Vitals {
                 }
             });
         }
+    }
+
+    /// Tells of each log dir that fails from now on.
+    pub(crate) fn failed_dirs(&self) -> watch::Receiver<usize> {
+        self.failed_dirs.subscribe()
     }
 
     /// The node cannot go on. The first reason stays.

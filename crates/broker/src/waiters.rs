@@ -2,7 +2,7 @@
 //!
 //! Always holds: a [`Waiter`] is woken at most once for each time it was armed, a [`Watch`] once for each partition that was
 //! entered; entries of earlier times are recognised by their generation and swept, so that nothing has to be removed when
-//! a request gives up. Arming again allocates nothing.
+//! a request gives up. Arming again allocates nothing; the room that many took is not kept for few.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -96,15 +96,21 @@ impl Watch {
     /// Tells `each` the places of the partitions that something has happened to since the last call; they are no longer
     /// entered.
     pub(crate) fn take_fired(&self, each: impl FnMut(usize)) {
+        // Not under the lock: partitions that something happens to wait for it.
+        let mut places = std::mem::take(&mut self.fired.lock().places);
+        places.drain(..).map(|place| place as usize).for_each(each);
         let mut fired = self.fired.lock();
-        fired.places.drain(..).map(|place| place as usize).for_each(each);
+        if fired.places.is_empty() && places.capacity() <= KEPT {
+            fired.places = places;
+        }
     }
 
     /// The list is another one: all entries are void.
     pub(crate) fn restart(&self) {
         let mut fired = self.fired.lock();
         fired.generation += 1;
-        fired.places = Vec::new();
+        fired.places.clear();
+        fired.places.shrink_to(KEPT);
     }
 
     fn generation(&self) -> u64 {
@@ -122,6 +128,9 @@ impl Watch {
         self.waker.wake();
     }
 }
+
+/// Room for so many that is kept for the next ones.
+const KEPT: usize = 64;
 
 /// Those who wait for one partition.
 #[derive(Debug, Default)]
@@ -173,18 +182,34 @@ impl Waiters {
     /// Tells `watch` of the partition at `place` once the high watermark is `offset` or more, or something else that a
     /// fetch would see has changed.
     pub(crate) fn watch(&mut self, offset: Offset, watch: &Arc<Watch>, place: u32) {
-        self.push(Entry {
-            offset,
-            generation: watch.generation(),
-            who: Who::Watch(watch.clone(), place),
+        let generation = watch.generation();
+        // A request without a session may name a partition again and again, and looks at all of them when it is told of one.
+        let is_entered = self.entries.last().is_some_and(|last| {
+            last.generation == generation
+                && matches!(&last.who, Who::Watch(other, _) if Arc::ptr_eq(other, watch))
         });
+        if !is_entered {
+            self.push(Entry {
+                offset,
+                generation,
+                who: Who::Watch(watch.clone(), place),
+            });
+        }
     }
 
     fn push(&mut self, entry: Entry) {
         if self.entries.len() == self.entries.capacity() {
             self.entries.retain(|entry| !entry.is_void());
+            self.shrink();
         }
         self.entries.push(entry);
+    }
+
+    /// Does not keep the room of many for few.
+    fn shrink(&mut self) {
+        if self.entries.capacity() > KEPT && self.entries.len() < self.entries.capacity() / 4 {
+            self.entries.shrink_to((2 * self.entries.len()).max(KEPT));
+        }
     }
 
     /// The high watermark is `high_watermark` now.
@@ -196,6 +221,7 @@ impl Waiters {
             }
             waits
         });
+        self.shrink();
     }
 
     /// The log starts elsewhere: those who watch look again.
@@ -212,6 +238,7 @@ impl Waiters {
     /// The partition is no longer led here, or failed: all must look again.
     pub(crate) fn fire_all(&mut self) {
         self.entries.drain(..).for_each(|entry| entry.fire());
+        self.shrink();
     }
 }
 
@@ -291,6 +318,42 @@ mod tests {
             waiters.watch(Offset(9), &watch, 0);
         }
         assert!(waiters.entries.capacity() < 100, "void entries must not pile up");
+    }
+
+    #[test]
+    fn what_many_took_is_not_kept() {
+        let watches: Vec<_> = (0..10_000).map(|_| Arc::new(Watch::default())).collect();
+        for how in 0..3 {
+            let mut waiters = Waiters::default();
+            for watch in &watches {
+                waiters.watch(Offset(1), watch, 0);
+            }
+            assert_eq!(waiters.entries.len(), watches.len());
+            match how {
+                0 => waiters.advanced(Offset(1)),
+                1 => waiters.fire_all(),
+                _ => {
+                    watches.iter().for_each(|watch| watch.restart());
+                    for _ in 0..20_000 {
+                        watches[0].restart();
+                        waiters.watch(Offset(1), &watches[0], 0);
+                    }
+                }
+            }
+            assert!(waiters.entries.capacity() <= 2 * KEPT, "{how}");
+        }
+        let (mut waiters, watch) = (Waiters::default(), &watches[0]);
+        for place in 0..10_000 {
+            waiters.watch(Offset(1), watch, place);
+        }
+        assert_eq!(waiters.entries.len(), 1, "named again and again");
+        let mut many: Vec<Waiters> = (0..10_000).map(|_| Waiters::default()).collect();
+        for (place, waiters) in (0..).zip(&mut many) {
+            waiters.watch(Offset(1), watch, place);
+            waiters.fire_all();
+        }
+        watch.restart();
+        assert!(watch.fired.lock().places.capacity() <= KEPT);
     }
 
     #[test]

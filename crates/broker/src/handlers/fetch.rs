@@ -226,7 +226,7 @@ async fn gather(
                 none => *none = Some(Timer::after(bounds.max_wait)),
             }
         }
-        rest(context, &mut reused.parts);
+        rest(context, reused);
         phases.wait(&context.broker.env);
         may_wait = something_new(context, &watch, &mut reused.timer).await;
         phases.resume(&context.broker.env);
@@ -266,9 +266,12 @@ async fn look(
 
 /// Before a wait, which may be long: many partitions do not keep their memory meanwhile; they are looked at anew anyway.
 /// Nobody else waits meanwhile for what the request overdrew to be read and decoded.
-fn rest(context: &RequestContext<'_>, parts: &mut Vec<Part>) {
-    if parts.len() > AT_ONCE {
-        *parts = Vec::new();
+fn rest(context: &RequestContext<'_>, reused: &mut Reused) {
+    if reused.parts.len() > AT_ONCE {
+        reused.parts = Vec::new();
+    }
+    if reused.order.len() > AT_ONCE {
+        reused.order = Vec::new();
     }
     context.memory.release();
 }

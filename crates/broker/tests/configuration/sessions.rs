@@ -1,5 +1,6 @@
 //! What fetch sessions tell, and how they end: with their last partition, as in Kafka, or because they ask for too much.
 
+use klamm_env::sim::{Fault, Operation};
 use klamm_model::ErrorCode;
 use klamm_model::limits::MAX_FETCH_SESSION_PARTITIONS;
 use klamm_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
@@ -201,4 +202,40 @@ async fn a_session_whose_partitions_were_quiet_hears_what_happens_to_them() {
         .map(|told| (told.0, told.1))
         .collect();
     assert_eq!(told, [(0, gone), (1, gone), (2, gone)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_partitions_were_quiet_hears_that_their_log_dir_failed() {
+    let fixture = Fixture::start(&[("log.dirs", "/one,/two")]).await;
+    let (mut client, mut other) = (fixture.connect(), fixture.connect());
+    client.create("t", 6, &[]).await;
+    let begun = client.ask(11, &request((0, 0), 0..6)).await.unwrap();
+    assert_eq!(begun.responses[0].partitions.len(), 6);
+    let session = |epoch| (begun.session_id, epoch);
+    assert_eq!(news(&mut client, session(1), &[], 0).await, []);
+
+    let of_two = fixture.names_in("/two");
+    let of_two = of_two
+        .iter()
+        .filter_map(|name| name.strip_prefix("t-")?.parse().ok());
+    let mut of_two: Vec<i32> = of_two.collect();
+    of_two.sort_unstable();
+    assert!(of_two.len() > 1, "{of_two:?}");
+    fixture.inject(Fault::always(Operation::Write).on("/two/t-"));
+    let began = tokio::time::Instant::now();
+    let produce = async {
+        fixture.pass(10).await;
+        other.produce_to("t", of_two[0], batch(1, 10)).await
+    };
+    let (found, written) = tokio::join!(news(&mut client, session(2), &[], 3_600_000), produce);
+    let failed = ErrorCode::KafkaStorageError.code();
+    assert_eq!(written.error_code, failed);
+    assert!(began.elapsed().as_secs() < 60, "the wait ended early");
+    let mut told: Vec<_> = found.iter().map(|told| (told.0, told.1)).collect();
+    let more = news(&mut client, session(3), &[], 0).await;
+    told.extend(more.iter().map(|told| (told.0, told.1)));
+    told.sort_unstable();
+    told.dedup();
+    let expected: Vec<_> = of_two.iter().map(|index| (*index, failed)).collect();
+    assert_eq!(told, expected);
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytestring::ByteString;
+use klamm_env::hash::Map;
 use klamm_model::{ErrorCode, Uuid};
 use klamm_protocol::messages::FetchRequest;
 use parking_lot::Mutex;
@@ -90,7 +91,7 @@ pub(super) fn open(
             .look_up(request.session_id, request.session_epoch, by_id, now)?
         {
             Lookup::Sessionless => own(spare),
-            Lookup::Full => Source::New(Mutex::new(wanted(request, by_id, true).collect())),
+            Lookup::Full => Source::New(Mutex::new(each_once(wanted(request, by_id, true)))),
             Lookup::Incremental(session) => {
                 let (wanted, forgotten) = (wanted(request, by_id, true), forgotten(request, by_id));
                 if broker.fetch_sessions.update(&session, wanted, forgotten)? {
@@ -132,10 +133,59 @@ fn wanted(request: &FetchRequest, by_id: bool, outlives: bool) -> impl Iterator<
     })
 }
 
+/// A partition that is named again is wanted as it was named last, in the place where it was named first.
+fn each_once(wanted: impl Iterator<Item = Wanted>) -> Vec<Wanted> {
+    let mut places = Map::<PartitionKey, usize>::default();
+    let mut list: Vec<Wanted> = Vec::new();
+    for one in wanted {
+        let place = *places.entry(one.key.clone()).or_insert(list.len());
+        match list.get_mut(place) {
+            Some(earlier) => *earlier = one,
+            None => list.push(one),
+        }
+    }
+    list
+}
+
 fn forgotten(request: &FetchRequest, by_id: bool) -> impl Iterator<Item = PartitionKey> {
     request.forgotten_topics_data.iter().flat_map(move |topic| {
         let name = name(&topic.topic, by_id, false);
         let partitions = topic.partitions.iter();
         partitions.map(move |partition| key(&name, topic.topic_id, *partition, by_id))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use klamm_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+
+    use super::*;
+
+    #[test]
+    fn a_partition_that_is_named_again_is_wanted_once() {
+        let partition = |(partition, fetch_offset)| FetchPartition {
+            partition,
+            fetch_offset,
+            ..Default::default()
+        };
+        let topic = |topic_id, partitions: &[(i32, i64)]| FetchTopic {
+            topic_id,
+            partitions: partitions.iter().copied().map(partition).collect(),
+            ..Default::default()
+        };
+        let request = FetchRequest {
+            topics: vec![
+                topic(Uuid::ONE, &[(0, 1), (1, 2), (0, 3)]),
+                topic(Uuid([7; 16]), &[(0, 4)]),
+                topic(Uuid::ONE, &[(1, 5), (2, 6)]),
+            ],
+            ..Default::default()
+        };
+        let list = each_once(wanted(&request, true, true));
+        let list: Vec<_> = list
+            .iter()
+            .map(|one| (one.key.topic_id == Uuid::ONE, one.key.partition, one.fetch_offset))
+            .collect();
+        assert_eq!(list, [(true, 0, 3), (true, 1, 5), (false, 0, 4), (true, 2, 6)]);
+    }
 }

@@ -83,6 +83,8 @@ pub(super) struct Round {
     pub(super) unready: Vec<(Arc<Partition>, ReadSpec)>,
     /// More may come to a partition without anybody being told.
     pub(super) has_unwatched: bool,
+    /// A partition was looked at.
+    has_begun: bool,
 }
 
 /// Of which partitions a look wants to be told when they have more.
@@ -101,6 +103,7 @@ impl Default for Round {
             may_wait: true,
             unready: Vec::new(),
             has_unwatched: false,
+            has_begun: false,
         }
     }
 }
@@ -122,6 +125,7 @@ pub(super) fn evaluate(
         let Some(one) = wanted.get_mut(place) else {
             continue;
         };
+        let is_first = !std::mem::replace(&mut round.has_begun, true);
         let found =
             topic_of(context, &one.key, &mut last).and_then(|topic| topic.partition(one.key.partition));
         let outcome = found.as_ref().map_err(|code| *code).and_then(|partition| {
@@ -135,7 +139,7 @@ pub(super) fn evaluate(
             let read = partition.read(&spec, watcher)?;
             one.is_watched |= read.is_watched;
             // Kafka fails where it would have read, and where the rest of the request's bytes is 0 it reads on.
-            let senseless = one.max_bytes < 0 || (bounds.senseless && parts.is_empty());
+            let senseless = one.max_bytes < 0 || (bounds.senseless && is_first);
             if senseless && (read.range.is_some() || read.not_ready) {
                 return Err(ErrorCode::UnknownServerError);
             }
