@@ -138,9 +138,9 @@ const PARTITIONS: i32 = 600;
 
 /// What is known to stay, in bytes: the partition with its log and role 450, a segment with its files 250, what a log's parts
 /// share 80, the image 200, the place in the commit's queue 60, and what the metadata log keeps of the decision.
-const NEVER_WRITTEN: isize = 1_350;
+const NEVER_WRITTEN: isize = 1_850;
 /// Above that: an open file 90, a producer 100, where reads go on 130, the checkpoints' three lists 150.
-const WRITTEN: isize = 1_900;
+const WRITTEN: isize = 2_150;
 
 #[test]
 fn a_partition_takes_no_more_memory_than_is_known() {

@@ -36,6 +36,14 @@ pub struct DirEntry {
     pub len: u64,
 }
 
+/// Whether a call failed before it did anything, for the limit of open files (of the process, or of the machine).
+pub fn is_too_many_open_files(error: &io::Error) -> bool {
+    matches!(
+        rustix::io::Errno::from_io_error(error),
+        Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE)
+    )
+}
+
 /// Room on the device of a path, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {

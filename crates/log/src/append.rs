@@ -14,7 +14,6 @@ use klamm_records::{BatchError, BatchHeader, HEADER_BYTES, TimestampType};
 use crate::config::Durability;
 use crate::error::{AppendError, LogError, NotReady};
 use crate::log::Log;
-use crate::make::Presence;
 use crate::names::FileKind;
 
 /// Batches that go out in one write.
@@ -100,18 +99,17 @@ impl Log {
         Ok(outcome.expect("an outcome for each batch"))
     }
 
-    /// The active segment's file, if it is open and durably named, its indexes have room in memory, and no roll is under way.
+    /// The active segment's file, if it is open, its indexes have room in memory, and no roll is under way.
     pub(crate) fn writable(&mut self) -> Result<Arc<dyn File>, NotReady> {
         if self.rolling {
             return Err(self.roll_need());
         }
-        let made = self.presence == Presence::Made;
         let active = self.active_mut();
         let open = active
             .unsynced
             .clone()
             .or_else(|| active.files.get(FileKind::Log));
-        let file = open.filter(|_| active.checked && made).ok_or(NotReady::Open)?;
+        let file = open.filter(|_| active.checked).ok_or(NotReady::Open)?;
         if active.offsets.has_a_lot() || active.times.has_a_lot() {
             match active.write_indexes(false, false) {
                 Ok(true) => {}

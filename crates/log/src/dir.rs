@@ -27,7 +27,7 @@ use crate::handles::HandleCache;
 use crate::names::{self, FolderKind};
 use fresh::FreshNames;
 use meta::Meta;
-pub(crate) use topic_id::{read_topic_id, write_topic_id};
+pub(crate) use topic_id::{is_topic_id_file, read_topic_id, write_topic_id};
 
 const LOCK: &str = ".lock";
 const CLEAN: &str = ".kafka_cleanshutdown";
@@ -97,8 +97,7 @@ pub struct Positions {
 pub struct FoundPartition {
     /// The partition its name says.
     pub partition: TopicPartition,
-    /// The topic's id; `None` if the folder was made but not finished, or is damaged: only [`Log::open`](crate::Log::open) can
-    /// tell.
+    /// The topic's id; `None` if the folder was made but not finished, or is damaged: opening it tells.
     pub topic_id: Option<TopicId>,
 }
 
@@ -282,28 +281,14 @@ impl LogDir {
         for name in self.folders()? {
             if let FolderKind::Partition(partition) = names::parse_folder(&name) {
                 let topic_id = match read_topic_id(&*self.files, &self.path.join(&name)) {
-                    Err(error @ LogError::Corrupt { .. }) => {
-                        tracing::warn!(%partition, %error, "the folder does not say of which topic it is");
-                        None
-                    }
+                    // Opening it tells why.
+                    Err(LogError::Corrupt { .. }) => None,
                     topic_id => topic_id?,
                 };
                 found.push(FoundPartition { partition, topic_id });
             }
         }
         Ok(found)
-    }
-
-    /// Returns when the names that were made in the folder so far are durable. Blocks.
-    pub(crate) fn sync_names(&self) -> Result<(), LogError> {
-        self.fresh.wait(|| self.sync_folder(&self.path))
-    }
-
-    /// Syncs a folder, of which nothing is known after a failure: it takes the log dir out of service. Blocks.
-    pub(crate) fn sync_folder(&self, folder: &Path) -> Result<(), LogError> {
-        self.check()?;
-        let synced = self.files.sync_dir(folder).map_err(LogError::io(folder));
-        synced.inspect_err(|error| self.fail(error))
     }
 
     fn entries(&self) -> Result<Vec<DirEntry>, LogError> {

@@ -14,7 +14,6 @@ use crate::error::LogError;
 use crate::gate::home_of;
 use crate::home::Home;
 use crate::log::Log;
-use crate::make::Presence;
 use crate::names::FileKind;
 use crate::prepare::LogCell;
 use crate::producers::snapshot;
@@ -162,9 +161,7 @@ struct Plan {
 
 /// As [`flush`]; the caller is inside the gate.
 pub(crate) fn flush_held(cell: &impl LogCell, scope: FlushScope) -> Result<(), LogError> {
-    let Some(plan) = cell.with(|log| log.flush_plan(scope))? else {
-        return Ok(());
-    };
+    let plan = cell.with(|log| log.flush_plan(scope))?;
     if let Some(ticket) = &plan.ticket {
         ticket.sync_inside()?;
     }
@@ -187,25 +184,21 @@ pub(crate) fn flush_held(cell: &impl LogCell, scope: FlushScope) -> Result<(), L
 }
 
 impl Log {
-    /// `None` for a log without a folder.
-    fn flush_plan(&self, scope: FlushScope) -> Result<Option<Plan>, LogError> {
+    fn flush_plan(&self, scope: FlushScope) -> Result<Plan, LogError> {
         self.check_dir()?;
-        if self.presence != Presence::Made {
-            return Ok(None);
-        }
         let up_to = match scope {
             FlushScope::All => self.log_end_offset,
             FlushScope::Sealed => self.active().base_offset,
         };
         let behind = up_to > self.recovery_point;
-        Ok(Some(Plan {
+        Ok(Plan {
             ticket: if behind {
                 self.ticket(self.recovery_point, up_to)
             } else {
                 None
             },
             epochs: self.epochs.is_dirty().then(|| self.epochs.entries().to_vec()),
-        }))
+        })
     }
 }
 
@@ -216,9 +209,6 @@ pub fn rest(cell: &impl LogCell) -> Result<(), LogError> {
     cell.with(|log| {
         log.check_dir()?;
         log.marks = None;
-        if log.presence != Presence::Made {
-            return Ok(());
-        }
         log.active_mut().write_indexes(true, true).map(drop)
     })
 }
@@ -228,22 +218,16 @@ pub fn rest(cell: &impl LogCell) -> Result<(), LogError> {
 pub fn close(cell: &impl LogCell) -> Result<(), LogError> {
     let home = home_of(cell);
     let _inside = home.gate.enter()?;
-    let left = cell.with(|log| {
+    let (files, state) = cell.with(|log| {
         log.check_dir()?;
-        if log.presence != Presence::Made {
-            return Ok(None);
-        }
         let active = log.active_mut();
         active.index_time();
         active.write_indexes(true, true)?;
         let (files, aborted) = (Arc::clone(&active.files), std::mem::take(&mut active.aborted));
         let end = log.log_end_offset;
         let state = (log.last_snapshot != Some(end)).then(|| snapshot::encode(&log.producers));
-        Ok::<_, LogError>(Some(((files, aborted), state.map(|bytes| (end, bytes)))))
+        Ok::<_, LogError>(((files, aborted), state.map(|bytes| (end, bytes))))
     })?;
-    let Some((files, state)) = left else {
-        return Ok(());
-    };
     files.0.append_aborted(&files.1)?;
     for kind in [FileKind::OffsetIndex, FileKind::TimeIndex] {
         sync_file(&files.0, kind)?;

@@ -19,7 +19,6 @@ use crate::dir::{LogDir, Positions};
 use crate::epochs::{EpochEnd, LeaderEpochs};
 use crate::error::LogError;
 use crate::home::Home;
-use crate::make::Presence;
 use crate::marks::Marks;
 use crate::producers::ProducerState;
 use crate::segment::{Segment, SegmentView};
@@ -38,7 +37,6 @@ pub struct RecoveryState {
 pub struct Log {
     pub(crate) home: Arc<Home>,
     pub(crate) config: Arc<LogConfig>,
-    pub(crate) presence: Presence,
     /// Never empty.
     pub(crate) segments: Vec<Segment>,
     pub(crate) log_start_offset: Offset,
@@ -184,13 +182,13 @@ impl Log {
         }
     }
 
-    /// What the checkpoints should say; `None` if nothing, because the log is empty and has no folder.
-    pub fn positions(&self) -> Option<Positions> {
-        (self.presence == Presence::Made).then_some(Positions {
+    /// What the checkpoints should say.
+    pub fn positions(&self) -> Positions {
+        Positions {
             recovery_point: self.recovery_point,
             log_start_offset: self.log_start_offset,
             high_watermark: self.high_watermark,
-        })
+        }
     }
 
     pub(crate) fn check_dir(&self) -> Result<(), LogError> {

@@ -1,8 +1,8 @@
-//! A partition comes to the device with its first record.
+//! A new partition comes to the device.
 //!
-//! Always holds: before a record is appended, the names of the partition's folder and of the files in it, and the topic's
-//! id, are on the device, whatever the durability. So a folder that is missing never had a record, and neither had one
-//! without the topic's id; a log is empty without a folder, or with one.
+//! Always holds: before a log can be written to, the names of its folder and of the files in it, and the topic's id, are on the
+//! device, whatever the durability. So a folder that does not say of which topic it is, and is not damaged, never had a
+//! record.
 //!
 //! ```text
 //! the folder, empty        ->  its name is synced       a start after a crash here goes on
@@ -11,49 +11,31 @@
 //! ```
 
 use std::path::Path;
-use std::sync::Arc;
 
-use crate::dir::{LogDir, write_topic_id};
+use klamm_env::files::DirEntry;
+use klamm_model::Offset;
+
+use crate::dir::{LogDir, is_topic_id_file, write_topic_id};
 use crate::error::LogError;
-use crate::names::FileKind;
-use crate::prepare::LogCell;
+use crate::home::Home;
+use crate::names::{self, FileKind};
 use crate::segment::SegmentFiles;
 
-/// How much of a log there is on the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Presence {
-    /// No folder: the log is empty.
-    Absent,
-    /// This process began to make the folder, and has not come to the end.
-    Begun,
-    /// All that an append needs.
-    Made,
+/// Makes the folder of a new partition, which says of which topic it is. Blocks.
+pub(crate) fn folder(home: &Home) -> Result<(), LogError> {
+    let folder = home.folder();
+    home.dir
+        .files()
+        .create_dir_all(&folder)
+        .map_err(LogError::io(&folder))?;
+    name(home)
 }
 
-/// Makes what an append needs, if it is not there. The caller is inside the gate. Blocks.
-pub(crate) fn make(cell: &impl LogCell) -> Result<(), LogError> {
-    let (presence, home, segment) = cell.with(|log| {
-        log.check_dir()?;
-        let segment = Arc::clone(&log.active().files);
-        Ok::<_, LogError>((log.presence, Arc::clone(&log.home), segment))
-    })?;
-    if presence == Presence::Made {
-        return Ok(());
-    }
-    let (files, folder) = (home.dir.files(), &home.folder());
-    if presence == Presence::Absent && files.entry(folder).map_err(LogError::io(folder))?.is_some() {
-        return Err(LogError::NotOurs {
-            path: folder.to_path_buf(),
-            what: "the folder appeared while the partition was empty: it opens with the next start".into(),
-        });
-    }
-    cell.with(|log| log.presence = Presence::Begun);
-    files.create_dir_all(folder).map_err(LogError::io(folder))?;
+/// Makes the folder say of which topic it is; durably once it is synced. Blocks.
+pub(crate) fn name(home: &Home) -> Result<(), LogError> {
+    // In this order a folder with an id is one whose name is on the device.
     home.dir.sync_names()?;
-    write_topic_id(&**files, folder, home.topic_id)?;
-    begin(&home.dir, folder, &segment).inspect_err(|_| segment.close_all())?;
-    cell.with(|log| log.presence = Presence::Made);
-    Ok(())
+    write_topic_id(&**home.dir.files(), &home.folder(), home.topic_id)
 }
 
 /// Makes the files of the first segment, durably. Blocks.
@@ -62,6 +44,17 @@ pub(crate) fn begin(dir: &LogDir, folder: &Path, segment: &SegmentFiles) -> Resu
         segment.create(kind)?;
     }
     dir.sync_folder(folder)
+}
+
+/// Whether the folder holds nothing but what is made before the first record.
+pub(crate) fn is_only_begun(dir: &LogDir, folder: &Path) -> Result<bool, LogError> {
+    let entries = dir.files().read_dir(folder).map_err(LogError::io(folder))?;
+    let is_begun = |entry: &DirEntry| match names::parse_file(&entry.name) {
+        Some((FileKind::Log | FileKind::OffsetIndex | FileKind::TimeIndex, Offset(0))) => entry.len == 0,
+        Some(_) => false,
+        None => is_topic_id_file(&entry.name),
+    };
+    Ok(entries.iter().all(is_begun))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Opening a log: listing its folder, and finding its end.
 //!
-//! Always holds: a log without a folder is empty and stays without until its first append ([`make`](crate::make)); a folder that
-//! holds anything is opened only if it says that it is of the topic; after an orderly end only the tail of the last segment is read, and nothing of the others; else
+//! Always holds: a folder that holds anything is opened only if it says that it is of the topic, and nothing in another one
+//! is touched; after an orderly end only the tail of the last segment is read, and nothing of the others; else
 //! [`recovery`](crate::recovery) reads what is above the recovery point.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ use crate::gate::Gate;
 use crate::home::Home;
 use crate::index::{IndexEntry, OffsetEntry, Source, TimeEntry};
 use crate::log::{Log, RecoveryState};
-use crate::make::{self, Presence};
+use crate::make;
 use crate::names::{self, FileKind};
 use crate::prepare::walk_error;
 use crate::producers::{ProducerState, snapshot};
@@ -40,17 +40,8 @@ struct Listing {
     snapshots: BTreeSet<Offset>,
 }
 
-impl Listing {
-    /// Whether there is nothing that only a log with records, now or once, leaves behind.
-    fn holds_nothing(&self) -> bool {
-        let lists = [&self.segments, &self.offset_indexes, &self.time_indexes];
-        let mut all = lists.into_iter().flatten();
-        self.snapshots.is_empty() && all.all(|(offset, len)| *offset == Offset(0) && *len == 0)
-    }
-}
-
 impl Log {
-    /// Opens the log of a partition, which is empty if its folder does not exist. Blocks.
+    /// Opens the log of a partition, which is made if its folder does not exist. Blocks.
     pub fn open(
         dir: &Arc<LogDir>,
         partition: &TopicPartition,
@@ -71,8 +62,7 @@ impl Log {
         });
         let mut log = Self {
             config,
-            presence: Presence::Absent,
-            segments: vec![Segment::empty(SegmentFiles::new(&home, start), now)],
+            segments: Vec::new(),
             log_start_offset: start,
             log_end_offset: start,
             durable_end_offset: start,
@@ -86,8 +76,14 @@ impl Log {
             last_snapshot: None,
             home,
         };
-        if found.is_some() {
-            log.open_folder(&recovery, now)?;
+        match found {
+            Some(_) => log.open_folder(&recovery, now)?,
+            None => {
+                make::folder(&log.home)?;
+                log.begin(start, now)?;
+                // Most partitions that are made at once are not written to at once.
+                log.active().files.close_all();
+            }
         }
         Ok(log)
     }
@@ -95,21 +91,17 @@ impl Log {
     fn open_folder(&mut self, recovery: &RecoveryState, now: TimestampMs) -> Result<(), LogError> {
         let (home, folder) = (Arc::clone(&self.home), self.home.folder());
         let dir = &home.dir;
-        let said = says(dir, &folder, home.topic_id);
-        if let Err(LogError::NotOurs { .. } | LogError::NewerFormat { .. }) = said {
-            return said.map(drop);
+        if !is_of_topic(&home, &folder)? {
+            make::name(&home)?;
+            dir.sync_folder(&folder)?;
         }
         let listing = list(dir, &folder)?;
-        if !said.or_else(|error| listing.holds_nothing().then_some(false).ok_or(error))? {
-            claim(dir, &folder, home.topic_id, &listing)?;
-        }
         let epochs = checkpoint::read_epochs(&**dir.files(), &self.epochs_path())?;
         self.epochs = LeaderEpochs::from_entries(epochs);
         self.segments = segments(&home, &listing, now)?;
         if self.segments.is_empty() {
             self.begin(self.log_start_offset, now)?;
         }
-        self.presence = Presence::Made;
         self.remove_abandoned()?;
         self.load(recovery, &listing, now)
     }
@@ -264,31 +256,30 @@ impl Log {
     }
 }
 
-/// Whether the folder says that it is of the topic; an error if it says another one.
-fn says(dir: &LogDir, folder: &Path, topic_id: TopicId) -> Result<bool, LogError> {
-    match dir::read_topic_id(&**dir.files(), folder)? {
-        Some(found) if found != topic_id => Err(LogError::NotOurs {
-            path: folder.to_path_buf(),
-            what: format!("the folder holds the topic with id {found}, not {topic_id}"),
-        }),
-        found => Ok(found.is_some()),
-    }
-}
-
-/// The folder says nothing: if it holds nothing either, it was being made when a process ended, and becomes the topic's.
-fn claim(dir: &LogDir, folder: &Path, topic_id: TopicId, listing: &Listing) -> Result<(), LogError> {
-    if !listing.holds_nothing() {
-        return Err(LogError::NotOurs {
-            path: folder.to_path_buf(),
-            what: "there are records, but no partition.metadata that says of which topic: put it back, or move the \
-                   folder away"
+/// Whether the folder says that it is of the topic. `false` if it says nothing, or nothing that can be read, and holds nothing
+/// either: it was being made when a process ended. An error in all other cases.
+fn is_of_topic(home: &Home, folder: &Path) -> Result<bool, LogError> {
+    let not_ours = |what: String| LogError::NotOurs {
+        path: folder.to_path_buf(),
+        what,
+    };
+    let said = match dir::read_topic_id(&**home.dir.files(), folder) {
+        Err(error @ LogError::Corrupt { .. }) => Err(error),
+        said => Ok(said?),
+    };
+    match said {
+        Ok(Some(id)) if id == home.topic_id => Ok(true),
+        Ok(Some(id)) => Err(not_ours(format!(
+            "the folder holds the topic with id {id}, not {}",
+            home.topic_id
+        ))),
+        _ if make::is_only_begun(&home.dir, folder)? => Ok(false),
+        Ok(None) => Err(not_ours(
+            "there are files, but no partition.metadata that says of which topic: put it back, or move the folder away"
                 .into(),
-        });
+        )),
+        Err(error) => Err(error),
     }
-    // In this order a folder with an id is one whose name is on the device.
-    dir.sync_names()?;
-    dir::write_topic_id(&**dir.files(), folder, topic_id)?;
-    dir.sync_folder(folder)
 }
 
 /// Lists the folder, and removes what an interrupted deletion or write left.

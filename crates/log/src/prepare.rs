@@ -13,7 +13,6 @@ use crate::flush::sync_file;
 use crate::gate::home_of;
 use crate::index::{OffsetEntry, Source, TimeEntry};
 use crate::log::Log;
-use crate::make::make;
 use crate::names::FileKind;
 use crate::producers::snapshot;
 use crate::segment::{
@@ -42,7 +41,6 @@ impl<C: LogCell> LogCell for Arc<C> {
 pub fn prepare(cell: &impl LogCell, need: NotReady, now: TimestampMs) -> Result<(), LogError> {
     let home = home_of(cell);
     let _inside = home.gate.enter()?;
-    make(cell)?;
     match need {
         NotReady::Open => {
             let (files, indexes) = cell.with(|log| {

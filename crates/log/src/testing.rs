@@ -92,13 +92,8 @@ impl Held {
     }
 
     pub(crate) fn checkpoint(&self) -> Result<(), LogError> {
-        self.dir.checkpoint(|| {
-            let positions = self.log.lock().positions();
-            positions
-                .map(|positions| (partition(), positions))
-                .into_iter()
-                .collect()
-        })
+        self.dir
+            .checkpoint(|| vec![(partition(), self.log.lock().positions())])
     }
 
     /// Makes everything durable, as a commit does.

@@ -13,7 +13,6 @@ use crate::error::{LogError, ReadError};
 use crate::gate::home_of;
 use crate::index::Source;
 use crate::log::Log;
-use crate::make::make;
 use crate::names::{self, FileKind};
 use crate::open::replay_producers;
 use crate::prepare::{LogCell, ready_segment, walk_error, write_anew};
@@ -53,8 +52,6 @@ pub fn truncate_fully_and_start_at(
 
 fn start_over(cell: &impl LogCell, offset: Offset, now: TimestampMs) -> Result<(), LogError> {
     promise_less(cell, Offset(0))?;
-    // Where the log goes on must be known to the next start.
-    make(cell)?;
     failing(&home_of(cell).dir, cell.with(|log| log.start_over(offset, now)))
 }
 

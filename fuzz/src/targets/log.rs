@@ -98,7 +98,7 @@ fn append(log: &Mutex<Log>, batch: &Bytes, as_follower: bool) -> bool {
 fn end(dir: &LogDir, log: &Mutex<Log>) -> Result<(), LogError> {
     flush(log, FlushScope::All)?;
     close(log)?;
-    dir.checkpoint(|| Vec::from_iter(log.lock().positions().map(|positions| (partition(), positions))))?;
+    dir.checkpoint(|| vec![(partition(), log.lock().positions())])?;
     dir.mark_clean(7)
 }
 

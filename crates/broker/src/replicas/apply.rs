@@ -2,8 +2,7 @@
 //!
 //! Always holds: one change is carried out at a time, before its image is published; deletions come first, so that a topic
 //! of the same name can be made in the same change; a partition whose log dir fails is left out and its clients are told,
-//! while the others go on. Partitions of one change are opened in lots, side by side: what most wait for is the device, and
-//! what is new waits for nothing.
+//! while the others go on. Partitions of one change are opened side by side: what they wait for is the device.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,10 +23,9 @@ use super::settings::{Resolver, Settings};
 use super::{Change, Committer};
 use crate::broker::Broker;
 
-/// Lots that are opened side by side. A device that reads and syncs for many does it at little more than the price of one.
-const LOTS_AT_ONCE: usize = 16;
-/// A lot is handed to another thread, which costs more than to open a new partition.
-const LOT: usize = 64;
+/// Partitions that are opened side by side. A device that reads and syncs for many does it at little more than the price of
+/// one.
+const OPENED_AT_ONCE: usize = 16;
 
 /// A log dir and the commit of its logs.
 pub(crate) struct Store {
@@ -65,7 +63,7 @@ impl Applier {
         let local = delta.for_broker(broker.id);
         self.remove(local.deleted.iter().chain(&local.unassigned)).await;
         let resolver = Resolver::new(&broker, &image);
-        let places = Arc::new(Mutex::new(Places::of(&broker)));
+        let places = Mutex::new(Places::of(&broker));
         let mut settings: BTreeMap<TopicId, Arc<Settings>> = BTreeMap::new();
         let mut opening = Vec::new();
         for held in local.leading.iter().chain(&local.following) {
@@ -75,22 +73,13 @@ impl Applier {
                 .or_insert_with(|| Arc::new(resolver.topic(&topic.name)));
             if let Some(folder) = self.claim(held).await {
                 let settings = settings.clone();
-                opening.push(ToOpen {
-                    folder,
-                    held,
-                    settings,
-                });
+                opening.push(open(&broker, &places, folder, held, settings));
             }
         }
-        let lot = opening.len().div_ceil(LOTS_AT_ONCE).clamp(1, LOT);
-        let mut lots = Vec::new();
-        for lot in opening.chunks(lot) {
-            lots.push(open(&broker, &places, lot));
-        }
-        let mut opened = stream::iter(lots).buffered(LOTS_AT_ONCE);
+        let mut opened = stream::iter(opening).buffered(OPENED_AT_ONCE);
         let mut changes = Vec::new();
-        while let Some(lot) = opened.next().await {
-            changes.extend(lot.into_iter().map(|one| self.opened(one)));
+        while let Some(one) = opened.next().await {
+            changes.push(self.opened(one));
         }
         drop(opened);
         broker.replicas.change(changes);
@@ -168,41 +157,54 @@ impl Applier {
         let broker = self.broker.clone();
         let mut leaving: BTreeMap<usize, Leaving> = BTreeMap::new();
         let mut changes = Vec::new();
+        let mut unknown = Vec::new();
         for gone in gone {
             let name = TopicPartition::new(gone.topic.name.clone(), gone.partition);
             let held = broker
                 .replicas
                 .by_id(gone.topic.id)
                 .and_then(|topic| topic.partition(gone.partition).ok());
-            let place = match &held {
-                Some(partition) => place_of(&broker, partition),
+            let place = match (&held, self.unclaimed.get(&name)) {
+                (Some(partition), _) => place_of(&broker, partition),
                 // It could not be opened: its folder has to go all the same.
-                None => match self.unclaimed.get(&name) {
-                    Some((place, Some(id))) if *id == gone.topic.id => Some(*place),
-                    _ => None,
-                },
+                (None, Some((place, Some(id)))) if *id == gone.topic.id => Some(*place),
+                (None, Some((place, None))) => {
+                    unknown.push((name.clone(), *place));
+                    None
+                }
+                (None, _) => None,
             };
-            let Some(place) = place else { continue };
-            self.unclaimed.remove(&name);
-            let leaving = leaving.entry(place).or_default();
-            leaving.folders.push((name, broker.env.random_uuid()));
             changes.push(Change::Remove {
                 id: gone.topic.id,
                 index: gone.partition,
             });
+            let Some(place) = place else { continue };
+            self.unclaimed.remove(&name);
+            let leaving = leaving.entry(place).or_default();
+            leaving.folders.push((name, broker.env.random_uuid()));
             leaving.partitions.extend(held);
         }
         broker.replicas.change(changes);
+        // What does not say of which topic it is is not deleted with any.
+        for (name, place) in unknown {
+            self.unclaimed.remove(&name);
+            self.set_aside(&name, place).await;
+        }
+        let partitions = leaving.values().flat_map(|leaving| &leaving.partitions);
+        partitions.for_each(|partition| partition.leave());
         for (place, leaving) in leaving {
             let dir = broker.stores[place].dir.clone();
             leaving.remove(&broker.env, dir).await;
         }
     }
 
-    /// Folders that the metadata does not know are kept under another name: data is not deleted on a guess.
+    /// Folders that the metadata does not know are kept under another name: data is not deleted on a guess. One that does not say
+    /// of which topic it is stays if the metadata knows its name: whoever mends it finds it where it was.
     async fn set_strays_aside(&mut self) {
         let image = self.broker.metadata.applied();
         let known = |name: &TopicPartition, id: &Option<TopicId>| {
+            let of_name = || image.topics().by_name(&name.topic).map(|topic| topic.id);
+            let id = id.or_else(of_name);
             id.is_some_and(|id| image.partition(&id, name.partition).is_some())
         };
         let strays = self
@@ -243,7 +245,6 @@ struct Leaving {
 impl Leaving {
     async fn remove(self, env: &Env, dir: Arc<LogDir>) {
         let Self { partitions, folders } = self;
-        partitions.iter().for_each(|partition| partition.leave());
         let delays = partitions
             .iter()
             .map(|partition| partition.settings().log.file_delete_delay);
@@ -325,19 +326,6 @@ enum Folder {
     New,
 }
 
-/// A partition whose log is to be opened.
-struct ToOpen<'a> {
-    folder: Folder,
-    held: &'a LocalPartition,
-    settings: Arc<Settings>,
-}
-
-impl ToOpen<'_> {
-    fn name(&self) -> TopicPartition {
-        TopicPartition::new(self.held.topic.name.clone(), self.held.partition)
-    }
-}
-
 /// A partition after the attempt to open its log.
 struct Opened<'a> {
     held: &'a LocalPartition,
@@ -347,38 +335,33 @@ struct Opened<'a> {
     log: Result<Log, LogError>,
 }
 
-async fn open<'a>(broker: &Arc<Broker>, places: &Arc<Mutex<Places>>, lot: &[ToOpen<'a>]) -> Vec<Opened<'a>> {
+async fn open<'a>(
+    broker: &Broker,
+    places: &Mutex<Places>,
+    folder: Folder,
+    held: &'a LocalPartition,
+    settings: Arc<Settings>,
+) -> Opened<'a> {
     let now = broker.env.now();
-    let work: Vec<_> = lot
-        .iter()
-        .map(|one| {
-            let config = one.settings.log_config(&broker.env);
-            (one.folder, one.name(), one.held.topic.id, config)
-        })
-        .collect();
-    let (broker, places) = (broker.clone(), places.clone());
-    let env = broker.env.clone();
-    let open_all = move || -> Vec<_> {
-        let each = work.into_iter().map(|(folder, name, id, config)| {
-            let place = places.lock().choose(folder, &broker);
-            let dir = &broker.stores[place].dir;
-            let recovery = RecoveryState {
-                clean: dir.was_clean(),
-                positions: dir.positions(&name),
-            };
-            (place, Log::open(dir, &name, id, config, recovery, now))
-        });
-        each.collect()
-    };
-    let logs = env.blocking(open_all).await;
-    let opened = lot.iter().zip(logs).map(|(one, (place, log))| Opened {
-        held: one.held,
-        name: one.name(),
-        place,
-        settings: one.settings.clone(),
-        log,
+    let name = TopicPartition::new(held.topic.name.clone(), held.partition);
+    let (id, config) = (held.topic.id, settings.log_config(&broker.env));
+    let place = places.lock().choose(folder, broker);
+    let dir = broker.stores[place].dir.clone();
+    let opening = name.clone();
+    let log = broker.env.blocking(move || {
+        let recovery = RecoveryState {
+            clean: dir.was_clean(),
+            positions: dir.positions(&opening),
+        };
+        Log::open(&dir, &opening, id, config, recovery, now)
     });
-    opened.collect()
+    Opened {
+        held,
+        name,
+        place,
+        settings,
+        log: log.await,
+    }
 }
 
 fn remove_folder(dir: &LogDir, path: &Path) {

@@ -183,10 +183,8 @@ fn checkpoint(broker: &Broker, dir: &Arc<LogDir>) -> Result<(), LogError> {
     dir.checkpoint(|| {
         let held = broker.replicas.partitions();
         let of_dir = held.iter().filter_map(|partition| {
-            partition.with(|log| {
-                let positions = Arc::ptr_eq(log.dir(), dir).then(|| log.positions())??;
-                Some((log.partition().clone(), positions))
-            })
+            partition
+                .with(|log| Arc::ptr_eq(log.dir(), dir).then(|| (log.partition().clone(), log.positions())))
         });
         of_dir.collect()
     })

@@ -12,8 +12,8 @@ use klamm_protocol::messages::metadata_request::MetadataRequestTopic;
 use klamm_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use klamm_protocol::messages::produce_response::PartitionProduceResponse;
 use klamm_protocol::messages::{
-    CreateTopicsRequest, DescribeConfigsRequest, FetchRequest, FetchResponse, IncrementalAlterConfigsRequest,
-    ListOffsetsRequest, MetadataRequest, ProduceRequest,
+    CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest, FetchRequest, FetchResponse,
+    IncrementalAlterConfigsRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
 };
 use klamm_protocol::{Message, Reader, Records, Request, ResponseHeader, Writer, encode_request};
 use klamm_records::{BatchBuilder, Compression};
@@ -93,12 +93,15 @@ impl Client {
         assert_eq!(code, 0, "{configs:?}");
     }
 
-    /// The same, and writes a record to each partition: it has a folder then.
-    pub(crate) async fn create_written(&mut self, name: &str, partitions: i32, configs: &[(&str, &str)]) {
-        self.create(name, partitions, configs).await;
-        for index in 0..partitions {
-            assert_eq!(self.produce_to(name, index, batch(0, 10)).await.error_code, 0);
-        }
+    /// Deletes a topic.
+    pub(crate) async fn delete(&mut self, name: &'static str) {
+        let request = DeleteTopicsRequest {
+            topic_names: vec![name.into()],
+            timeout_ms: 1000,
+            ..Default::default()
+        };
+        let response = self.ask(5, &request).await.unwrap();
+        assert_eq!(response.responses[0].error_code, 0);
     }
 
     /// Sets a key of a resource while the node runs.

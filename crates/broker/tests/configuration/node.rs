@@ -49,7 +49,7 @@ async fn data_lies_where_it_should() {
         ),
     ] {
         let fixture = Fixture::start(set).await;
-        fixture.connect().create_written("t", 4, &[]).await;
+        fixture.connect().create("t", 4, &[]).await;
         for folder in folders {
             let names = fixture.names_in(folder);
             let partitions = names.iter().filter(|name| name.starts_with("t-")).count();

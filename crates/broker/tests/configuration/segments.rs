@@ -157,7 +157,6 @@ async fn the_folder_of_a_deleted_partition_stays_for_a_while() {
     let key = Both::new("log.segment.delete.delay.ms", "file.delete.delay.ms", "10000");
     for way in Way::SET.into_iter().chain([Way::Unset]) {
         let fixture = key.start(way, &[], &[]).await;
-        fixture.connect().produce(batch(fixture.now(), 10)).await;
         let request = DeleteTopicsRequest {
             topic_names: vec!["t".into()],
             timeout_ms: 1000,

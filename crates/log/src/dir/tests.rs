@@ -5,7 +5,6 @@ use klamm_env::sim::disk::{CrashMode, Disk};
 use klamm_model::BrokerId;
 
 use super::*;
-use crate::error::NotReady;
 use crate::flush::{FlushScope, flush};
 use crate::testing::{Held, NOW, TOPIC_ID, batch, expected, open_dir, partition, small};
 
@@ -96,7 +95,6 @@ fn foreign_and_newer_folders_are_refused() {
 #[test]
 fn checkpoints_are_kafka_s_and_damage_is_named() {
     let (disk, held) = Held::new(small());
-    held.prepare(NotReady::Open).unwrap();
     held.checkpoint().unwrap();
     let path = "/data/recovery-point-offset-checkpoint";
     assert_eq!(text(&disk, path), "0\n1\norders 3 0\n");
@@ -126,7 +124,6 @@ fn checkpoints_are_kafka_s_and_damage_is_named() {
 #[test]
 fn a_removed_partition_makes_room_for_one_of_the_same_name() {
     let (disk, held) = Held::new(small());
-    held.prepare(NotReady::Open).unwrap();
     held.checkpoint().unwrap();
     let Held { log, dir } = held;
     drop(log);
@@ -141,7 +138,6 @@ fn a_removed_partition_makes_room_for_one_of_the_same_name() {
     disk.crash(CrashMode::DropUnsynced);
 
     let held = Held::open(&disk, small()).unwrap();
-    held.prepare(NotReady::Open).unwrap();
     assert_eq!(held.dir.partitions().unwrap(), [found]);
     assert!(disk.entry(&retired).unwrap().is_some());
     assert_eq!(held.dir.remove_deleted().unwrap(), 1);

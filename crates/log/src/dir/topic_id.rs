@@ -1,7 +1,7 @@
 //! `partition.metadata`: of which topic a partition's folder is.
 //!
-//! Always holds: the file is there as a whole or not at all, and before any record; a folder without it was made and not
-//! finished.
+//! Always holds: the file is written as a whole, and before any record; a folder without it was made and not finished, or is
+//! damaged ([`make`](crate::make) tells).
 
 use std::path::Path;
 
@@ -46,4 +46,9 @@ pub(crate) fn write_topic_id(files: &dyn Files, folder: &Path, topic_id: TopicId
     let path = folder.join(PARTITION_METADATA);
     let text = format!("version: 0\ntopic_id: {topic_id}");
     files.replace(&path, text.as_bytes()).map_err(LogError::io(&path))
+}
+
+/// Whether a file has, or was to become, the topic's id.
+pub(crate) fn is_topic_id_file(name: &str) -> bool {
+    name.strip_suffix(".tmp").unwrap_or(name) == PARTITION_METADATA
 }

@@ -1,17 +1,19 @@
 use std::io::IoSlice;
 use std::path::Path;
+use std::sync::Arc;
 
 use klamm_env::sim::disk::{CrashMode, Disk, Failure, Fault, Operation};
 use klamm_env::{Files, OpenMode};
 use klamm_model::Offset;
+use parking_lot::Mutex;
 
 use crate::append::Appended;
 use crate::config::{Durability, LogConfig};
+use crate::dir::LogDir;
 use crate::error::LogError;
-use crate::flush::{FlushScope, close, flush, rest};
-use crate::retention::retention;
-use crate::testing::{Held, NOW, batch, expected, small};
-use crate::truncate::{truncate_fully_and_start_at, truncate_to};
+use crate::log::{Log, RecoveryState};
+use crate::testing::{Held, NOW, TOPIC_ID, batch, expected, open_dir, partition, small};
+use crate::truncate::truncate_fully_and_start_at;
 
 const FOLDER: &str = "/data/orders-3";
 
@@ -36,27 +38,6 @@ fn names(disk: &Disk) -> Vec<String> {
     entries.into_iter().map(|entry| entry.name).collect()
 }
 
-/// Whatever is done to a log that has no record.
-#[test]
-fn a_log_without_a_record_leaves_the_device_alone() {
-    let disk = Disk::default();
-    drop(Held::open(&disk, small()).unwrap());
-    let before = disk.changes();
-    let held = Held::open(&disk, small()).unwrap();
-    let opened = disk.changes();
-    held.log.lock().assign_leader_epoch(klamm_model::LeaderEpoch(4));
-    flush(&held.log, FlushScope::All).unwrap();
-    rest(&held.log).unwrap();
-    assert_eq!(retention(&held.log, NOW).unwrap().segment_count, 0);
-    assert_eq!(truncate_to(&held.log, Offset(0), NOW).unwrap(), Offset(0));
-    assert_eq!(held.records(Offset(0)), []);
-    assert_eq!(held.log.lock().positions(), None);
-    close(&held.log).unwrap();
-    assert_eq!(disk.changes(), opened);
-    assert!(opened - before < 5, "only the log dir itself is touched");
-    assert_eq!(held.dir.partitions().unwrap(), []);
-}
-
 /// A log that follows from an offset on must not be found at 0 by the next start.
 #[test]
 fn an_empty_log_that_begins_elsewhere_is_on_the_device() {
@@ -68,15 +49,16 @@ fn an_empty_log_that_begins_elsewhere_is_on_the_device() {
     assert_eq!(held.log.lock().log_end_offset(), Offset(70));
 }
 
-/// A process, or the power, ends after each change of the first append; then the next process writes, and the power ends.
+/// A process, or the power, ends after each change of the first start and append; then the next process writes, and the power
+/// ends.
 #[test]
-fn a_crash_during_the_first_append_ends_in_a_log_that_can_be_written() {
+fn a_crash_before_the_first_record_ends_in_a_log_that_can_be_written() {
     for durability in [Durability::Fsync, Durability::PageCache] {
         let torn = (0..3).map(|seed| CrashMode::Torn { seed });
         let modes = [CrashMode::KeepPageCache, CrashMode::DropUnsynced];
         for mode in modes.into_iter().chain(torn) {
             let mut changes = 0;
-            while first_append_ends_after(changes, durability, mode) {
+            while first_record_ends_after(changes, durability, mode) {
                 changes += 1;
             }
             assert!(changes > 8, "{changes} changes");
@@ -84,18 +66,14 @@ fn a_crash_during_the_first_append_ends_in_a_log_that_can_be_written() {
     }
 }
 
-/// Whether there was an end: the first append takes more changes than so many.
-fn first_append_ends_after(changes: u64, durability: Durability, mode: CrashMode) -> bool {
+/// Whether there was an end: up to the first record there are more changes than so many.
+fn first_record_ends_after(changes: u64, durability: Durability, mode: CrashMode) -> bool {
     let context = format!("after {changes} changes, {durability:?}, {mode:?}");
     let disk = Disk::default();
-    let held = Held::open(&disk, config(durability)).unwrap();
     disk.crash_after(changes);
-    let appended = held.append(&batch(1, &["a"]));
-    let committed = held.commit();
-    let is_safe = appended.is_ok()
-        && committed.is_ok()
-        && (durability == Durability::Fsync || mode == CrashMode::KeepPageCache);
-    drop(held);
+    let is_committed = Held::open(&disk, config(durability))
+        .is_ok_and(|held| held.append(&batch(1, &["a"])).is_ok() && held.commit().is_ok());
+    let is_safe = is_committed && (durability == Durability::Fsync || mode == CrashMode::KeepPageCache);
     let was_down = disk.is_down();
     disk.crash(mode);
 
@@ -143,6 +121,9 @@ fn a_folder_that_does_not_name_its_topic_is_used_only_if_it_is_empty() {
             (segment, b"records", false),
             ("00000000000000000007.log", b"", false),
             ("00000000000000000007.snapshot", b"", false),
+            ("00000000000000000000.txnindex", b"", false),
+            ("00000000000000000000.log.deleted", b"", false),
+            ("leader-epoch-checkpoint", b"0\n0\n", false),
         ] {
             let disk = Disk::default();
             put(&disk, name, bytes);
@@ -168,27 +149,26 @@ fn a_folder_that_does_not_name_its_topic_is_used_only_if_it_is_empty() {
     }
 }
 
-/// It may be a copy that an operator puts back.
 #[test]
-fn a_folder_that_appears_while_the_log_is_empty_is_not_written_over() {
-    let (disk, held) = Held::new(small());
-    put(&disk, "00000000000000000000.log", b"records");
-    let error = held.append(&batch(1, &["a"])).unwrap_err();
-    assert!(error.to_string().contains("the folder appeared"), "{error}");
-    assert_eq!(names(&disk), ["00000000000000000000.log"]);
-    assert_eq!(held.dir.failure(), None, "others go on");
-}
-
-#[test]
-fn an_append_for_which_there_was_no_room_makes_the_folder_later() {
-    for (operation, calls) in [(Operation::Create, 4), (Operation::Write, 2)] {
+fn a_partition_for_which_there_was_no_room_is_made_later() {
+    for (operation, failure, calls) in [
+        (Operation::Create, Failure::NoSpace, 4),
+        (Operation::Write, Failure::NoSpace, 1),
+        (Operation::Create, Failure::TooManyFiles, 4),
+        (Operation::SyncDir, Failure::TooManyFiles, 1),
+    ] {
         for after in 0..calls {
-            let (disk, held) = Held::new(small());
-            disk.inject(Fault::nth(operation, after).with(Failure::NoSpace));
-            assert!(held.append(&batch(1, &["a"])).is_err());
+            let disk = Disk::default();
+            let dir = open_dir(&disk).unwrap();
+            disk.inject(Fault::nth(operation, after).on("orders-3").with(failure));
+            assert!(open(&dir).is_err(), "{operation:?} {after}");
+            assert_eq!(dir.failure(), None);
+            let held = Held {
+                log: Mutex::new(open(&dir).unwrap()),
+                dir,
+            };
             held.append(&batch(1, &["b"])).unwrap();
             held.commit().unwrap();
-            assert_eq!(held.dir.failure(), None);
             drop(held);
             disk.crash(CrashMode::DropUnsynced);
             let held = Held::open(&disk, small()).unwrap();
@@ -201,16 +181,22 @@ fn an_append_for_which_there_was_no_room_makes_the_folder_later() {
     }
 }
 
+fn open(dir: &Arc<LogDir>) -> Result<Log, LogError> {
+    let recovery = RecoveryState {
+        clean: false,
+        positions: dir.positions(&partition()),
+    };
+    Log::open(dir, &partition(), TOPIC_ID, Arc::new(small()), recovery, NOW)
+}
+
 /// The next sync would say yes to names that are lost.
 #[test]
 fn names_that_cannot_be_synced_take_the_log_dir_out_of_service() {
     for after in 0..2 {
-        let (disk, held) = Held::new(small());
+        let disk = Disk::default();
+        let dir = open_dir(&disk).unwrap();
         disk.inject(Fault::nth(Operation::SyncDir, after).with(Failure::Io));
-        assert!(held.append(&batch(1, &["a"])).is_err());
-        assert!(matches!(
-            held.prepare(crate::NotReady::Open),
-            Err(LogError::DirFailed(_))
-        ));
+        assert!(open(&dir).is_err());
+        assert!(matches!(open(&dir), Err(LogError::DirFailed(_))));
     }
 }

@@ -46,6 +46,8 @@ pub enum Failure {
     Io,
     /// ENOSPC.
     NoSpace,
+    /// EMFILE.
+    TooManyFiles,
 }
 
 impl Failure {
@@ -53,6 +55,7 @@ impl Failure {
         io::Error::from_raw_os_error(match self {
             Self::Io => libc::EIO,
             Self::NoSpace => libc::ENOSPC,
+            Self::TooManyFiles => libc::EMFILE,
         })
     }
 }
