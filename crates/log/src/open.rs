@@ -121,7 +121,8 @@ impl Log {
         now: TimestampMs,
     ) -> Result<(), LogError> {
         let positions = recovery.positions;
-        let clean = recovery.clean && self.load_tail()?;
+        // What ends before it did is looked into, whatever the mark says.
+        let clean = recovery.clean && self.load_tail()? && self.log_end_offset >= positions.recovery_point;
         if clean {
             replay_producers(self, self.log_end_offset)?;
         } else {

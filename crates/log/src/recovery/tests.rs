@@ -1,7 +1,11 @@
-use klamm_env::sim::disk::{CrashMode, Failure, Fault, Operation};
+use std::path::Path;
 
-use crate::flush::FlushScope;
+use klamm_env::sim::disk::{CrashMode, Failure, Fault, Operation};
+use klamm_env::{Files, OpenMode};
+
+use crate::flush::{FlushScope, close};
 use crate::life::{Life, Step, config};
+use crate::testing::{Held, batch, small};
 
 /// A history with everything in it that changes files.
 fn history() -> Vec<Step> {
@@ -165,4 +169,38 @@ fn fails_once(steps: &[Step], fault: Fault, mode: CrashMode) -> bool {
     }
     failures += start_anew(&mut life);
     failures > 0
+}
+
+/// Somebody emptied a segment, or removed all, while the log was closed in order.
+#[test]
+fn records_that_are_gone_are_missed_after_an_end_in_order_too() {
+    for emptied in [true, false] {
+        for clean in [true, false] {
+            let (disk, held) = Held::new(small());
+            held.append(&batch(1, &["a", "b"])).unwrap();
+            held.commit().unwrap();
+            close(&held.log).unwrap();
+            held.checkpoint().unwrap();
+            if clean {
+                held.dir.mark_clean(7).unwrap();
+            }
+            drop(held);
+            for ending in ["log", "index", "timeindex"] {
+                let path = format!("/data/orders-3/00000000000000000000.{ending}");
+                match emptied {
+                    true => disk
+                        .open(Path::new(&path), OpenMode::Write)
+                        .unwrap()
+                        .set_len(0)
+                        .unwrap(),
+                    false => disk.remove_file(Path::new(&path)).unwrap(),
+                }
+            }
+            let error = Held::open(&disk, small()).err().unwrap().to_string();
+            assert!(
+                error.contains("offsets 0 to 2 were on the device"),
+                "{clean}: {error}"
+            );
+        }
+    }
 }
