@@ -30,6 +30,9 @@ use crate::segment::{Segment, SegmentFiles, TimedOffset, WalkError, stop_error};
 /// Snapshots are small; one of a million producers has 46 MB.
 const SNAPSHOT_LIMIT_BYTES: u64 = 1024 * 1024 * 1024;
 
+/// A log that ends behind this is none that was ever written: offsets must not overflow with its next records.
+const LAST_END: Offset = Offset(i64::MAX - (1 << 32));
+
 /// The files of a folder, by what they are.
 #[derive(Default)]
 struct Listing {
@@ -138,6 +141,13 @@ impl Log {
             self.epochs.clear();
             self.begin(start, now)?;
             self.log_end_offset = start;
+        }
+        if self.log_end_offset > LAST_END {
+            let text = format!(
+                "the log ends at offset {}: no more records fit behind it",
+                self.log_end_offset
+            );
+            return Err(LogError::corrupt(&self.home.folder(), text));
         }
         self.log_start_offset = self.log_start_offset.max(self.segments[0].base_offset);
         self.epochs.truncate_start(self.log_start_offset);

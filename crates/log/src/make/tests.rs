@@ -200,3 +200,17 @@ fn names_that_cannot_be_synced_take_the_log_dir_out_of_service() {
         assert!(matches!(open(&dir), Err(LogError::DirFailed(_))));
     }
 }
+
+/// The next record would have no offset.
+#[test]
+fn a_log_that_ends_at_the_last_offset_is_refused() {
+    let disk = Disk::default();
+    put(&disk, "09223372036854775807.log", &[0; 443]);
+    put(
+        &disk,
+        "partition.metadata",
+        format!("version: 0\ntopic_id: {TOPIC_ID}").as_bytes(),
+    );
+    let error = Held::open(&disk, small()).err().unwrap().to_string();
+    assert!(error.contains("no more records fit behind it"), "{error}");
+}
