@@ -44,10 +44,10 @@ pub struct Appended {
 /// What became of one batch.
 pub type Outcome = Result<Appended, AppendError>;
 
-/// Up to [`BATCHES_PER_WRITE`] batches that were looked at, of which some were accepted.
-struct Group {
+/// Up to `N` batches that were looked at, of which some were accepted.
+struct Group<const N: usize> {
     /// Why a batch was refused; `None` for an accepted one.
-    refusals: [Option<AppendError>; BATCHES_PER_WRITE],
+    refusals: [Option<AppendError>; N],
     looked_at: usize,
     bytes: u32,
     end_offset: Offset,
@@ -72,19 +72,32 @@ impl Log {
                 rest = &mut rest[1..];
                 continue;
             }
-            let file = self.writable()?;
-            let group = self.assemble(rest, leader_epoch, now);
-            if group.looked_at == 0 {
-                return Err(self.roll_need());
-            }
-            let (taken, later) = rest.split_at_mut(group.looked_at);
-            if group.bytes > 0 {
-                self.epochs.assign(leader_epoch, self.log_end_offset);
-            }
-            self.write_group(taken, group, &file, &mut tell);
-            rest = later;
+            let taken = self.append_first::<BATCHES_PER_WRITE>(rest, leader_epoch, now, &mut tell)?;
+            rest = &mut rest[taken..];
         }
         Ok(())
+    }
+
+    /// Appends the first of `batches`, up to `N` with one write, and says how many have an outcome now. `N` is what the
+    /// stack has room for: a group of many is dear to move for a single batch.
+    fn append_first<const N: usize>(
+        &mut self,
+        batches: &mut [Incoming<'_>],
+        leader_epoch: LeaderEpoch,
+        now: TimestampMs,
+        tell: &mut impl FnMut(Outcome),
+    ) -> Result<usize, NotReady> {
+        let file = self.writable()?;
+        let group = self.assemble::<N>(batches, leader_epoch, now);
+        let looked_at = group.looked_at;
+        if looked_at == 0 {
+            return Err(self.roll_need());
+        }
+        if group.bytes > 0 {
+            self.epochs.assign(leader_epoch, self.log_end_offset);
+        }
+        self.write_group(&batches[..looked_at], group, &file, tell);
+        Ok(looked_at)
     }
 
     /// [`Log::append_as_leader`] for one batch.
@@ -94,8 +107,11 @@ impl Log {
         leader_epoch: LeaderEpoch,
         now: TimestampMs,
     ) -> Result<Outcome, NotReady> {
+        if let Err(error) = self.check_dir() {
+            return Ok(Err(error.into()));
+        }
         let mut outcome = None;
-        self.append_as_leader(&mut [batch], leader_epoch, now, |told| outcome = Some(told))?;
+        self.append_first::<1>(&mut [batch], leader_epoch, now, &mut |told| outcome = Some(told))?;
         Ok(outcome.expect("an outcome for each batch"))
     }
 
@@ -123,14 +139,19 @@ impl Log {
     }
 
     /// Decides about the first batches and gives the accepted ones their offsets.
-    fn assemble(&self, batches: &mut [Incoming<'_>], leader_epoch: LeaderEpoch, now: TimestampMs) -> Group {
+    fn assemble<const N: usize>(
+        &self,
+        batches: &mut [Incoming<'_>],
+        leader_epoch: LeaderEpoch,
+        now: TimestampMs,
+    ) -> Group<N> {
         let mut group = Group {
-            refusals: [const { None }; BATCHES_PER_WRITE],
+            refusals: [const { None }; N],
             looked_at: 0,
             bytes: 0,
             end_offset: self.log_end_offset,
         };
-        for at in 0..batches.len().min(BATCHES_PER_WRITE) {
+        for at in 0..batches.len().min(N) {
             let (before, batch) = batches.split_at_mut(at);
             let header = &mut *batch[0].header;
             let accepted = before.iter().zip(&group.refusals).rev();
@@ -206,28 +227,27 @@ impl Log {
         too_old || active.index_is_full(config.segment_index_bytes) || active.relative(last).is_none()
     }
 
-    fn write_group(
+    fn write_group<const N: usize>(
         &mut self,
-        batches: &mut [Incoming<'_>],
-        mut group: Group,
+        batches: &[Incoming<'_>],
+        mut group: Group<N>,
         file: &Arc<dyn File>,
         tell: &mut impl FnMut(Outcome),
     ) {
-        let mut headers = [[0; HEADER_BYTES]; BATCHES_PER_WRITE];
-        for (bytes, batch) in headers.iter_mut().zip(&*batches) {
+        let mut headers = [[0; HEADER_BYTES]; N];
+        for (bytes, batch) in headers.iter_mut().zip(batches) {
             batch.header.write_to(bytes);
         }
-        let mut pieces = [IoSlice::new(&[]); 2 * BATCHES_PER_WRITE];
+        let mut pieces = [[IoSlice::new(&[]); 2]; N];
         let mut count = 0;
         for (at, batch) in batches.iter().enumerate() {
             if group.refusals[at].is_none() {
-                pieces[count] = IoSlice::new(&headers[at]);
-                pieces[count + 1] = IoSlice::new(batch.body);
-                count += 2;
+                pieces[count] = [IoSlice::new(&headers[at]), IoSlice::new(batch.body)];
+                count += 1;
             }
         }
         let written = if count > 0 {
-            self.write(&pieces[..count], file)
+            self.write(pieces[..count].as_flattened(), file)
         } else {
             Ok(())
         };
