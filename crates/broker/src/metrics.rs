@@ -1,6 +1,7 @@
 //! What the broker counts, in Prometheus' terms; `/metrics` shows it.
 //!
-//! Always holds: counting on the way of a request is a few relaxed additions: no lock, no allocation, no look-up by name.
+//! Always holds: counting on the way of a request is a few relaxed additions to counters that are the thread's own: no lock, no
+//! allocation, no look-up by name.
 //! Durations are in seconds and sizes in bytes; each metric is described once, in [`table`].
 //!
 //! Here are the counters. [`errors`] finds the error codes in answers, [`observe`] asks the broker's parts for the rest at
@@ -11,6 +12,7 @@ mod errors;
 mod health;
 mod observe;
 mod page;
+mod per_thread;
 mod process;
 mod reference;
 mod requests;
@@ -25,6 +27,7 @@ use std::time::Duration;
 use klamm_net::{NetMetrics, Refused};
 
 pub use self::health::Health;
+use self::per_thread::PerThread;
 pub use self::reference::metrics_reference;
 pub(crate) use self::requests::{Phases, RequestMetrics};
 use crate::broker::Broker;
@@ -40,6 +43,14 @@ pub(crate) struct Metrics {
     pub(crate) requests: RequestMetrics,
     pub(crate) topics: TopicMetrics,
     pub(crate) net: ConnectionMetrics,
+}
+
+/// The sum of what the threads have counted.
+fn sum<T>(copies: &PerThread<T>, counter: impl Fn(&T) -> &AtomicU64) -> u64 {
+    copies
+        .all()
+        .map(|copy| counter(copy).load(Ordering::Relaxed))
+        .sum()
 }
 
 /// Shows a broker from outside, for as long as it lives: its metrics and its health. A clone shows the same broker.
@@ -74,6 +85,11 @@ pub(crate) fn render(broker: &Broker) -> String {
 /// Records in and out.
 #[derive(Debug, Default)]
 pub(crate) struct TopicMetrics {
+    copies: PerThread<RecordCounters>,
+}
+
+#[derive(Debug, Default)]
+struct RecordCounters {
     produced_records: AtomicU64,
     produced_batches: AtomicU64,
     produced_bytes: AtomicU64,
@@ -84,16 +100,18 @@ pub(crate) struct TopicMetrics {
 impl TopicMetrics {
     /// A batch was appended.
     pub(crate) fn produced(&self, records: i32, bytes: usize) {
-        self.produced_batches.fetch_add(1, Ordering::Relaxed);
-        self.produced_records
+        let own = self.copies.own();
+        own.produced_batches.fetch_add(1, Ordering::Relaxed);
+        own.produced_records
             .fetch_add(u64::try_from(records).unwrap_or(0), Ordering::Relaxed);
-        self.produced_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        own.produced_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Batches are sent to a client, up to so many offsets behind the one it asked for.
     pub(crate) fn fetched(&self, records: u64, bytes: usize) {
-        self.fetched_records.fetch_add(records, Ordering::Relaxed);
-        self.fetched_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        let own = self.copies.own();
+        own.fetched_records.fetch_add(records, Ordering::Relaxed);
+        own.fetched_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }
 
@@ -102,8 +120,13 @@ impl TopicMetrics {
 pub(crate) struct ConnectionMetrics {
     /// Filled from the front, each once; one more than are counted apart.
     listeners: [OnceLock<ListenerMetrics>; MAX_LISTENERS + 1],
-    received_bytes: AtomicU64,
-    sent_bytes: AtomicU64,
+    bytes: PerThread<ByteCounters>,
+}
+
+#[derive(Debug, Default)]
+struct ByteCounters {
+    received: AtomicU64,
+    sent: AtomicU64,
 }
 
 /// The connections of one listener.
@@ -162,11 +185,13 @@ impl NetMetrics for Metrics {
     }
 
     fn received(&self, bytes: usize) {
-        self.net.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        let own = self.net.bytes.own();
+        own.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     fn sent(&self, bytes: usize) {
-        self.net.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        let own = self.net.bytes.own();
+        own.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     fn answered(&self, kind: i16, took: Duration) {

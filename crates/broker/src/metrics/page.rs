@@ -18,7 +18,7 @@ use tracing::error;
 use super::observe::{LogDir, Logs, Observed};
 use super::table::{self, Kind, Metric, Unit};
 use super::timing::{Snapshot, Timing};
-use super::{Metrics, OTHERS};
+use super::{Metrics, OTHERS, RecordCounters, sum};
 use crate::api_table;
 
 /// Topics with figures of their own.
@@ -162,11 +162,14 @@ fn requests(rows: &mut Rows, metrics: &Metrics, observed: &Observed) {
 }
 
 fn records(rows: &mut Rows, metrics: &Metrics) {
-    rows.one(&table::PRODUCED_RECORDS, count(&metrics.topics.produced_records));
-    rows.one(&table::PRODUCED_BATCHES, count(&metrics.topics.produced_batches));
-    rows.one(&table::PRODUCED_BYTES, count(&metrics.topics.produced_bytes));
-    rows.one(&table::FETCHED_RECORDS, count(&metrics.topics.fetched_records));
-    rows.one(&table::FETCHED_BYTES, count(&metrics.topics.fetched_bytes));
+    let mut row = |metric, counter: fn(&RecordCounters) -> &AtomicU64| {
+        rows.one(metric, Value::Count(sum(&metrics.topics.copies, counter)));
+    };
+    row(&table::PRODUCED_RECORDS, |own| &own.produced_records);
+    row(&table::PRODUCED_BATCHES, |own| &own.produced_batches);
+    row(&table::PRODUCED_BYTES, |own| &own.produced_bytes);
+    row(&table::FETCHED_RECORDS, |own| &own.fetched_records);
+    row(&table::FETCHED_BYTES, |own| &own.fetched_bytes);
 }
 
 fn connections(rows: &mut Rows, metrics: &Metrics) {
@@ -190,8 +193,10 @@ fn connections(rows: &mut Rows, metrics: &Metrics) {
         ]
     });
     rows.each(&table::CONNECTIONS_REFUSED, refused);
-    rows.one(&table::RECEIVED_BYTES, count(&metrics.net.received_bytes));
-    rows.one(&table::SENT_BYTES, count(&metrics.net.sent_bytes));
+    let received = sum(&metrics.net.bytes, |own| &own.received);
+    rows.one(&table::RECEIVED_BYTES, Value::Count(received));
+    let sent = sum(&metrics.net.bytes, |own| &own.sent);
+    rows.one(&table::SENT_BYTES, Value::Count(sent));
 }
 
 fn partitions(rows: &mut Rows, observed: &Observed) {

@@ -1,7 +1,9 @@
-//! How long something took, as a histogram with fixed bounds.
+//! How long something took, as a histogram with fixed bounds, of which each thread has its own.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use super::per_thread::PerThread;
 
 /// Upper bounds in microseconds; one more bucket takes the rest.
 const BOUNDS_US: [u64; 14] = [
@@ -11,6 +13,12 @@ const BOUNDS_US: [u64; 14] = [
 /// A histogram of durations.
 #[derive(Debug, Default)]
 pub(super) struct Timing {
+    copies: PerThread<OfThread>,
+}
+
+/// What one thread has counted.
+#[derive(Debug, Default)]
+struct OfThread {
     buckets: [AtomicU64; BOUNDS_US.len() + 1],
     sum_us: AtomicU64,
 }
@@ -34,19 +42,25 @@ impl Timing {
     pub(super) fn record(&self, took: Duration) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let bucket = BOUNDS_US.partition_point(|bound| *bound < us);
-        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-        self.sum_us.fetch_add(us, Ordering::Relaxed);
+        let own = self.copies.own();
+        own.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        own.sum_us.fetch_add(us, Ordering::Relaxed);
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
         let bounds = BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
         let mut buckets = [(0.0, 0); BOUNDS_US.len() + 1];
-        for ((slot, bound), counter) in buckets.iter_mut().zip(bounds).zip(&self.buckets) {
-            *slot = (bound, counter.load(Ordering::Relaxed));
+        for (at, (slot, bound)) in buckets.iter_mut().zip(bounds).enumerate() {
+            let counts = self
+                .copies
+                .all()
+                .map(|copy| copy.buckets[at].load(Ordering::Relaxed));
+            *slot = (bound, counts.sum());
         }
+        let sums = self.copies.all().map(|copy| copy.sum_us.load(Ordering::Relaxed));
         Snapshot {
             buckets,
-            sum_seconds: self.sum_us.load(Ordering::Relaxed) as f64 / 1e6,
+            sum_seconds: sums.sum::<u64>() as f64 / 1e6,
         }
     }
 }
