@@ -15,7 +15,7 @@ mod upkeep;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use bytestring::ByteString;
 use imbl::OrdMap;
 use klamm_model::{ErrorCode, TopicId};
@@ -52,11 +52,16 @@ pub(crate) struct TopicReplicas {
 impl TopicReplicas {
     /// The partition `index`, or what a client is told instead.
     pub(crate) fn partition(&self, index: i32) -> Result<Arc<Partition>, ErrorCode> {
+        self.get(index).cloned()
+    }
+
+    /// [`Self::partition`], for as long as the topic is looked at.
+    pub(crate) fn get(&self, index: i32) -> Result<&Arc<Partition>, ErrorCode> {
         let held = usize::try_from(index)
             .ok()
             .and_then(|index| self.partitions.get(index));
         match held {
-            Some(Held::Open(partition)) => Ok(partition.clone()),
+            Some(Held::Open(partition)) => Ok(partition),
             Some(Held::Unopened) => Err(ErrorCode::KafkaStorageError),
             Some(Held::Elsewhere) | None => Err(ErrorCode::UnknownTopicOrPartition),
         }
@@ -97,7 +102,28 @@ struct Table {
     by_name: OrdMap<Arc<str>, Arc<TopicReplicas>>,
 }
 
+/// The table at one moment. Looking something up in it takes no part in counting who uses it, which all threads would
+/// write to.
+pub(crate) struct View(Guard<Arc<Table>>);
+
+impl View {
+    /// The topic with this id.
+    pub(crate) fn by_id(&self, id: TopicId) -> Option<&Arc<TopicReplicas>> {
+        self.0.by_id.get(&id)
+    }
+
+    /// The topic with this name.
+    pub(crate) fn by_name(&self, name: &str) -> Option<&Arc<TopicReplicas>> {
+        self.0.by_name.get(name)
+    }
+}
+
 impl Replicas {
+    /// The table as it is now.
+    pub(crate) fn view(&self) -> View {
+        View(self.table.load())
+    }
+
     /// The topic with this id.
     pub(crate) fn by_id(&self, id: TopicId) -> Option<Arc<TopicReplicas>> {
         self.table.load().by_id.get(&id).cloned()

@@ -32,7 +32,7 @@ use crate::body::Body;
 use crate::context::RequestContext;
 use crate::dispatch::{Fault, emit};
 use crate::metrics::Phases;
-use crate::replicas::{Partition, TopicReplicas};
+use crate::replicas::{Partition, TopicReplicas, View};
 use crate::turn::Turn;
 
 /// What a connection keeps from one produce request to the next.
@@ -85,9 +85,11 @@ pub(crate) async fn handle(
     let mut answer = answers.take(header, phases);
     let now = context.broker.env.now();
     let mut turn = Turn::default();
+    let replicas = context.broker.replicas.view();
     for topic in &mut request.topic_data {
-        produce_topic(context, topic, terms, now, &mut turn, &mut answer).await;
+        produce_topic(context, &replicas, topic, terms, now, &mut turn, &mut answer).await;
     }
+    drop(replicas);
     let timeout_ms = request.timeout_ms;
     kept::release(request);
     answer.hold(body);
@@ -117,6 +119,7 @@ pub(crate) async fn handle(
 
 async fn produce_topic(
     context: &RequestContext<'_>,
+    replicas: &View,
     topic: &mut TopicProduceData,
     terms: Terms,
     now: TimestampMs,
@@ -128,7 +131,7 @@ async fn produce_topic(
         return;
     }
     let by_id = context.version >= 13;
-    let found = find(context, topic, by_id);
+    let found = find(replicas, topic, by_id);
     match &found {
         _ if by_id => answer.begin_topic_by_id(topic.topic_id),
         Ok(found) => answer.begin_topic(found.wire_name.clone()),
@@ -139,14 +142,14 @@ async fn produce_topic(
         let index = data.index;
         turn.spend(records.len()).await;
         let partition = match &found {
-            Ok(topic) => topic.partition(index),
+            Ok(topic) => topic.get(index),
             Err(code) => Err(*code),
         };
         match (may_append(partition, terms), terms.acks) {
             (Ok(partition), Some(acks)) => {
-                append::append(context, &partition, index, records, acks, now, answer).await;
+                append::append(context, partition, index, records, acks, now, answer).await;
             }
-            (Ok(partition), None) => append::refuse_acks(context, &partition, index, records, answer),
+            (Ok(partition), None) => append::refuse_acks(context, partition, index, records, answer),
             (Err(code), _) => answer.refuse(index, code),
         }
     }
@@ -187,9 +190,9 @@ fn has_transactional_batch(request: &ProduceRequest) -> bool {
 /// The partition, if the batch may be looked at. The order decides which error is told; acks that mean nothing come before
 /// what the topic does not take, and are left to the caller.
 fn may_append(
-    partition: Result<Arc<Partition>, ErrorCode>,
+    partition: Result<&Arc<Partition>, ErrorCode>,
     terms: Terms,
-) -> Result<Arc<Partition>, ErrorCode> {
+) -> Result<&Arc<Partition>, ErrorCode> {
     if terms.refused == Some(ErrorCode::TransactionalIdAuthorizationFailed) {
         return Err(ErrorCode::TransactionalIdAuthorizationFailed);
     }
@@ -203,23 +206,17 @@ fn may_append(
 }
 
 /// The topic named by id or by name.
-fn find(
-    context: &RequestContext<'_>,
+fn find<'v>(
+    replicas: &'v View,
     topic: &TopicProduceData,
     by_id: bool,
-) -> Result<Arc<TopicReplicas>, ErrorCode> {
-    let replicas = &context.broker.replicas;
-    let found = if by_id {
-        replicas.by_id(topic.topic_id)
+) -> Result<&'v TopicReplicas, ErrorCode> {
+    let (found, unknown) = if by_id {
+        (replicas.by_id(topic.topic_id), ErrorCode::UnknownTopicId)
     } else {
-        replicas.by_name(&topic.name)
+        (replicas.by_name(&topic.name), ErrorCode::UnknownTopicOrPartition)
     };
-    let unknown = if by_id {
-        ErrorCode::UnknownTopicId
-    } else {
-        ErrorCode::UnknownTopicOrPartition
-    };
-    found.ok_or(unknown)
+    found.map(AsRef::as_ref).ok_or(unknown)
 }
 
 #[cfg(test)]
