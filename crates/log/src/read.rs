@@ -22,6 +22,8 @@ use crate::segment::{OwnedView, SegmentFiles, SegmentView, WalkError, bytes_of, 
 
 /// Bytes between two places of a range that are probed for being in memory.
 const PROBE_BYTES: u64 = 32 * 1024;
+/// Batches up to the limit of a read that are walked over before the index is asked.
+const WALKED_BATCHES: u32 = 8;
 /// Where the bytes begin that a batch's checksum is made of: the attributes.
 const CRC_COVERS_FROM: usize = 21;
 
@@ -76,6 +78,18 @@ impl FileRange {
             };
         }
         true
+    }
+
+    /// Puts the bytes behind those of `copy` if all of them are in memory, and says whether they were.
+    pub fn copy_resident(&self, copy: &mut Vec<u8>) -> bool {
+        let before = copy.len();
+        copy.resize(before + self.len, 0);
+        let read = self.file.read_at_resident(&mut copy[before..], self.position);
+        let is_whole = matches!(read, Ok(Some(n)) if n == self.len);
+        if !is_whole {
+            copy.truncate(before);
+        }
+        is_whole
     }
 
     /// Reads the bytes and checks every batch against its checksum. Blocks. Afterwards they are resident.
@@ -210,8 +224,8 @@ fn find_range(
     }
     // The limit lies before the bound, so it fits a position: find the last end of a batch up to it.
     let limit = u32::try_from(limit).expect("below the bound");
-    let (_, entry) = view.offsets.floor(index, |entry| entry.position <= limit)?;
-    let mut end = entry.map_or(start, |entry| entry.position.max(start));
+    let mut end = start;
+    let mut walked = 0;
     loop {
         let Some(header) = view.header(log, end)? else {
             return Ok(Some(Planned {
@@ -234,6 +248,12 @@ fn find_range(
             }));
         }
         end = after;
+        walked += 1;
+        // A search of the index reads as often as a walk over a few batches; it is for many small ones.
+        if walked == WALKED_BATCHES || (walked == 1 && (after - start) < (limit - start) / WALKED_BATCHES) {
+            let (_, entry) = view.offsets.floor(index, |entry| entry.position <= limit)?;
+            end = entry.map_or(end, |entry| entry.position.max(end));
+        }
     }
 }
 
@@ -257,6 +277,10 @@ impl Log {
         let Some(mut at) = self.begin_read(request)? else {
             return Ok(nothing(request.offset));
         };
+        // Most partitions of an answer that another one has filled: where they would begin need not be looked for.
+        if request.max_bytes == 0 && !request.min_one {
+            return Ok(nothing(request.offset));
+        }
         loop {
             let Some(view) = self.view(at) else {
                 return Ok(nothing(request.offset));
