@@ -135,24 +135,39 @@ pub(crate) fn encode<M: Message>(
     })
 }
 
-/// Moves what was written, an answer of `api`, into `out`; `external` gives the piece behind a token.
-pub(crate) fn emit(
+/// What stands for a token of an answer.
+pub(crate) enum External<'a> {
+    /// Bytes that go out as they are.
+    Piece(Piece),
+    /// Bytes that are copied between the others.
+    Copy(&'a [u8]),
+}
+
+/// Moves what was written, an answer of `api`, into `out`; `external` gives what stands for a token.
+pub(crate) fn emit<'a>(
     writer: &mut Writer,
     api: ApiKey,
     out: &mut Output,
-    mut external: impl FnMut(u32) -> Option<Piece>,
+    mut external: impl FnMut(u32) -> Option<External<'a>>,
 ) {
-    let base = out.buffer().len();
-    out.buffer().extend_from_slice(writer.buffer());
+    let mut from = 0;
     for hole in writer.holes() {
-        let piece = match &hole.content {
-            HoleContent::Bytes(bytes) => Some(Piece::Bytes(bytes.clone())),
+        out.buffer().extend_from_slice(&writer.buffer()[from..hole.at]);
+        from = hole.at;
+        let content = match &hole.content {
+            HoleContent::Bytes(bytes) => Some(External::Piece(Piece::Bytes(bytes.clone()))),
             HoleContent::External { token, .. } => external(*token),
         };
-        if let Some(piece) = piece {
-            out.insert(base + hole.at, piece);
+        match content {
+            Some(External::Piece(piece)) => {
+                let at = out.buffer().len();
+                out.insert(at, piece);
+            }
+            Some(External::Copy(bytes)) => out.buffer().extend_from_slice(bytes),
+            None => {}
         }
     }
+    out.buffer().extend_from_slice(&writer.buffer()[from..]);
     out.end_answer(api.to_i16());
     writer.clear();
     writer.trim(KEPT_BYTES);

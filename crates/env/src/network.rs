@@ -61,6 +61,10 @@ pub trait Stream: Send {
         len: usize,
     ) -> Poll<io::Result<usize>>;
 
+    /// While it holds back, what does not fill a packet waits for more, so that an answer that is given in several calls does
+    /// not wake its receiver several times. To be ended with the last call; a connection that has no such thing sends at once.
+    fn hold_back(&mut self, _holds: bool) {}
+
     /// Ends the writing side.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 

@@ -16,6 +16,9 @@ use crate::memory::Charge;
 
 /// Capacity that an empty output keeps for the next answer.
 const KEEP_BYTES: usize = 16 * 1024;
+/// Answers up to this length are held back until they are whole. In longer ones, which fill many packets, one more does not
+/// count.
+const HELD_BACK_BYTES: usize = 128 * 1024;
 /// Slices given to the kernel in one write.
 const MAX_SLICES: usize = 32;
 
@@ -71,6 +74,8 @@ pub struct Output {
     answers: VecDeque<(usize, Answer)>,
     /// Bytes of the pieces that are in memory, as they were put in.
     piece_memory: usize,
+    /// How many pieces are ranges of files.
+    files: usize,
     /// What large answers are charged with until all is sent.
     charge: Option<Charge>,
 }
@@ -96,10 +101,10 @@ impl Output {
         let at = self.taken + at;
         debug_assert!(self.pieces.back().is_none_or(|(last, _)| *last <= at));
         self.piece_bytes += piece.len();
-        self.piece_memory += match &piece {
-            Piece::Bytes(bytes) => bytes.len(),
-            Piece::File { .. } => 0,
-        };
+        match &piece {
+            Piece::Bytes(bytes) => self.piece_memory += bytes.len(),
+            Piece::File { .. } => self.files += 1,
+        }
         self.pieces.push_back((at, piece));
     }
 
@@ -198,6 +203,7 @@ impl Output {
         );
         self.piece_bytes += other.piece_bytes;
         self.piece_memory += other.piece_memory;
+        self.files += other.files;
         if let Some(charge) = other.charge.take() {
             self.hold(charge);
         }
@@ -218,6 +224,7 @@ impl Output {
         self.taken = 0;
         self.piece_bytes = 0;
         self.piece_memory = 0;
+        self.files = 0;
         self.charge = None;
         self.pieces.clear();
         self.buffer.clear();
@@ -236,6 +243,10 @@ impl Output {
     /// Sends until nothing is left, and returns how many bytes that were.
     pub fn poll_send(&mut self, cx: &mut Context<'_>, stream: &mut dyn Stream) -> Poll<io::Result<usize>> {
         let mut sent = 0;
+        // Takes several calls: what is before a range, the range, and what is behind it.
+        if self.files > 0 && !self.buffer.is_empty() && self.len() <= HELD_BACK_BYTES {
+            stream.hold_back(true);
+        }
         while !self.is_empty() {
             let n = match self.poll_send_once(cx, stream) {
                 Poll::Ready(Ok(n)) => n,
@@ -245,6 +256,7 @@ impl Output {
             };
             sent += n;
         }
+        stream.hold_back(false);
         self.rewind();
         Poll::Ready(Ok(sent))
     }
@@ -255,6 +267,7 @@ impl Output {
         {
             if *len == 0 {
                 self.pieces.pop_front();
+                self.files -= 1;
                 return Poll::Ready(Ok(0));
             }
             let n = ready!(stream.poll_send_file(cx, &**file, *offset, *len))?;
@@ -266,6 +279,7 @@ impl Output {
             self.piece_bytes -= n;
             if *len == 0 {
                 self.pieces.pop_front();
+                self.files -= 1;
             }
             return Poll::Ready(Ok(n));
         }
@@ -337,5 +351,122 @@ impl Output {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use klamm_env::real::files::SystemFiles;
+    use klamm_env::{Files, OpenMode};
+
+    use super::*;
+
+    /// A socket that takes so many bytes a call and then is full once.
+    struct Recorder {
+        takes: usize,
+        is_full: bool,
+        calls: Vec<String>,
+    }
+
+    impl Recorder {
+        fn take(&mut self, what: &str, len: usize) -> Poll<io::Result<usize>> {
+            self.is_full = !self.is_full;
+            if !self.is_full && len > self.takes {
+                return Poll::Pending;
+            }
+            let n = len.min(self.takes);
+            self.calls.push(format!("{what} {n}"));
+            Poll::Ready(Ok(n))
+        }
+    }
+
+    impl Stream for Recorder {
+        fn poll_read(&mut self, _: &mut Context<'_>, _: &mut BytesMut) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_write(&mut self, _: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+            let len = pieces.iter().map(|piece| piece.len()).sum();
+            self.take("write", len)
+        }
+
+        fn poll_send_file(
+            &mut self,
+            _: &mut Context<'_>,
+            _: &dyn File,
+            _: u64,
+            len: usize,
+        ) -> Poll<io::Result<usize>> {
+            self.take("file", len)
+        }
+
+        fn hold_back(&mut self, holds: bool) {
+            self.calls.push(if holds { "hold" } else { "go" }.to_owned());
+        }
+
+        fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn peer_addr(&self) -> SocketAddr {
+            (Ipv4Addr::LOCALHOST, 1).into()
+        }
+
+        fn local_addr(&self) -> SocketAddr {
+            (Ipv4Addr::LOCALHOST, 2).into()
+        }
+    }
+
+    fn calls(takes: usize, with_file: bool) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let mut out = Output::default();
+        out.buffer().extend_from_slice(b"before");
+        if with_file {
+            let file = SystemFiles.open(&path, OpenMode::CreateNew).unwrap();
+            out.insert(
+                6,
+                Piece::File {
+                    file,
+                    offset: 0,
+                    len: 10,
+                },
+            );
+        }
+        out.buffer().extend_from_slice(b"behind");
+        out.end_answer(1);
+        let mut stream = Recorder {
+            takes,
+            is_full: false,
+            calls: Vec::new(),
+        };
+        let waker = futures_util::task::noop_waker();
+        while !out.is_empty() {
+            if let Poll::Ready(sent) = out.poll_send(&mut Context::from_waker(&waker), &mut stream) {
+                sent.unwrap();
+            }
+        }
+        assert!(out.next_sent().is_some());
+        stream.calls
+    }
+
+    #[test]
+    fn an_answer_in_several_calls_is_held_back_until_the_last() {
+        assert_eq!(calls(100, true), ["hold", "write 6", "file 10", "write 6", "go"]);
+    }
+
+    #[test]
+    fn an_answer_is_let_go_when_the_socket_was_full_between() {
+        let calls = calls(4, true);
+        assert_eq!(calls.first().map(String::as_str), Some("hold"));
+        assert_eq!(calls.last().map(String::as_str), Some("go"), "{calls:?}");
+        assert!(!calls[..calls.len() - 1].contains(&"go".to_owned()), "{calls:?}");
+    }
+
+    #[test]
+    fn an_answer_in_memory_is_not_held_back() {
+        assert_eq!(calls(100, false), ["write 12", "go"]);
     }
 }

@@ -7,8 +7,9 @@
 //! is over; an error, and the end of the node, answers at once.
 //!
 //! *Order*: serial; given up when the client goes away.
-//! *Memory*: none for records: resident ranges of segment files are sent by the kernel; cold ones are read and checked
-//! against their CRC first, on a thread that may block.
+//! *Memory*: none for records: resident ranges of segment files are sent by the kernel, except in small answers, where a
+//! copy is cheaper than the calls that it saves; cold ones are read and checked against their CRC first, on a thread that may
+//! block.
 //! *Authorization*: READ on the topic; CLUSTER_ACTION for a follower.
 
 mod answer;
@@ -32,7 +33,7 @@ use self::open::Source;
 use self::read::{Bounds, Part, Round, Watching};
 use crate::body::{Body, bytes_of};
 use crate::context::RequestContext;
-use crate::dispatch::{Fault, emit, encode};
+use crate::dispatch::{External, Fault, emit, encode};
 use crate::fetch_sessions::Wanted;
 use crate::metrics::Phases;
 use crate::turn::Turn;
@@ -41,13 +42,26 @@ use crate::waiters::Watch;
 /// Partitions that are looked at before others go first.
 const AT_ONCE: usize = 512;
 /// What a partition takes while it is looked at, described, and encoded.
-const PART_BYTES: usize = size_of::<Part>() + size_of::<PartitionData>() + size_of::<FileRange>() + 96;
+const PART_BYTES: usize = size_of::<Part>() + size_of::<PartitionData>() + size_of::<Sent>() + 96;
 
 /// Rounds of making cold partitions ready before a request answers with what it has.
 const MAX_PREPARATIONS: usize = 8;
 
+/// Records that are copied into an answer: with so few, each call more, and each packet more that wakes the receiver, costs
+/// more than the copy.
+const COPIED_BYTES: usize = 16 * 1024;
+
 /// The most that a connection keeps of the lists of a request, and of those of its answer, for the next.
 const KEPT_BYTES: usize = 64 * 1024;
+
+/// How records are sent.
+#[derive(Clone, Debug)]
+enum Sent {
+    /// By the kernel.
+    File(FileRange),
+    /// From [`Reused::copied`].
+    Copied(std::ops::Range<usize>),
+}
 
 /// What a connection keeps from one fetch request to the next.
 #[derive(Default)]
@@ -59,7 +73,9 @@ pub(crate) struct Reused {
     /// Emptied lists of partitions, for the topics of the next response.
     spare: Vec<Vec<PartitionData>>,
     parts: Vec<Part>,
-    pieces: Vec<FileRange>,
+    pieces: Vec<Sent>,
+    /// The records of a small answer.
+    copied: Vec<u8>,
     /// The places of the partitions that are looked at.
     order: Vec<u32>,
     /// Of a request without a session.
@@ -101,14 +117,16 @@ pub(crate) async fn handle(
         header.api_version,
         &reused.response,
     )?;
-    let pieces = &mut reused.pieces;
+    let Reused { pieces, copied, .. } = reused;
     emit(writer, ApiKey::Fetch, out, |token| {
-        let range = pieces.get(token as usize)?;
-        Some(Piece::File {
-            file: range.file.clone(),
-            offset: range.position,
-            len: range.len,
-        })
+        match pieces.get(token as usize)? {
+            Sent::File(range) => Some(External::Piece(Piece::File {
+                file: range.file.clone(),
+                offset: range.position,
+                len: range.len,
+            })),
+            Sent::Copied(place) => copied.get(place.clone()).map(External::Copy),
+        }
     });
     release(reused);
     Ok(())
@@ -130,6 +148,7 @@ async fn serve(context: &RequestContext<'_>, bounds: &Bounds, reused: &mut Reuse
 /// keep.
 fn release(reused: &mut Reused) {
     reused.pieces.clear();
+    reused.copied.clear();
     reused.parts.clear();
     reused.wanted.clear();
     answer::recycle(reused);
@@ -159,12 +178,13 @@ fn release(reused: &mut Reused) {
     let answered = bytes_of(&reused.response.responses)
         + bytes_of(&reused.parts)
         + bytes_of(&reused.pieces)
+        + reused.copied.capacity()
         + bytes_of(&reused.order)
         + bytes_of(&reused.wanted);
     if spare + answered > KEPT_BYTES {
         reused.response = FetchResponse::default();
         (reused.spare, reused.parts, reused.pieces, reused.wanted) = Default::default();
-        reused.order = Vec::new();
+        (reused.order, reused.copied) = Default::default();
     }
 }
 
@@ -191,7 +211,7 @@ async fn gather(
     let mut may_wait = bounds.max_wait > Duration::ZERO;
     let mut timed = false;
     let mut turn = Turn::default();
-    loop {
+    let round_bytes = loop {
         let Some(round) = look(context, bounds, source, reused, (&watch, watching), &mut turn).await else {
             return false;
         };
@@ -213,7 +233,7 @@ async fn gather(
             continue;
         }
         if !round.may_wait || !may_wait || round.bytes >= bounds.min_bytes {
-            break;
+            break round.bytes;
         }
         if round.has_unwatched && watching != Watching::All {
             watching = Watching::All;
@@ -230,8 +250,8 @@ async fn gather(
         phases.wait(&context.broker.env);
         may_wait = something_new(context, &watch, &mut reused.timer).await;
         phases.resume(&context.broker.env);
-    }
-    verify_cold(context, &mut reused.parts, &mut turn).await;
+    };
+    make_ready(context, round_bytes, reused, &mut turn).await;
     true
 }
 
@@ -295,11 +315,21 @@ async fn something_new(context: &RequestContext<'_>, watch: &Watch, timer: &mut 
     .await
 }
 
-/// Reads ranges that would have to come from the device and checks them, where blocking is allowed.
-async fn verify_cold(context: &RequestContext<'_>, parts: &mut [Part], turn: &mut Turn) {
-    for part in parts {
+/// Sees to it that what is to be sent, so many bytes of records in all, can be sent without waiting for the device: copies
+/// little, and reads and checks what would have to come from the device, where blocking is allowed.
+async fn make_ready(context: &RequestContext<'_>, bytes: usize, reused: &mut Reused, turn: &mut Turn) {
+    for part in &mut reused.parts {
         turn.spend_on(PART_BYTES).await;
-        let Some(range) = part.cold_range() else { continue };
+        let Some(range) = part.range() else { continue };
+        let at = reused.copied.len();
+        if bytes <= COPIED_BYTES && range.copy_resident(&mut reused.copied) {
+            part.copied = Some(at..reused.copied.len());
+            continue;
+        }
+        if range.is_resident() {
+            continue;
+        }
+        let range = range.clone();
         let checked = context.broker.env.blocking(move || range.verify()).await;
         if let Err(error) = checked {
             part.refuse(ErrorCode::KafkaStorageError);

@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 use rustix::fs::sendfile;
 use rustix::io::{Errno, ioctl_fionread};
+use rustix::net::sockopt::set_tcp_cork;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWrite, Interest};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
@@ -173,6 +174,7 @@ struct Tcp {
     local: SocketAddr,
     /// For files that the kernel cannot send; empty until there is one.
     copy: Vec<u8>,
+    holds_back: bool,
 }
 
 impl Tcp {
@@ -183,6 +185,7 @@ impl Tcp {
             local: plain(stream.local_addr()?),
             stream,
             copy: Vec::new(),
+            holds_back: false,
         })
     }
 
@@ -268,6 +271,13 @@ impl Stream for Tcp {
             // A file system whose files the kernel cannot send.
             Err(error) if is_unsendable(&error) => self.poll_send_copy(cx, file, offset, len),
             result => Poll::Ready(result),
+        }
+    }
+
+    fn hold_back(&mut self, holds: bool) {
+        // A socket that does not know the option sends in more packets: nothing is lost.
+        if holds != self.holds_back && set_tcp_cork(&self.stream, holds).is_ok() {
+            self.holds_back = holds;
         }
     }
 

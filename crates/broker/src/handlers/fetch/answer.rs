@@ -11,9 +11,9 @@ use klamm_protocol::messages::fetch_response::{
     EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
 };
 
-use super::Reused;
 use super::open::Source;
 use super::read::{Bounds, Part};
+use super::{Reused, Sent};
 use crate::context::RequestContext;
 use crate::fetch_sessions::{Session, Told};
 use crate::replicas::{Isolation, ReadOutcome};
@@ -177,10 +177,10 @@ fn partition_data(
     context: &RequestContext<'_>,
     bounds: &Bounds,
     part: &Part,
-    pieces: &mut Vec<klamm_log::FileRange>,
+    pieces: &mut Vec<Sent>,
 ) -> PartitionData {
     match &part.outcome {
-        Ok(read) => successful(context, bounds, part.key.partition, read, pieces),
+        Ok(read) => successful(context, bounds, part, read, pieces),
         Err(code) => PartitionData {
             // An empty list where there is no partition, none where it refused: as Kafka has it.
             aborted_transactions: part.partition.is_none().then(Vec::new),
@@ -221,14 +221,17 @@ pub(super) fn refuse_all(context: &RequestContext<'_>, code: ErrorCode, reused: 
 fn successful(
     context: &RequestContext<'_>,
     bounds: &Bounds,
-    index: i32,
+    part: &Part,
     read: &ReadOutcome,
-    pieces: &mut Vec<klamm_log::FileRange>,
+    pieces: &mut Vec<Sent>,
 ) -> PartitionData {
     let records = match &read.range {
         None => Records::Bytes(Default::default()),
         Some(range) => {
-            pieces.push(range.clone());
+            pieces.push(match &part.copied {
+                Some(place) => Sent::Copied(place.clone()),
+                None => Sent::File(range.clone()),
+            });
             Records::External {
                 token: pieces.len() as u32 - 1,
                 len: range.len,
@@ -245,7 +248,7 @@ fn successful(
     };
     let committed = bounds.isolation == Isolation::Committed && bounds.replica.is_none();
     PartitionData {
-        partition_index: index,
+        partition_index: part.key.partition,
         high_watermark: read.high_watermark.0,
         last_stable_offset: read.last_stable_offset.0,
         log_start_offset: read.log_start_offset.0,

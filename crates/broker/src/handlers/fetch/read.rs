@@ -53,13 +53,14 @@ pub(super) struct Part {
     pub(super) key: PartitionKey,
     pub(super) partition: Option<Arc<Partition>>,
     pub(super) outcome: Result<ReadOutcome, ErrorCode>,
+    /// Where a copy of the batches stands, of an answer that is small.
+    pub(super) copied: Option<std::ops::Range<usize>>,
 }
 
 impl Part {
-    /// The range, if it has to come from the device.
-    pub(super) fn cold_range(&self) -> Option<FileRange> {
-        let range = self.outcome.as_ref().ok()?.range.as_ref()?;
-        (!range.is_resident()).then(|| range.clone())
+    /// The batches, if there are any.
+    pub(super) fn range(&self) -> Option<&FileRange> {
+        self.outcome.as_ref().ok()?.range.as_ref()
     }
 
     pub(super) fn refuse(&mut self, code: ErrorCode) {
@@ -126,9 +127,8 @@ pub(super) fn evaluate(
             continue;
         };
         let is_first = !std::mem::replace(&mut round.has_begun, true);
-        let found =
-            topic_of(context, &one.key, &mut last).and_then(|topic| topic.partition(one.key.partition));
-        let outcome = found.as_ref().map_err(|code| *code).and_then(|partition| {
+        let found = topic_of(context, &one.key, &mut last).and_then(|topic| topic.get(one.key.partition));
+        let outcome = found.and_then(|partition| {
             let left = bounds.max_bytes.saturating_sub(round.bytes);
             let spec = spec(bounds, one, left, round.bytes == 0);
             let watcher = (watching != Watching::None && !one.is_watched).then_some(Watcher {
@@ -145,7 +145,7 @@ pub(super) fn evaluate(
             }
             // One that gets nothing for lack of room in the answer need not be ready.
             if read.not_ready && (spec.max_bytes > 0 || spec.min_one) {
-                round.unready.push((partition.clone(), spec));
+                round.unready.push((Arc::clone(partition), spec));
             }
             Ok(read)
         });
@@ -166,8 +166,9 @@ pub(super) fn evaluate(
         parts.push(Part {
             place,
             key: one.key.clone(),
-            partition: found.ok(),
+            partition: found.ok().cloned(),
             outcome,
+            copied: None,
         });
     }
 }
