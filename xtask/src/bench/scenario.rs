@@ -58,6 +58,8 @@ pub(super) struct Load {
     pub(super) fill: Option<(&'static str, Amount)>,
     /// The command and its options.
     pub(super) command: &'static str,
+    /// The same, for the run under `strace`, where a broker that makes many calls follows no high rate.
+    pub(super) traced: Option<&'static str>,
     pub(super) amount: Amount,
 }
 
@@ -133,9 +135,10 @@ impl Load {
         Some(self.with(command, amount))
     }
 
-    /// The same, with less to do.
+    /// The same, with less to do, for a broker that is traced.
     pub(super) fn short(self) -> Self {
         Load {
+            command: self.traced.unwrap_or(self.command),
             amount: self.amount.short(),
             ..self
         }
@@ -249,6 +252,7 @@ mod tests {
     #[test]
     fn a_load_is_spelled_out() {
         let load = Load {
+            traced: None,
             topics: 1,
             partitions: 6,
             fill: Some(("produce --acks 1", Amount::Megabytes(3))),
@@ -262,6 +266,7 @@ mod tests {
         assert_eq!(load.short().amount, Amount::Megabytes(2));
         assert_eq!(load.brief().amount, Amount::Megabytes(20));
         let many = Load {
+            traced: None,
             topics: 10,
             fill: None,
             amount: Amount::Seconds(8),

@@ -120,7 +120,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..load(
             "s4-50k",
             "50,000 messages a second, linger 0: one a request, five requests in flight on each of ten connections",
-            latency("latency --rate 50000 --record-bytes 100 --acks 1 --connections 10"),
+            Load {
+                traced: Some("latency --rate 1000 --record-bytes 100 --acks 1 --connections 10"),
+                ..latency("latency --rate 50000 --record-bytes 100 --acks 1 --connections 10")
+            },
         )
     },
     Scenario {
@@ -165,6 +168,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "s6l",
             "1,000 partitions fetched by one consumer, 1 message a second each",
             Load {
+                traced: None,
                 topics: 10,
                 partitions: 100,
                 fill: None,
@@ -337,6 +341,7 @@ const fn other(name: &'static str, what: &'static str, work: Work) -> Scenario {
 
 const fn produce(command: &'static str, megabytes: u64) -> Load {
     Load {
+        traced: None,
         topics: 1,
         partitions: 6,
         fill: None,
@@ -347,6 +352,7 @@ const fn produce(command: &'static str, megabytes: u64) -> Load {
 
 const fn fetch(command: &'static str, megabytes: u64) -> Load {
     Load {
+        traced: None,
         topics: 1,
         partitions: 6,
         fill: Some((S2_NONE, Amount::Megabytes(1_000))),
@@ -357,6 +363,7 @@ const fn fetch(command: &'static str, megabytes: u64) -> Load {
 
 const fn latency(command: &'static str) -> Load {
     Load {
+        traced: None,
         topics: 1,
         partitions: 6,
         fill: None,
@@ -367,6 +374,7 @@ const fn latency(command: &'static str) -> Load {
 
 const fn small_requests(command: &'static str) -> Load {
     Load {
+        traced: None,
         topics: 1,
         partitions: 6,
         fill: None,

@@ -318,6 +318,7 @@ impl<'a> Worker<'a> {
     /// One record of an idempotent producer to each partition.
     fn write_each(&self, topic: &str, partitions: u16) -> Result<()> {
         let load = Load {
+            traced: None,
             topics: 1,
             partitions,
             fill: None,
@@ -367,6 +368,7 @@ impl<'a> Worker<'a> {
         }
         let lines = librdkafka::lines(&self.place, count)?;
         let load = Load {
+            traced: None,
             topics: 1,
             partitions: 6,
             fill: None,
