@@ -225,13 +225,18 @@ impl<E: IndexEntry> TableView<'_, E> {
         }
     }
 
+    /// Whether [`TableView::floor`] finds the last entry that satisfies `below` in memory.
+    pub(crate) fn is_at_hand(&self, below: impl Fn(&E) -> bool) -> bool {
+        self.written == 0 || self.pending.first().is_some_and(below)
+    }
+
     /// The number of entries that satisfy `below`, which the first ones do and the others do not, with the last of them.
     pub(crate) fn floor(
         &self,
         source: Source<'_>,
         below: impl Fn(&E) -> bool,
     ) -> Result<(usize, Option<E>), Stop> {
-        if self.pending.first().is_some_and(&below) || self.written == 0 {
+        if self.is_at_hand(&below) {
             let count = self.pending.partition_point(below);
             let last = count.checked_sub(1).map(|i| self.pending[i]);
             return Ok((self.written as usize + count, last));

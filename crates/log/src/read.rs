@@ -5,6 +5,7 @@
 //! [`read_blocking`] may.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use klamm_env::File;
@@ -14,7 +15,7 @@ use thiserror::Error;
 
 use crate::error::{NotReady, ReadError};
 use crate::gate::home_of;
-use crate::index::{Source, Stop};
+use crate::index::{OffsetEntry, Source, Stop};
 use crate::log::Log;
 use crate::names::FileKind;
 use crate::prepare::{LogCell, prepare};
@@ -222,36 +223,49 @@ fn find_range(
             ..empty
         }));
     }
-    // The limit lies before the bound, so it fits a position: find the last end of a batch up to it.
-    let limit = u32::try_from(limit).expect("below the bound");
+    let limit = u32::try_from(limit).expect("it lies before the bound");
+    up_to_limit(view, request, reach, start..limit).map(Some)
+}
+
+/// The plan that ends with the last whole batch before the end of `room`, which lies before the bound.
+fn up_to_limit(
+    view: &SegmentView<'_>,
+    request: &ReadRequest,
+    reach: &Reach<'_>,
+    room: Range<u32>,
+) -> Result<Planned, WalkError> {
+    let Reach { log, index, .. } = *reach;
+    let Range { start, end: limit } = room;
+    let planned = |end, next_offset| Planned {
+        position: start,
+        end,
+        next_offset,
+    };
+    let below = |entry: &OffsetEntry| entry.position <= limit;
     let mut end = start;
     let mut walked = 0;
+    if view.offsets.is_at_hand(below) {
+        let (_, entry) = view.offsets.floor(index, below)?;
+        end = entry.map_or(start, |entry| entry.position.max(start));
+        walked = WALKED_BATCHES;
+    }
     loop {
         let Some(header) = view.header(log, end)? else {
-            return Ok(Some(Planned {
-                end,
-                next_offset: view.end_offset,
-                ..empty
-            }));
+            return Ok(planned(end, view.end_offset));
         };
         let after = end.saturating_add(bytes_of(&header));
         if after > limit {
-            let (end, next_offset) = match (end == start, request.min_one) {
-                (false, _) => (end, header.base_offset),
-                (true, true) => (after, header.next_offset()),
-                (true, false) => return Ok(Some(empty)),
-            };
-            return Ok(Some(Planned {
-                end,
-                next_offset,
-                ..empty
-            }));
+            return Ok(match (end == start, request.min_one) {
+                (false, _) => planned(end, header.base_offset),
+                (true, true) => planned(after, header.next_offset()),
+                (true, false) => planned(start, request.offset),
+            });
         }
         end = after;
         walked += 1;
         // A search of the index reads as often as a walk over a few batches; it is for many small ones.
         if walked == WALKED_BATCHES || (walked == 1 && (after - start) < (limit - start) / WALKED_BATCHES) {
-            let (_, entry) = view.offsets.floor(index, |entry| entry.position <= limit)?;
+            let (_, entry) = view.offsets.floor(index, below)?;
             end = entry.map_or(end, |entry| entry.position.max(end));
         }
     }
