@@ -47,6 +47,11 @@ const ROWS: &[Row] = &[
         &["klamm-config", "klamm-model", "klamm-protocol", "klamm-records"],
     ),
     row("klamm-replication", Layer::Decisions, &["klamm-model"]),
+    row(
+        "klamm-coordinator",
+        Layer::Decisions,
+        &["klamm-config", "klamm-metadata", "klamm-model", "klamm-protocol"],
+    ),
     row("klamm-env", Layer::Effects, &["klamm-model"]),
     row(
         "klamm-log",
