@@ -1,7 +1,15 @@
 //! Groups of consumers: their members, what these are assigned, and the offsets they have committed.
 //!
-//! Next: [`record`] for what is recorded.
+//! Next: [`shard`] for where a request goes, [`record`] for what is recorded.
 
+mod answer;
+mod config;
 pub mod record;
+mod request;
+pub mod shard;
 
+pub use answer::{Answer, Shape};
+pub use config::{GroupConfig, GroupOverrides, MigrationPolicy};
 pub use record::GroupRecord;
+pub use request::{Client, Request};
+pub use shard::{Effect, Group, GroupResult, GroupShard, Timer, Volatile};
