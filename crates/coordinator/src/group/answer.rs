@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use klamm_model::ErrorCode;
 use klamm_protocol::ByteString;
+use klamm_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
 use klamm_protocol::messages::{
     ConsumerGroupHeartbeatResponse, HeartbeatResponse, JoinGroupResponse, LeaveGroupResponse,
-    ListGroupsResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteResponse,
-    OffsetFetchResponseGroup, SyncGroupResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
-    consumer_group_describe_response, delete_groups_response, describe_groups_response,
-    offset_commit_response, txn_offset_commit_response,
+    ListGroupsResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteResponse, SyncGroupResponse,
+    TxnOffsetCommitRequest, TxnOffsetCommitResponse, consumer_group_describe_response,
+    delete_groups_response, describe_groups_response, offset_commit_response, txn_offset_commit_response,
 };
 
 use crate::contract;
@@ -39,8 +39,10 @@ pub enum Answer {
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub enum Shape {
-    /// The id of the member.
-    JoinGroup(Box<str>),
+    JoinGroup {
+        member_id: Box<str>,
+        version: i16,
+    },
     SyncGroup,
     Heartbeat,
     LeaveGroup,
@@ -62,12 +64,9 @@ impl contract::Answer for Answer {
     fn refused(shape: &Shape, code: ErrorCode) -> Self {
         let error_code = code.code();
         match shape {
-            Shape::JoinGroup(member) => Self::JoinGroup(JoinGroupResponse {
-                error_code,
-                member_id: (&**member).into(),
-                protocol_name: Some(ByteString::new()),
-                ..Default::default()
-            }),
+            Shape::JoinGroup { member_id, version } => {
+                Self::JoinGroup(refused_join(member_id, *version, code))
+            }
             Shape::SyncGroup => Self::SyncGroup(SyncGroupResponse {
                 error_code,
                 ..Default::default()
@@ -125,6 +124,16 @@ impl contract::Answer for Answer {
                 }))
             }
         }
+    }
+}
+
+/// The answer to a JoinGroup that is refused; before version 7 the name of the protocol could not be missing.
+pub(super) fn refused_join(member_id: &str, version: i16, code: ErrorCode) -> JoinGroupResponse {
+    JoinGroupResponse {
+        error_code: code.code(),
+        member_id: member_id.into(),
+        protocol_name: (version < 7).then(ByteString::new),
+        ..Default::default()
     }
 }
 

@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use klamm_model::ErrorCode;
 use klamm_protocol::ByteString;
+use klamm_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use klamm_protocol::messages::{
     ConsumerGroupHeartbeatRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
-    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequestGroup, SyncGroupRequest,
-    TxnOffsetCommitRequest,
+    OffsetCommitRequest, OffsetDeleteRequest, SyncGroupRequest, TxnOffsetCommitRequest,
 };
 
 use super::answer::{Answer, Shape};
@@ -78,7 +78,10 @@ impl Request {
     /// What a refusal of this request needs to know of it.
     pub fn shape(&self) -> Shape {
         match self {
-            Self::JoinGroup { request, .. } => Shape::JoinGroup((&*request.member_id).into()),
+            Self::JoinGroup { request, version, .. } => Shape::JoinGroup {
+                member_id: (&*request.member_id).into(),
+                version: *version,
+            },
             Self::SyncGroup { .. } => Shape::SyncGroup,
             Self::Heartbeat(_) => Shape::Heartbeat,
             Self::LeaveGroup { .. } => Shape::LeaveGroup,
