@@ -152,6 +152,20 @@ impl<S: Shard> CoordinatorResult<S> {
             ..Self::default()
         }
     }
+
+    /// Adds what was decided after this. Of both, the records are written in one transaction or in none.
+    pub fn append(&mut self, later: Self) {
+        assert_eq!(
+            self.producer, later.producer,
+            "two decisions in different transactions"
+        );
+        self.records.extend(later.records);
+        self.atomic |= later.atomic;
+        self.volatile.extend(later.volatile);
+        self.answers.extend(later.answers);
+        self.timers.extend(later.timers);
+        self.effects.extend(later.effects);
+    }
 }
 
 /// See the head of the file.
