@@ -3,12 +3,17 @@
 //! Next: [`shard`] for where a request goes, [`record`] for what is recorded.
 
 mod answer;
+mod classic;
 mod config;
+mod describe;
+mod kinds;
+mod offsets;
 pub mod record;
 mod request;
 pub mod shard;
 
 pub use answer::{Answer, Shape};
+pub use classic::ClassicGroup;
 pub use config::{GroupConfig, GroupOverrides, MigrationPolicy};
 pub use record::GroupRecord;
 pub use request::{Client, Request};

@@ -1,23 +1,25 @@
-//! The shard of the group coordinator: which requests there are, and where each is decided.
+//! The shard of the group coordinator: what it keeps, and which requests there are.
 //!
-//! Always holds: a group is of one kind at a time. A group that has only ever had offsets is no [`Group`]: it has no members and
-//! no generation, and takes no memory but that of its offsets.
+//! Always holds: a group is of one kind at a time, and every group that is kept was recorded: it is made and taken away by replay
+//! alone. A group that has offsets and nothing else is no [`Group`], and takes no memory but that of its offsets.
 //!
-//! Next: `request.rs` and `answer.rs` for what is asked and told.
+//! Next: `request.rs` and `answer.rs` for what is asked and told, `kinds.rs` for where it is decided.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use klamm_metadata::Image;
-use klamm_model::{ErrorCode, Offset};
+use klamm_metadata::{Delta, Image, TopicImage};
+use klamm_model::{ErrorCode, Offset, TopicId};
 
 use super::answer::Answer;
+use super::classic::ClassicGroup;
+use super::classic::join::Join;
+use super::classic::member::JoinTicket;
 use super::config::GroupConfig;
+use super::offsets::Offsets;
 use super::record::GroupRecord;
 use super::request::Request;
-use crate::contract::{
-    Answer as _, CoordinatorResult, Shard, Surroundings, Ticket, TimerChange, TransactionalProducer,
-};
+use crate::contract::{Answer as _, CoordinatorResult, Shard, Surroundings, Ticket, TransactionalProducer};
 
 /// What a decision about groups comes to.
 pub type GroupResult = CoordinatorResult<GroupShard>;
@@ -25,25 +27,41 @@ pub type GroupResult = CoordinatorResult<GroupShard>;
 /// Groups whose ids lead to one partition of `__consumer_offsets`, and the offsets that they have committed.
 #[derive(Debug, Default)]
 pub struct GroupShard {
-    groups: BTreeMap<Arc<str>, Group>,
+    pub(super) groups: BTreeMap<Arc<str>, Group>,
+    pub(super) offsets: Offsets,
 }
 
 /// A group that has, or has had, members.
 #[derive(Debug)]
-pub enum Group {}
+pub enum Group {
+    /// Of the classic protocol.
+    Classic(Box<ClassicGroup>),
+}
 
 /// The name of a timer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
 pub enum Timer {
     /// Offsets that have had their time are looked for.
     ExpireOffsets,
+    /// There are more offsets of a topic that is gone.
+    TopicDeleted { name: Arc<str>, id: TopicId },
+    /// A member of a classic group was silent for too long.
+    ClassicSession { group: Arc<str>, member: Arc<str> },
+    /// The members of a classic group have had their time to join.
+    ClassicJoin(Arc<str>),
+    /// The members of a classic group have had their time to ask for their assignments.
+    ClassicSync(Arc<str>),
 }
 
 /// A change of what is not recorded.
 #[derive(Debug)]
-pub enum Volatile {}
+pub enum Volatile {
+    /// A classic group, of which there is more to know than is recorded: who joins, and who waits.
+    Classic(Arc<str>, Box<ClassicGroup>),
+}
 
-/// What is to be done outside: nothing so far.
+/// What is to be done outside: nothing.
 #[derive(Debug)]
 pub enum Effect {}
 
@@ -62,7 +80,7 @@ impl Shard for GroupShard {
 
     fn decide(
         &self,
-        _around: &mut Surroundings<'_>,
+        around: &mut Surroundings<'_>,
         config: &GroupConfig,
         ticket: Ticket,
         request: Request,
@@ -70,42 +88,125 @@ impl Shard for GroupShard {
         if let Some(refused) = request.refused_anywhere(config) {
             return GroupResult::answer(ticket, refused);
         }
-        GroupResult::answer(
-            ticket,
-            Answer::refused(&request.shape(), ErrorCode::GroupIdNotFound),
-        )
+        let now = around.now;
+        match request {
+            Request::JoinGroup {
+                client,
+                version,
+                request,
+            } => {
+                let join = Join {
+                    client: &client,
+                    ticket: JoinTicket { ticket, version },
+                    request: &request,
+                };
+                self.join(around, config, join)
+            }
+            Request::SyncGroup { request, .. } => self.sync(now, config, ticket, &request),
+            Request::Heartbeat(request) => self.heartbeat(now, ticket, &request),
+            Request::LeaveGroup { version, request } => self.leave(now, config, ticket, (version, &request)),
+            Request::OffsetCommit { version, request } => {
+                self.commit(now, config, ticket, (version, &request))
+            }
+            Request::TxnOffsetCommit { version, request } => {
+                self.commit_in_transaction(now, config, ticket, (version, &request))
+            }
+            Request::OffsetFetch {
+                require_stable,
+                group,
+            } => self.fetch(ticket, require_stable, &group),
+            Request::OffsetDelete(request) => self.delete_offsets(ticket, &request),
+            Request::DescribeGroups { version, groups } => self.describe(ticket, version, &groups),
+            Request::ListGroups(request) => self.list(ticket, &request),
+            Request::DeleteGroups(groups) => self.delete_groups(ticket, &groups),
+            Request::ConsumerGroupHeartbeat { .. } => GroupResult::answer(
+                ticket,
+                Answer::refused(&request.shape(), ErrorCode::UnsupportedVersion),
+            ),
+            Request::ConsumerGroupDescribe(_) => GroupResult::answer(
+                ticket,
+                Answer::refused(&request.shape(), ErrorCode::GroupIdNotFound),
+            ),
+        }
     }
 
     fn on_timer(&self, around: &mut Surroundings<'_>, config: &GroupConfig, timer: Timer) -> GroupResult {
+        let now = around.now;
         match timer {
-            Timer::ExpireOffsets => self.on_loaded(around, config),
+            Timer::ExpireOffsets => self.sweep(now, config),
+            Timer::TopicDeleted { name, id } => self.topic_deleted(
+                now,
+                &TopicImage {
+                    name,
+                    id,
+                    partitions: Box::default(),
+                },
+            ),
+            Timer::ClassicSession { group, member } => match self.groups.get(&group) {
+                Some(Group::Classic(classic)) => classic.session_ended(&group, now, config, &member),
+                None => GroupResult::default(),
+            },
+            Timer::ClassicJoin(group) => self.turn(now, config, &group, |turn| turn.join_time_is_up()),
+            Timer::ClassicSync(group) => self.turn(now, config, &group, |turn| turn.sync_time_is_up()),
         }
     }
 
     fn on_loaded(&self, around: &mut Surroundings<'_>, config: &GroupConfig) -> GroupResult {
-        let wait_ms = i64::try_from(config.offsets_retention_check_interval.as_millis()).unwrap_or(i64::MAX);
-        GroupResult {
-            timers: vec![TimerChange::At(Timer::ExpireOffsets, around.now.plus_ms(wait_ms))],
-            ..GroupResult::default()
-        }
+        self.start_all(around.now, config)
     }
 
     fn on_metadata(
         &self,
-        _around: &mut Surroundings<'_>,
+        around: &mut Surroundings<'_>,
         _config: &GroupConfig,
-        _before: &Image,
+        before: &Image,
     ) -> GroupResult {
-        GroupResult::default()
+        self.topics_changed(around.now, &Delta::between(before, around.image))
     }
 
-    fn replay(&mut self, _offset: Offset, _producer: Option<TransactionalProducer>, _record: GroupRecord) {
-        self.groups.clear();
+    fn replay(&mut self, offset: Offset, producer: Option<TransactionalProducer>, record: GroupRecord) {
+        match record {
+            GroupRecord::OffsetCommit(key, value) => {
+                self.offsets.replay(offset, producer, &key, value.as_ref())
+            }
+            GroupRecord::LegacyOffsetCommit(key, value) => {
+                let (key, value) = super::offsets::modern(key, value);
+                self.offsets.replay(offset, producer, &key, value.as_ref());
+            }
+            GroupRecord::ClassicGroup(key, Some(value)) => {
+                let group = Group::Classic(Box::new(ClassicGroup::from_record(&value)));
+                match self.groups.get_mut(&*key.group) {
+                    Some(known) => *known = group,
+                    None => {
+                        self.groups.insert((&*key.group).into(), group);
+                    }
+                }
+            }
+            GroupRecord::ClassicGroup(key, None) => {
+                if let Some(Group::Classic(_)) = self.groups.get(&*key.group) {
+                    self.groups.remove(&*key.group);
+                }
+            }
+            // Groups of the consumer protocol.
+            GroupRecord::ConsumerGroup(..)
+            | GroupRecord::ConsumerGroupPartitionMetadata(..)
+            | GroupRecord::ConsumerGroupMember(..)
+            | GroupRecord::ConsumerGroupTarget(..)
+            | GroupRecord::ConsumerGroupTargetMember(..)
+            | GroupRecord::ConsumerGroupCurrent(..)
+            | GroupRecord::ConsumerGroupRegularExpression(..) => {}
+        }
     }
 
-    fn replay_end_transaction_marker(&mut self, _producer: TransactionalProducer, _committed: bool) {}
+    fn replay_end_transaction_marker(&mut self, producer: TransactionalProducer, committed: bool) {
+        self.offsets.end_transaction(producer, committed);
+    }
 
     fn note(&mut self, change: Volatile) {
-        match change {}
+        match change {
+            Volatile::Classic(id, group) => {
+                self.groups.insert(id, Group::Classic(group));
+            }
+        }
     }
 }

@@ -1,0 +1,394 @@
+//! Where a request goes, by the kind of its group.
+//!
+//! Always holds: a group that has offsets and nothing else is treated as a classic group without members.
+//!
+//! Next: `classic.rs`, `offsets.rs`.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use klamm_metadata::{Delta, TopicChange, TopicImage};
+use klamm_model::{ErrorCode, TimestampMs};
+use klamm_protocol::ByteString;
+use klamm_protocol::messages::delete_groups_response::DeletableGroupResult;
+use klamm_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use klamm_protocol::messages::{
+    HeartbeatRequest, LeaveGroupRequest, ListGroupsRequest, ListGroupsResponse, OffsetCommitRequest,
+    OffsetDeleteRequest, OffsetDeleteResponse, SyncGroupRequest, TxnOffsetCommitRequest,
+};
+
+use super::answer::Answer;
+use super::classic::join::{Found, Join};
+use super::classic::turn::Turn;
+use super::classic::{ClassicGroup, State, heartbeat, leave, record, sync};
+use super::config::GroupConfig;
+use super::describe::{Filter, describe_missing};
+use super::offsets::commit::{self, Committer};
+use super::offsets::expire::Ageing;
+use super::record::GroupRecord;
+use super::request::Request;
+use super::shard::{Group, GroupResult, GroupShard, Timer};
+use crate::contract::{Answer as _, Surroundings, Ticket, TimerChange};
+
+/// The most records that a sweep writes at once; it goes on with the next ones as soon as these are written.
+const MOST_RECORDS_AT_ONCE: usize = 10_000;
+
+impl GroupShard {
+    /// The group as one of the classic protocol, if it is there and may be taken for one.
+    fn as_classic(&self, id: &str) -> Option<Cow<'_, ClassicGroup>> {
+        match self.groups.get(id) {
+            Some(Group::Classic(group)) => Some(Cow::Borrowed(group)),
+            None => self.offsets.has(id).then(Cow::default),
+        }
+    }
+
+    pub(super) fn join(
+        &self,
+        around: &mut Surroundings<'_>,
+        config: &GroupConfig,
+        join: Join<'_>,
+    ) -> GroupResult {
+        let found = match self.groups.get_key_value(&*join.request.group_id) {
+            Some((id, Group::Classic(group))) => Found::Recorded(id.clone(), group),
+            None if self.offsets.has(&join.request.group_id) => Found::OffsetsOnly,
+            None => Found::Nowhere,
+        };
+        join.decide(found, around, config)
+    }
+
+    pub(super) fn sync(
+        &self,
+        now: TimestampMs,
+        config: &GroupConfig,
+        ticket: Ticket,
+        request: &SyncGroupRequest,
+    ) -> GroupResult {
+        match self.groups.get_key_value(&*request.group_id) {
+            Some((id, Group::Classic(group))) => group.sync(id, now, config, ticket, request),
+            None => GroupResult::answer(ticket, sync::refused(ErrorCode::UnknownMemberId)),
+        }
+    }
+
+    pub(super) fn heartbeat(
+        &self,
+        now: TimestampMs,
+        ticket: Ticket,
+        request: &HeartbeatRequest,
+    ) -> GroupResult {
+        match self.groups.get_key_value(&*request.group_id) {
+            Some((id, Group::Classic(group))) => group.heartbeat(id, now, ticket, request),
+            None => GroupResult::answer(ticket, heartbeat::answer(ErrorCode::UnknownMemberId)),
+        }
+    }
+
+    pub(super) fn leave(
+        &self,
+        now: TimestampMs,
+        config: &GroupConfig,
+        ticket: Ticket,
+        (version, request): (i16, &LeaveGroupRequest),
+    ) -> GroupResult {
+        match self.groups.get_key_value(&*request.group_id) {
+            Some((id, Group::Classic(group))) => group.leave(id, now, config, ticket, (version, request)),
+            None => GroupResult::answer(ticket, leave::unknown(version, request)),
+        }
+    }
+
+    fn check_commit(&self, group: &str, version: i16, by: Committer<'_>) -> Result<(), ErrorCode> {
+        match self.as_classic(group) {
+            Some(classic) => classic.check_commit(by),
+            None if by.generation < 0 => Ok(()),
+            None => Err(commit::no_such_group(version, by.transactional)),
+        }
+    }
+
+    pub(super) fn commit(
+        &self,
+        now: TimestampMs,
+        config: &GroupConfig,
+        ticket: Ticket,
+        (version, request): (i16, &Arc<OffsetCommitRequest>),
+    ) -> GroupResult {
+        let by = Committer::of(request);
+        let committed = self
+            .check_commit(&request.group_id, version, by)
+            .and_then(|()| commit::commit(request, now, config, |_, _| Ok(())));
+        let (records, answer) = match committed {
+            Ok(committed) => committed,
+            Err(code) => {
+                let shape = Request::OffsetCommit {
+                    version,
+                    request: request.clone(),
+                }
+                .shape();
+                return GroupResult::answer(ticket, Answer::refused(&shape, code));
+            }
+        };
+        // Who commits shows that it lives.
+        let session = match self.groups.get_key_value(&*request.group_id) {
+            Some((id, Group::Classic(group)))
+                if matches!(group.state, State::Stable | State::Preparing(_)) =>
+            {
+                group.session(id, now, by.member_id)
+            }
+            Some((_, Group::Classic(_))) | None => None,
+        };
+        GroupResult {
+            records,
+            timers: session.into_iter().collect(),
+            ..GroupResult::answer(ticket, Answer::OffsetCommit(answer))
+        }
+    }
+
+    pub(super) fn commit_in_transaction(
+        &self,
+        now: TimestampMs,
+        config: &GroupConfig,
+        ticket: Ticket,
+        (version, request): (i16, &Arc<TxnOffsetCommitRequest>),
+    ) -> GroupResult {
+        let by = Committer::of_transaction(request);
+        let committed = self
+            .check_commit(&request.group_id, version, by)
+            .and_then(|()| commit::commit_in_transaction(request, now, config, |_, _| Ok(())));
+        match committed {
+            Ok((records, answer)) => GroupResult {
+                records,
+                producer: Some(commit::producer(request)),
+                ..GroupResult::answer(ticket, Answer::TxnOffsetCommit(answer))
+            },
+            Err(code) => {
+                let shape = Request::TxnOffsetCommit {
+                    version,
+                    request: request.clone(),
+                }
+                .shape();
+                GroupResult::answer(ticket, Answer::refused(&shape, code))
+            }
+        }
+    }
+
+    pub(super) fn fetch(
+        &self,
+        ticket: Ticket,
+        require_stable: bool,
+        group: &OffsetFetchRequestGroup,
+    ) -> GroupResult {
+        GroupResult::answer(
+            ticket,
+            Answer::OffsetFetch(self.offsets.fetch(group, require_stable)),
+        )
+    }
+
+    pub(super) fn delete_offsets(&self, ticket: Ticket, request: &OffsetDeleteRequest) -> GroupResult {
+        let deleted = match self.as_classic(&request.group_id) {
+            None => Err(ErrorCode::GroupIdNotFound),
+            Some(group) if !group.is_empty() && !group.is_of_consumers() => Err(ErrorCode::NonEmptyGroup),
+            Some(group) => {
+                let subscribed = group.subscribed();
+                Ok(self.offsets.delete(request, |topic| subscribed.may_want(topic)))
+            }
+        };
+        let (records, answer) = deleted.unwrap_or_else(|code| {
+            let answer = OffsetDeleteResponse {
+                error_code: code.code(),
+                ..Default::default()
+            };
+            (Vec::new(), answer)
+        });
+        GroupResult {
+            records,
+            ..GroupResult::answer(ticket, Answer::OffsetDelete(answer))
+        }
+    }
+
+    pub(super) fn describe(&self, ticket: Ticket, version: i16, groups: &[ByteString]) -> GroupResult {
+        let described = groups.iter().map(|id| match self.as_classic(id) {
+            Some(group) => group.describe(id),
+            None => describe_missing(version, id, self.groups.contains_key(&**id)),
+        });
+        GroupResult::answer(ticket, Answer::DescribeGroups(described.collect()))
+    }
+
+    pub(super) fn list(&self, ticket: Ticket, request: &ListGroupsRequest) -> GroupResult {
+        let filter = Filter::of(request);
+        let recorded = self.groups.iter().filter_map(|(id, group)| match group {
+            Group::Classic(group) => {
+                let protocol_type = group.protocol_type.as_deref().unwrap_or_default();
+                filter.listed(id, "classic", group.state.name(), protocol_type)
+            }
+        });
+        let others = self.with_offsets_only().into_iter();
+        let others = others.filter_map(|id| filter.listed(id, "classic", State::Empty.name(), ""));
+        let answer = ListGroupsResponse {
+            groups: recorded.chain(others).collect(),
+            ..Default::default()
+        };
+        GroupResult::answer(ticket, Answer::ListGroups(answer))
+    }
+
+    /// Groups of which there are offsets and nothing else.
+    fn with_offsets_only(&self) -> BTreeSet<&Arc<str>> {
+        let committed = self.offsets.groups().map(|(id, _)| id);
+        let all = committed.chain(self.offsets.pending().groups());
+        all.filter(|id| !self.groups.contains_key(&***id)).collect()
+    }
+
+    pub(super) fn delete_groups(&self, ticket: Ticket, groups: &[ByteString]) -> GroupResult {
+        let mut result = GroupResult {
+            // A deletion that is half done may be asked for again.
+            atomic: false,
+            ..GroupResult::default()
+        };
+        let mut seen = BTreeSet::new();
+        let mut results = Vec::with_capacity(groups.len());
+        for id in groups.iter().filter(|id| seen.insert(&***id)) {
+            let code = match self.as_classic(id) {
+                None => ErrorCode::GroupIdNotFound,
+                Some(group) if !group.is_empty() => ErrorCode::NonEmptyGroup,
+                Some(group) => {
+                    self.offsets.delete_all(id, &mut result.records);
+                    self.tombstone_of(id, &group, &mut result);
+                    ErrorCode::None
+                }
+            };
+            results.push(DeletableGroupResult {
+                group_id: id.clone(),
+                error_code: code.code(),
+                ..Default::default()
+            });
+        }
+        result.answers.push((ticket, Answer::DeleteGroups(results)));
+        result
+    }
+
+    /// Takes an empty group back, if it was recorded.
+    fn tombstone_of(&self, id: &str, group: &ClassicGroup, result: &mut GroupResult) {
+        let Some((id, _)) = self.groups.get_key_value(id) else {
+            return;
+        };
+        result.records.push(record::tombstone(id));
+        result.timers.extend(group.pending.iter().map(|member| {
+            TimerChange::Cancel(Timer::ClassicSession {
+                group: id.clone(),
+                member: member.clone(),
+            })
+        }));
+    }
+
+    /// Takes back the offsets that have had their time, and groups that are empty and have none left.
+    pub(super) fn sweep(&self, now: TimestampMs, config: &GroupConfig) -> GroupResult {
+        let mut result = GroupResult {
+            atomic: false,
+            ..GroupResult::default()
+        };
+        let offsets_only = self.with_offsets_only();
+        for (id, group) in &self.groups {
+            match group {
+                _ if result.records.len() >= MOST_RECORDS_AT_ONCE => break,
+                Group::Classic(group) => {
+                    let (ageing, subscribed) = group.ageing();
+                    let wanted = |topic: &str| subscribed.may_want(topic);
+                    let records = &mut result.records;
+                    let nothing_left = self.offsets.expire(id, (ageing, wanted), now, config, records);
+                    if nothing_left && group.is_empty() && group.pending.is_empty() {
+                        self.tombstone_of(id, group, &mut result);
+                    }
+                }
+            }
+        }
+        for id in offsets_only {
+            if result.records.len() >= MOST_RECORDS_AT_ONCE {
+                break;
+            }
+            self.offsets.expire(
+                id,
+                (Ageing::SinceCommit, |_: &str| false),
+                now,
+                config,
+                &mut result.records,
+            );
+        }
+        let wait_ms = if result.records.len() >= MOST_RECORDS_AT_ONCE {
+            0
+        } else {
+            i64::try_from(config.offsets_retention_check_interval.as_millis()).unwrap_or(i64::MAX)
+        };
+        result
+            .timers
+            .push(TimerChange::At(Timer::ExpireOffsets, now.plus_ms(wait_ms)));
+        result
+    }
+
+    /// A decision that changes a classic group, if it is one.
+    pub(super) fn turn(
+        &self,
+        now: TimestampMs,
+        config: &GroupConfig,
+        id: &Arc<str>,
+        change: fn(&mut Turn<'_>),
+    ) -> GroupResult {
+        match self.groups.get(id) {
+            Some(Group::Classic(group)) => {
+                let mut turn = Turn::new(config, now, id.clone(), ClassicGroup::clone(group));
+                change(&mut turn);
+                turn.done()
+            }
+            None => GroupResult::default(),
+        }
+    }
+
+    /// Starts the sessions of all members again; whoever is not heard of is gone.
+    pub(super) fn start_all(&self, now: TimestampMs, config: &GroupConfig) -> GroupResult {
+        let wait_ms = i64::try_from(config.offsets_retention_check_interval.as_millis()).unwrap_or(i64::MAX);
+        let mut result = GroupResult {
+            atomic: false,
+            timers: vec![TimerChange::At(Timer::ExpireOffsets, now.plus_ms(wait_ms))],
+            ..GroupResult::default()
+        };
+        for (id, group) in &self.groups {
+            match group {
+                Group::Classic(group) => {
+                    let mut turn = Turn::new(config, now, id.clone(), ClassicGroup::clone(group));
+                    for member in group.members.iter() {
+                        turn.restart_session(&member.id);
+                    }
+                    if group.members.len() > config.max_size {
+                        turn.prepare_rebalance();
+                    }
+                    result.append(turn.done());
+                }
+            }
+        }
+        result
+    }
+
+    /// Topics are gone, and with them their offsets.
+    pub(super) fn topics_changed(&self, now: TimestampMs, delta: &Delta) -> GroupResult {
+        let mut result = GroupResult::default();
+        for change in delta.topics() {
+            if let TopicChange::Deleted(topic) = change {
+                result.append(self.topic_deleted(now, topic));
+            }
+        }
+        result.atomic = false;
+        result
+    }
+
+    /// Takes back the offsets of a topic that is gone; those that are too many for now, with the timer.
+    pub(super) fn topic_deleted(&self, now: TimestampMs, topic: &TopicImage) -> GroupResult {
+        let records: Vec<GroupRecord> = self.offsets.delete_topic(topic, MOST_RECORDS_AT_ONCE);
+        let more = records.len() == MOST_RECORDS_AT_ONCE;
+        let timer = Timer::TopicDeleted {
+            name: topic.name.clone(),
+            id: topic.id,
+        };
+        GroupResult {
+            records,
+            atomic: false,
+            timers: more.then_some(TimerChange::At(timer, now)).into_iter().collect(),
+            ..GroupResult::default()
+        }
+    }
+}
