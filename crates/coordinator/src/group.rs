@@ -6,7 +6,11 @@ mod answer;
 mod classic;
 mod config;
 mod describe;
+#[cfg(test)]
+mod driver;
 mod kinds;
+#[cfg(test)]
+mod model;
 mod offsets;
 pub mod record;
 mod request;

@@ -1,1 +1,569 @@
-//! Tests.
+//! Commits, and what becomes of them.
+
+use std::time::Duration;
+
+use klamm_metadata::{MetadataRecord, Position};
+use klamm_model::{ErrorCode, ProducerEpoch, ProducerId, TimestampMs, Uuid};
+use klamm_protocol::coordinator_records::{
+    GroupMetadataKey, GroupMetadataValue, LegacyOffsetCommitKey, LegacyOffsetCommitValue, OffsetCommitKey,
+    OffsetCommitValue, group_metadata_value::MemberMetadata,
+};
+use klamm_protocol::messages::offset_delete_request::{
+    OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
+};
+use klamm_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
+use klamm_protocol::messages::txn_offset_commit_request::{
+    TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+};
+use klamm_protocol::messages::{OffsetDeleteRequest, TxnOffsetCommitRequest};
+use klamm_protocol::metadata_records::{RemoveTopicRecord, TopicRecord};
+
+use crate::contract::TransactionalProducer;
+use crate::group::Answer;
+use crate::group::driver::{Driver, commit, commit_codes, commit_of, fetch_all, fetched, join};
+use crate::group::record::GroupRecord;
+use crate::group::request::Request;
+
+const TOPIC: Uuid = Uuid([7; 16]);
+const OTHER: Uuid = Uuid([8; 16]);
+const UNSTABLE: i16 = ErrorCode::UnstableOffsetCommit.code();
+
+fn producer(id: i64) -> TransactionalProducer {
+    TransactionalProducer {
+        id: ProducerId(id),
+        epoch: ProducerEpoch(0),
+    }
+}
+
+/// A commit in the transaction of a producer, from outside of the group.
+fn commit_in(id: i64, generation: i32, offsets: &[(i32, i64)]) -> Request {
+    let partitions = offsets
+        .iter()
+        .map(|(partition, offset)| TxnOffsetCommitRequestPartition {
+            partition_index: *partition,
+            committed_offset: *offset,
+            ..Default::default()
+        });
+    Request::TxnOffsetCommit {
+        version: 5,
+        request: TxnOffsetCommitRequest {
+            group_id: "g".into(),
+            producer_id: id,
+            generation_id_or_member_epoch: generation,
+            topics: vec![TxnOffsetCommitRequestTopic {
+                name: "t".into(),
+                topic_id: TOPIC,
+                partitions: partitions.collect(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }
+        .into(),
+    }
+}
+
+fn fetch_named(topic_id: Uuid, partitions: &[i32], require_stable: bool) -> Request {
+    Request::OffsetFetch {
+        require_stable,
+        group: Box::new(OffsetFetchRequestGroup {
+            group_id: "g".into(),
+            topics: Some(vec![OffsetFetchRequestTopics {
+                name: "t".into(),
+                topic_id,
+                partition_indexes: partitions.to_vec(),
+                ..Default::default()
+            }]),
+            ..Default::default()
+        }),
+    }
+}
+
+fn delete(partitions: &[i32]) -> Request {
+    let partitions = partitions.iter().map(|partition| OffsetDeleteRequestPartition {
+        partition_index: *partition,
+    });
+    Request::OffsetDelete(OffsetDeleteRequest {
+        group_id: "g".into(),
+        topics: vec![OffsetDeleteRequestTopic {
+            name: "t".into(),
+            partitions: partitions.collect(),
+        }],
+    })
+}
+
+fn deleted(answer: &Answer) -> (i16, Vec<i16>) {
+    let Answer::OffsetDelete(answer) = answer else {
+        panic!()
+    };
+    let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+    (
+        answer.error_code,
+        partitions.map(|partition| partition.error_code).collect(),
+    )
+}
+
+impl Driver {
+    /// (partition, offset) of all that the group has.
+    fn offsets(&mut self) -> Vec<(i32, i64)> {
+        let answer = self.at_once(fetch_all(false));
+        fetched(&answer)
+            .into_iter()
+            .map(|(_, partition, offset, _)| (partition, offset))
+            .collect()
+    }
+}
+
+#[test]
+fn what_is_committed_is_fetched() {
+    let mut driver = Driver::new();
+    let mut request = commit_of(-1, "", &[(2, 20), (0, 5), (1, 10), (0, 6)]);
+    request.topics[0].partitions[1].committed_metadata = Some("where".into());
+    request.topics[0].partitions[0].committed_leader_epoch = 4;
+    let committed = driver.at_once(Request::OffsetCommit {
+        version: 9,
+        request: request.into(),
+    });
+    assert_eq!(commit_codes(&committed), [0, 0, 0, 0]);
+    for _ in 0..2 {
+        assert_eq!(driver.offsets(), [(0, 6), (1, 10), (2, 20)]);
+        let Answer::OffsetFetch(answer) = driver.at_once(fetch_named(TOPIC, &[2, 3], false)) else {
+            panic!()
+        };
+        let told: Vec<_> = answer.topics[0]
+            .partitions
+            .iter()
+            .map(|told| {
+                (
+                    told.committed_offset,
+                    told.committed_leader_epoch,
+                    told.metadata.as_deref(),
+                    told.error_code,
+                )
+            })
+            .collect();
+        assert_eq!(told, [(20, 4, Some(""), 0), (-1, -1, Some(""), 0)]);
+        driver.reload();
+    }
+    driver.at_once(commit(-1, "", &[(1, 3)]));
+    assert_eq!(
+        driver.offsets(),
+        [(0, 6), (1, 3), (2, 20)],
+        "an offset may be set back"
+    );
+}
+
+#[test]
+fn offsets_of_another_topic_of_the_name_are_not_found() {
+    let mut driver = Driver::new();
+    driver.at_once(commit(-1, "", &[(0, 5)]));
+    let mut request = commit_of(-1, "", &[(1, 6)]);
+    request.topics[0].topic_id = OTHER;
+    driver.at_once(Request::OffsetCommit {
+        version: 10,
+        request: request.into(),
+    });
+    for (asked, expected) in [(TOPIC, [5, -1]), (OTHER, [-1, 6]), (Uuid::ZERO, [5, 6])] {
+        let answer = driver.at_once(fetch_named(asked, &[0, 1], false));
+        let offsets: Vec<_> = fetched(&answer)
+            .into_iter()
+            .map(|(_, _, offset, _)| offset)
+            .collect();
+        assert_eq!(offsets, expected, "{asked}");
+    }
+}
+
+#[test]
+fn metadata_is_measured_in_utf_16() {
+    let mut driver = Driver::new();
+    driver.config.offset_metadata_max_bytes = 4;
+    let too_large = ErrorCode::OffsetMetadataTooLarge.code();
+    for (metadata, expected) in [
+        ("abcd", 0),
+        ("abcde", too_large),
+        ("éééé", 0),
+        ("𝄞𝄞", 0),
+        ("𝄞𝄞a", too_large),
+    ] {
+        let mut request = commit_of(-1, "", &[(0, 5), (1, 6)]);
+        request.topics[0].partitions[0].committed_metadata = Some(metadata.into());
+        let answer = driver.at_once(Request::OffsetCommit {
+            version: 9,
+            request: request.into(),
+        });
+        assert_eq!(commit_codes(&answer), [expected, 0], "{metadata}");
+    }
+}
+
+#[test]
+fn an_offset_in_a_transaction_counts_when_it_is_committed() {
+    let mut driver = Driver::new();
+    driver.at_once(commit(-1, "", &[(0, 1)]));
+    driver.at_once(commit_in(1, -1, &[(0, 5), (1, 6)]));
+    driver.at_once(commit_in(2, -1, &[(1, 7)]));
+    for _ in 0..2 {
+        assert_eq!(driver.offsets(), [(0, 1)], "nothing counts yet");
+        let answer = driver.at_once(fetch_named(TOPIC, &[0, 1, 2], true));
+        let told: Vec<_> = fetched(&answer)
+            .into_iter()
+            .map(|(_, _, offset, code)| (offset, code))
+            .collect();
+        assert_eq!(told, [(-1, UNSTABLE), (-1, UNSTABLE), (-1, 0)]);
+        assert_eq!(
+            fetched(&driver.at_once(fetch_all(true))),
+            [("t".to_owned(), 0, -1, UNSTABLE)]
+        );
+        driver.reload();
+    }
+    driver.end(producer(2), false);
+    driver.end(producer(1), true);
+    for _ in 0..2 {
+        let answer = driver.at_once(fetch_named(TOPIC, &[0, 1], true));
+        let told: Vec<_> = fetched(&answer)
+            .into_iter()
+            .map(|(_, _, offset, code)| (offset, code))
+            .collect();
+        assert_eq!(told, [(5, 0), (6, 0)]);
+        driver.reload();
+    }
+}
+
+#[test]
+fn of_two_commits_the_one_that_was_written_last_counts() {
+    let mut driver = Driver::new();
+    driver.at_once(commit_in(1, -1, &[(0, 5), (1, 5)]));
+    driver.at_once(commit(-1, "", &[(0, 9)]));
+    driver.end(producer(1), true);
+    assert_eq!(driver.offsets(), [(0, 9), (1, 5)]);
+    driver.reload();
+    assert_eq!(driver.offsets(), [(0, 9), (1, 5)]);
+}
+
+#[test]
+fn a_deleted_offset_does_not_come_back_with_its_transaction() {
+    let mut driver = Driver::new();
+    driver.at_once(commit(-1, "", &[(0, 1)]));
+    driver.at_once(commit_in(1, -1, &[(0, 5), (1, 5), (2, 5)]));
+    let written = driver.written();
+    assert_eq!(deleted(&driver.at_once(delete(&[0, 1, 7]))), (0, vec![0, 0, 0]));
+    assert_eq!(
+        driver.written() - written,
+        2,
+        "of what is not there, nothing is written"
+    );
+    driver.end(producer(1), true);
+    assert_eq!(driver.offsets(), [(2, 5)]);
+    driver.reload();
+    assert_eq!(driver.offsets(), [(2, 5)]);
+    let Answer::DeleteGroups(results) = driver.at_once(Request::DeleteGroups(vec!["g".into()])) else {
+        panic!()
+    };
+    assert_eq!(results[0].error_code, 0);
+    assert_eq!(
+        deleted(&driver.at_once(delete(&[0]))),
+        (ErrorCode::GroupIdNotFound.code(), vec![])
+    );
+}
+
+#[test]
+fn a_transaction_needs_no_member_but_checks_one_that_is_named() {
+    let mut driver = Driver::new();
+    let stale = driver.at_once(commit_in(1, 3, &[(0, 5)]));
+    let Answer::TxnOffsetCommit(stale) = stale else {
+        panic!()
+    };
+    assert_eq!(
+        stale.topics[0].partitions[0].error_code,
+        ErrorCode::IllegalGeneration.code()
+    );
+    driver.ask(join("").version(3));
+    driver.pass(3_000);
+    for (generation, expected) in [(-1, 0), (1, ErrorCode::UnknownMemberId.code())] {
+        let Answer::TxnOffsetCommit(answer) = driver.at_once(commit_in(1, generation, &[(0, 5)])) else {
+            panic!()
+        };
+        assert_eq!(
+            answer.topics[0].partitions[0].error_code, expected,
+            "{generation}"
+        );
+    }
+}
+
+/// What a consumer says of the topics that it wants.
+fn wants(topics: &[&str]) -> Vec<u8> {
+    let mut bytes = vec![0, 3, 0, 0, 0, topics.len() as u8];
+    for topic in topics {
+        bytes.extend([0, topic.len() as u8]);
+        bytes.extend(topic.as_bytes());
+    }
+    // No user data.
+    bytes.extend([0xff; 4]);
+    bytes
+}
+
+/// A group that was recorded.
+fn recorded(protocol_type: &str, since: i64, subscription: Option<Vec<u8>>) -> GroupRecord {
+    let members = subscription.into_iter().map(|subscription| MemberMetadata {
+        member_id: "m".into(),
+        session_timeout: i32::MAX,
+        subscription: subscription.into(),
+        ..Default::default()
+    });
+    GroupRecord::ClassicGroup(
+        GroupMetadataKey { group: "g".into() },
+        Some(GroupMetadataValue {
+            protocol_type: protocol_type.into(),
+            generation: 1,
+            protocol: Some("range".into()),
+            leader: None,
+            current_state_timestamp: since,
+            members: members.collect(),
+            ..Default::default()
+        }),
+    )
+}
+
+fn committed(partition: i32, commit_timestamp: i64, expire_timestamp: i64) -> GroupRecord {
+    GroupRecord::OffsetCommit(
+        OffsetCommitKey {
+            group: "g".into(),
+            topic: "t".into(),
+            partition,
+        },
+        Some(OffsetCommitValue {
+            offset: 1,
+            commit_timestamp,
+            expire_timestamp,
+            ..Default::default()
+        }),
+    )
+}
+
+#[test]
+fn offsets_go_when_nobody_can_want_them() {
+    let now = 100_000_000;
+    let (old, young) = (now - 60_000, now - 59_999);
+    // (what, the group, commits as (at, expiry), what is left, whether the group is)
+    type Case = (&'static str, Option<GroupRecord>, Vec<(i64, i64)>, Vec<i32>, bool);
+    let cases: Vec<Case> = vec![
+        (
+            "no members ever",
+            None,
+            vec![(old, -1), (young, -1)],
+            vec![1],
+            false,
+        ),
+        (
+            "their own expiry",
+            None,
+            vec![(young, now), (old, now + 1)],
+            vec![1],
+            false,
+        ),
+        (
+            "long empty",
+            Some(recorded("consumer", old, None)),
+            vec![(old, -1), (young, -1)],
+            vec![],
+            false,
+        ),
+        (
+            "just empty",
+            Some(recorded("consumer", young, None)),
+            vec![(old, -1), (young, -1)],
+            vec![0, 1],
+            true,
+        ),
+        (
+            "empty since who knows",
+            Some(recorded("consumer", -1, None)),
+            vec![(old, -1), (young, -1)],
+            vec![1],
+            true,
+        ),
+        (
+            "wanted",
+            Some(recorded("consumer", old, Some(wants(&["t"])))),
+            vec![(old, -1)],
+            vec![0],
+            true,
+        ),
+        (
+            "something else wanted",
+            Some(recorded("consumer", old, Some(wants(&["u"])))),
+            vec![(old, -1), (young, -1)],
+            vec![1],
+            true,
+        ),
+        (
+            "nobody knows what is wanted",
+            Some(recorded("consumer", old, Some(vec![0]))),
+            vec![(old, -1)],
+            vec![0],
+            true,
+        ),
+        (
+            "not consumers",
+            Some(recorded("connect", old, Some(wants(&["u"])))),
+            vec![(old, -1)],
+            vec![0],
+            true,
+        ),
+        (
+            "empty without offsets",
+            Some(recorded("consumer", young, None)),
+            vec![],
+            vec![],
+            false,
+        ),
+    ];
+    for (name, group, commits, left, there) in cases {
+        let mut driver = Driver::new();
+        driver.config.offsets_retention = Duration::from_mins(1);
+        driver.config.offsets_retention_check_interval = Duration::from_millis(1);
+        if let Some(group) = group {
+            driver.write(None, group);
+        }
+        for (partition, (at, expiry)) in commits.into_iter().enumerate() {
+            driver.write(None, committed(partition as i32, at, expiry));
+        }
+        driver.now = TimestampMs(now - 1);
+        driver.reload();
+        driver.pass(1);
+        let kept: Vec<_> = driver
+            .offsets()
+            .into_iter()
+            .map(|(partition, _)| partition)
+            .collect();
+        assert_eq!(
+            (kept, driver.shard.groups.contains_key("g")),
+            (left, there),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn an_offset_stays_while_another_one_is_pending() {
+    let mut driver = Driver::new();
+    driver.at_once(commit(-1, "", &[(0, 1), (1, 1)]));
+    driver.at_once(commit_in(1, -1, &[(0, 5)]));
+    driver.pass(8 * 24 * 3_600_000);
+    assert_eq!(driver.offsets(), [(0, 1)]);
+    driver.end(producer(1), false);
+    driver.pass(3_600_000);
+    assert_eq!(driver.offsets(), []);
+    assert!(!driver.shard.offsets.has("g"));
+}
+
+#[test]
+fn more_offsets_than_are_taken_back_at_once_go_all_the_same() {
+    let mut driver = Driver::new();
+    for batch in 0..25 {
+        let all: Vec<_> = (0..1_000)
+            .map(|partition| (batch * 1_000 + partition, 1))
+            .collect();
+        driver.at_once(commit(-1, "", &all));
+    }
+    driver.pass(7 * 24 * 3_600_000 + 600_000);
+    assert_eq!(driver.offsets(), []);
+}
+
+#[test]
+fn offsets_of_wanted_topics_cannot_be_deleted() {
+    let subscribed = ErrorCode::GroupSubscribedToTopic.code();
+    let not_empty = ErrorCode::NonEmptyGroup.code();
+    let cases = [
+        ("consumer", Some(wants(&["t"])), (0, vec![subscribed])),
+        ("consumer", Some(wants(&["u"])), (0, vec![0])),
+        ("consumer", Some(vec![]), (0, vec![subscribed])),
+        ("connect", Some(wants(&["u"])), (not_empty, vec![])),
+        ("connect", None, (0, vec![0])),
+    ];
+    for (protocol_type, subscription, expected) in cases {
+        let mut driver = Driver::new();
+        driver.write(None, recorded(protocol_type, 0, subscription.clone()));
+        driver.write(None, committed(0, 0, -1));
+        driver.reload();
+        assert_eq!(
+            deleted(&driver.at_once(delete(&[0]))),
+            expected,
+            "{protocol_type} {subscription:?}"
+        );
+    }
+}
+
+#[test]
+fn offsets_go_with_their_topic() {
+    let mut driver = Driver::new();
+    let made = |id: Uuid| {
+        MetadataRecord::Topic(TopicRecord {
+            name: "t".into(),
+            topic_id: id,
+            ..Default::default()
+        })
+    };
+    let at = |index| Position { index, term: 1 };
+    let (with_topic, _) = driver.image.apply(at(1), &[made(TOPIC)]).unwrap();
+    driver.change(with_topic.clone());
+    driver.at_once(commit(-1, "", &[(0, 1), (1, 1)]));
+    driver.at_once(commit_in(1, -1, &[(2, 5)]));
+    driver.write(None, committed(3, 0, -1));
+    let mut other = commit_of(-1, "", &[(4, 1)]);
+    other.topics[0].topic_id = OTHER;
+    driver.at_once(Request::OffsetCommit {
+        version: 10,
+        request: other.into(),
+    });
+    let removed = MetadataRecord::RemoveTopic(RemoveTopicRecord {
+        topic_id: TOPIC,
+        ..Default::default()
+    });
+    let (made_again, _) = with_topic.apply(at(2), &[removed, made(OTHER)]).unwrap();
+    driver.change(made_again);
+    driver.end(producer(1), true);
+    assert_eq!(driver.offsets(), [(4, 1)], "of the topic that has the name now");
+    driver.reload();
+    assert_eq!(driver.offsets(), [(4, 1)]);
+}
+
+#[test]
+fn what_the_first_brokers_wrote_is_read() {
+    let mut driver = Driver::new();
+    let key = LegacyOffsetCommitKey {
+        group: "g".into(),
+        topic: "t".into(),
+        partition: 3,
+    };
+    let value = LegacyOffsetCommitValue {
+        offset: 12,
+        ..Default::default()
+    };
+    driver.write(None, GroupRecord::LegacyOffsetCommit(key, Some(value)));
+    assert_eq!(driver.offsets(), [(3, 12)]);
+}
+
+#[test]
+fn names_that_nobody_needs_are_forgotten() {
+    let mut driver = Driver::new();
+    driver.at_once(commit(-1, "", &[(0, 1)]));
+    assert_eq!(driver.shard.offsets.names.len(), 1);
+    driver.at_once(delete(&[0]));
+    assert!(driver.shard.offsets.names.is_empty() && driver.shard.offsets.groups.is_empty());
+}
+
+#[test]
+fn an_old_client_says_how_long_its_offsets_stay() {
+    let mut driver = Driver::new();
+    let mut request = commit_of(-1, "", &[(0, 1)]);
+    request.retention_time_ms = 1_000;
+    driver.at_once(Request::OffsetCommit {
+        version: 4,
+        request: request.into(),
+    });
+    driver.config.offsets_retention_check_interval = Duration::from_millis(100);
+    driver.reload();
+    driver.pass(999);
+    assert_eq!(driver.offsets(), [(0, 1)]);
+    driver.pass(101);
+    assert_eq!(driver.offsets(), []);
+}

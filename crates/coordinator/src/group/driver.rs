@@ -1,0 +1,422 @@
+//! Plays the runtime for tests: decides, stores and replays, notes, rings timers, and keeps what was answered.
+//!
+//! Always holds: nobody is answered twice, and nobody who is not waiting; every record can be stored, and comes back as it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use klamm_metadata::Image;
+use klamm_model::{Offset, TimestampMs, Uuid};
+use klamm_protocol::ByteString;
+use klamm_protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use klamm_protocol::messages::leave_group_request::MemberIdentity;
+use klamm_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use klamm_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use klamm_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
+use klamm_protocol::messages::{
+    HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, OffsetCommitRequest,
+    SyncGroupRequest, SyncGroupResponse,
+};
+
+use super::answer::Answer;
+use super::config::GroupConfig;
+use super::record::GroupRecord;
+use super::request::{Client, Request};
+use super::shard::{GroupResult, GroupShard, Timer};
+use crate::contract::{
+    CoordinatorRecord, RecordBytes, Shard, Surroundings, Ticket, TimerChange, TransactionalProducer,
+};
+
+/// What stands in the log.
+enum Stored {
+    Record(Option<TransactionalProducer>, RecordBytes),
+    Marker(TransactionalProducer, bool),
+}
+
+/// See the head of the file.
+pub(crate) struct Driver {
+    pub(crate) shard: GroupShard,
+    pub(crate) config: GroupConfig,
+    pub(crate) now: TimestampMs,
+    pub(crate) image: Image,
+    pub(crate) timers: BTreeMap<Timer, TimestampMs>,
+    log: Vec<Stored>,
+    drawn: u64,
+    tickets: u64,
+    waiting: BTreeSet<Ticket>,
+    told: BTreeMap<Ticket, Answer>,
+}
+
+impl Driver {
+    pub(crate) fn new() -> Self {
+        let mut driver = Self {
+            shard: GroupShard::new(),
+            config: GroupConfig::default(),
+            now: TimestampMs(1_000_000),
+            image: Image::default(),
+            timers: BTreeMap::new(),
+            log: Vec::new(),
+            drawn: 0,
+            tickets: 0,
+            waiting: BTreeSet::new(),
+            told: BTreeMap::new(),
+        };
+        driver.reload();
+        driver
+    }
+
+    /// Asks, and waits.
+    pub(crate) fn ask(&mut self, request: impl Into<Request>) -> Ticket {
+        let ticket = Ticket(self.tickets);
+        self.tickets += 1;
+        self.waiting.insert(ticket);
+        let request = request.into();
+        let result = self.decide(|shard, around, config| shard.decide(around, config, ticket, request));
+        self.apply(result);
+        ticket
+    }
+
+    /// Asks, and is answered at once.
+    pub(crate) fn at_once(&mut self, request: impl Into<Request>) -> Answer {
+        let ticket = self.ask(request);
+        self.told(ticket).expect("an answer at once")
+    }
+
+    /// What was answered since.
+    pub(crate) fn told(&mut self, ticket: Ticket) -> Option<Answer> {
+        self.told.remove(&ticket)
+    }
+
+    pub(crate) fn joined(&mut self, ticket: Ticket) -> Option<JoinGroupResponse> {
+        self.told(ticket).map(|answer| match answer {
+            Answer::JoinGroup(answer) => answer,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    pub(crate) fn synced(&mut self, ticket: Ticket) -> Option<SyncGroupResponse> {
+        self.told(ticket).map(|answer| match answer {
+            Answer::SyncGroup(answer) => answer,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    pub(crate) fn is_waiting(&self, ticket: Ticket) -> bool {
+        self.waiting.contains(&ticket)
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Time passes, and timers ring.
+    pub(crate) fn pass(&mut self, ms: i64) {
+        let until = self.now.plus_ms(ms);
+        while let Some((timer, at)) = self.next_timer().filter(|(_, at)| *at <= until) {
+            self.timers.remove(&timer);
+            self.now = self.now.max(at);
+            let result = self.decide(|shard, around, config| shard.on_timer(around, config, timer));
+            self.apply(result);
+        }
+        self.now = until;
+    }
+
+    fn next_timer(&self) -> Option<(Timer, TimestampMs)> {
+        let next = self.timers.iter().min_by_key(|(_, at)| **at);
+        next.map(|(timer, at)| (timer.clone(), *at))
+    }
+
+    /// A transaction ends.
+    pub(crate) fn end(&mut self, producer: TransactionalProducer, committed: bool) {
+        self.log.push(Stored::Marker(producer, committed));
+        self.shard.replay_end_transaction_marker(producer, committed);
+    }
+
+    /// The cluster changes.
+    pub(crate) fn change(&mut self, image: Image) {
+        let before = std::mem::replace(&mut self.image, image);
+        let result = self.decide(|shard, around, config| shard.on_metadata(around, config, &before));
+        self.apply(result);
+    }
+
+    /// The shard is lost, with all that nobody recorded; another one is loaded.
+    pub(crate) fn reload(&mut self) {
+        self.shard = GroupShard::new();
+        self.timers.clear();
+        self.waiting.clear();
+        for (offset, stored) in self.log.iter().enumerate() {
+            match stored {
+                Stored::Record(producer, bytes) => {
+                    let record = GroupRecord::decode(&bytes.key, bytes.value.as_ref()).unwrap();
+                    self.shard.replay(Offset(offset as i64), *producer, record);
+                }
+                Stored::Marker(producer, committed) => {
+                    self.shard.replay_end_transaction_marker(*producer, *committed);
+                }
+            }
+        }
+        let result = self.decide(|shard, around, config| shard.on_loaded(around, config));
+        self.apply(result);
+    }
+
+    /// The records that were written since there were so many of them.
+    pub(crate) fn written_since(&self, count: usize) -> Vec<GroupRecord> {
+        let records = self.log[count..].iter().filter_map(|stored| match stored {
+            Stored::Record(_, bytes) => Some(GroupRecord::decode(&bytes.key, bytes.value.as_ref()).unwrap()),
+            Stored::Marker(..) => None,
+        });
+        records.collect()
+    }
+
+    pub(crate) fn written(&self) -> usize {
+        self.log.len()
+    }
+
+    /// Stores a record that somebody else wrote.
+    pub(crate) fn write(&mut self, producer: Option<TransactionalProducer>, record: GroupRecord) {
+        let offset = Offset(self.log.len() as i64);
+        let bytes = record.encode().unwrap();
+        let back = GroupRecord::decode(&bytes.key, bytes.value.as_ref()).unwrap();
+        self.log.push(Stored::Record(producer, bytes));
+        self.shard.replay(offset, producer, back);
+    }
+
+    fn decide(
+        &mut self,
+        decide: impl FnOnce(&GroupShard, &mut Surroundings<'_>, &GroupConfig) -> GroupResult,
+    ) -> GroupResult {
+        let drawn = &mut self.drawn;
+        let mut around = Surroundings {
+            now: self.now,
+            image: &self.image,
+            draw_uuid: &mut || {
+                *drawn += 1;
+                Uuid(u128::from(*drawn).to_be_bytes())
+            },
+        };
+        decide(&self.shard, &mut around, &self.config)
+    }
+
+    fn apply(&mut self, result: GroupResult) {
+        for record in result.records {
+            self.write(result.producer, record);
+        }
+        for change in result.volatile {
+            self.shard.note(change);
+        }
+        for timer in result.timers {
+            match timer {
+                TimerChange::At(timer, at) => self.timers.insert(timer, at),
+                TimerChange::Cancel(timer) => self.timers.remove(&timer),
+            };
+        }
+        for (ticket, answer) in result.answers {
+            assert!(
+                self.waiting.remove(&ticket),
+                "{ticket:?} does not wait for {answer:?}"
+            );
+            self.told.insert(ticket, answer);
+        }
+    }
+}
+
+/// A JoinGroup.
+#[derive(Clone)]
+pub(crate) struct Join {
+    pub(crate) version: i16,
+    pub(crate) member: ByteString,
+    pub(crate) instance: Option<&'static str>,
+    pub(crate) protocols: Vec<(&'static str, Vec<u8>)>,
+    pub(crate) protocol_type: &'static str,
+    pub(crate) session_ms: i32,
+    pub(crate) rebalance_ms: i32,
+}
+
+/// Of the newest version, by a member that speaks `range`.
+pub(crate) fn join(member: &str) -> Join {
+    Join {
+        version: 9,
+        member: member.into(),
+        instance: None,
+        protocols: vec![("range", b"topics".to_vec())],
+        protocol_type: "consumer",
+        session_ms: 10_000,
+        rebalance_ms: 60_000,
+    }
+}
+
+impl Join {
+    pub(crate) fn version(self, version: i16) -> Self {
+        Self { version, ..self }
+    }
+
+    pub(crate) fn instance(self, instance: &'static str) -> Self {
+        Self {
+            instance: Some(instance),
+            ..self
+        }
+    }
+
+    pub(crate) fn speaking(self, protocols: &[&'static str]) -> Self {
+        let protocols = protocols.iter().map(|name| (*name, b"topics".to_vec()));
+        Self {
+            protocols: protocols.collect(),
+            ..self
+        }
+    }
+
+    pub(crate) fn saying(self, metadata: &[u8]) -> Self {
+        Self {
+            protocols: vec![("range", metadata.to_vec())],
+            ..self
+        }
+    }
+}
+
+impl From<Join> for Request {
+    fn from(join: Join) -> Self {
+        let protocols = join
+            .protocols
+            .into_iter()
+            .map(|(name, metadata)| JoinGroupRequestProtocol {
+                name: name.into(),
+                metadata: metadata.into(),
+                ..Default::default()
+            });
+        Self::JoinGroup {
+            client: Client {
+                client_id: "c".into(),
+                client_host: "/127.0.0.1".into(),
+            },
+            version: join.version,
+            request: Box::new(JoinGroupRequest {
+                group_id: "g".into(),
+                session_timeout_ms: join.session_ms,
+                rebalance_timeout_ms: join.rebalance_ms,
+                member_id: join.member,
+                group_instance_id: join.instance.map(Into::into),
+                protocol_type: join.protocol_type.into(),
+                protocols: protocols.collect(),
+                ..Default::default()
+            }),
+        }
+    }
+}
+
+/// A SyncGroup, with what each member is given.
+pub(crate) fn sync(generation: i32, member: &str, given: &[(&str, &str)]) -> Request {
+    let given = given
+        .iter()
+        .map(|(member, assignment)| SyncGroupRequestAssignment {
+            member_id: (*member).into(),
+            assignment: assignment.as_bytes().to_vec().into(),
+            ..Default::default()
+        });
+    Request::SyncGroup {
+        version: 5,
+        request: Box::new(SyncGroupRequest {
+            group_id: "g".into(),
+            generation_id: generation,
+            member_id: member.into(),
+            protocol_type: Some("consumer".into()),
+            protocol_name: Some("range".into()),
+            assignments: given.collect(),
+            ..Default::default()
+        }),
+    }
+}
+
+/// A Heartbeat.
+pub(crate) fn heartbeat(generation: i32, member: &str, instance: Option<&str>) -> Request {
+    Request::Heartbeat(Box::new(HeartbeatRequest {
+        group_id: "g".into(),
+        generation_id: generation,
+        member_id: member.into(),
+        group_instance_id: instance.map(Into::into),
+        ..Default::default()
+    }))
+}
+
+/// A LeaveGroup of members, each with its instance id.
+pub(crate) fn leave(members: &[(&str, Option<&str>)]) -> Request {
+    let members = members.iter().map(|(member, instance)| MemberIdentity {
+        member_id: (*member).into(),
+        group_instance_id: instance.map(Into::into),
+        ..Default::default()
+    });
+    Request::LeaveGroup {
+        version: 5,
+        request: LeaveGroupRequest {
+            group_id: "g".into(),
+            members: members.collect(),
+            ..Default::default()
+        },
+    }
+}
+
+/// What an OffsetCommit of partitions of topic `t` holds.
+pub(crate) fn commit_of(generation: i32, member: &str, offsets: &[(i32, i64)]) -> OffsetCommitRequest {
+    let partitions = offsets
+        .iter()
+        .map(|(partition, offset)| OffsetCommitRequestPartition {
+            partition_index: *partition,
+            committed_offset: *offset,
+            ..Default::default()
+        });
+    OffsetCommitRequest {
+        group_id: "g".into(),
+        generation_id_or_member_epoch: generation,
+        member_id: member.into(),
+        topics: vec![OffsetCommitRequestTopic {
+            name: "t".into(),
+            topic_id: Uuid([7; 16]),
+            partitions: partitions.collect(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+/// An OffsetCommit of partitions of topic `t`.
+pub(crate) fn commit(generation: i32, member: &str, offsets: &[(i32, i64)]) -> Request {
+    Request::OffsetCommit {
+        version: 9,
+        request: commit_of(generation, member, offsets).into(),
+    }
+}
+
+/// The code of each partition of an answer to an OffsetCommit.
+pub(crate) fn commit_codes(answer: &Answer) -> Vec<i16> {
+    let Answer::OffsetCommit(answer) = answer else {
+        panic!("{answer:?}");
+    };
+    let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+    partitions.map(|partition| partition.error_code).collect()
+}
+
+/// An OffsetFetch of all that group `g` has.
+pub(crate) fn fetch_all(require_stable: bool) -> Request {
+    Request::OffsetFetch {
+        require_stable,
+        group: Box::new(OffsetFetchRequestGroup {
+            group_id: "g".into(),
+            topics: None,
+            ..Default::default()
+        }),
+    }
+}
+
+/// (topic, partition, offset, code) of an answer to an OffsetFetch.
+pub(crate) fn fetched(answer: &Answer) -> Vec<(String, i32, i64, i16)> {
+    let Answer::OffsetFetch(answer) = answer else {
+        panic!("{answer:?}");
+    };
+    let topics = answer.topics.iter().flat_map(|topic| {
+        topic.partitions.iter().map(|partition| {
+            let (offset, code) = (partition.committed_offset, partition.error_code);
+            (topic.name.to_string(), partition.partition_index, offset, code)
+        })
+    });
+    topics.collect()
+}
