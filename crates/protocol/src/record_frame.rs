@@ -69,9 +69,12 @@ pub fn decode_record<M: Message>(r: &mut Reader, version: i16) -> Result<M, Deco
     Ok(record)
 }
 
+/// What most keys and values of coordinators take: made room for at once, since there are millions of them.
+const MOST_COORDINATOR_RECORDS_BYTES: usize = 64;
+
 /// The key of a coordinator's record.
 pub fn encode_coordinator_key<M: Message>(key: &M) -> Result<Bytes, EncodeError> {
-    let mut w = Writer::contiguous();
+    let mut w = Writer::contiguous_with_room(MOST_COORDINATOR_RECORDS_BYTES);
     w.i16(numbered::<M>());
     key.encode(&mut w, 0)?;
     Ok(w.into_bytes())
@@ -79,7 +82,7 @@ pub fn encode_coordinator_key<M: Message>(key: &M) -> Result<Bytes, EncodeError>
 
 /// The value of a coordinator's record.
 pub fn encode_coordinator_value<M: Message>(version: i16, value: &M) -> Result<Bytes, EncodeError> {
-    let mut w = Writer::contiguous();
+    let mut w = Writer::contiguous_with_room(MOST_COORDINATOR_RECORDS_BYTES);
     w.i16(version);
     value.encode(&mut w, version)?;
     Ok(w.into_bytes())
