@@ -350,14 +350,13 @@ impl GroupShard {
         for (id, group) in &self.groups {
             match group {
                 Group::Classic(group) => {
-                    let mut turn = Turn::new(config, now, id.clone(), ClassicGroup::clone(group));
-                    for member in group.members.iter() {
-                        turn.restart_session(&member.id);
-                    }
+                    let members = group.members.iter();
+                    result
+                        .timers
+                        .extend(members.filter_map(|member| group.session(id, now, &member.id)));
                     if group.members.len() > config.max_size {
-                        turn.prepare_rebalance();
+                        result.append(self.turn(now, config, id, |turn| turn.prepare_rebalance()));
                     }
-                    result.append(turn.done());
                 }
             }
         }

@@ -157,6 +157,33 @@ impl GroupOffsets {
         self.topic(topic).into_iter().flat_map(Topic::committed)
     }
 
+    fn put(
+        &mut self,
+        names: &mut BTreeSet<Arc<str>>,
+        topic: &str,
+        partition: i32,
+        committed: CommittedOffset,
+    ) {
+        let at = match self.topics.binary_search_by(|kept| (*kept.name).cmp(topic)) {
+            Ok(at) => at,
+            Err(at) => {
+                let name = names.get(topic).cloned().unwrap_or_else(|| {
+                    let name: Arc<str> = topic.into();
+                    names.insert(name.clone());
+                    name
+                });
+                let topic = Topic {
+                    name,
+                    id: committed.topic_id,
+                    partitions: Vec::new(),
+                };
+                insert_tightly(&mut self.topics, at, topic);
+                at
+            }
+        };
+        self.topics[at].put(partition, committed);
+    }
+
     fn topic(&self, name: &str) -> Option<&Topic> {
         let at = self
             .topics
@@ -275,28 +302,13 @@ impl Offsets {
     }
 
     fn put(&mut self, group: &str, topic: &str, partition: i32, committed: CommittedOffset) {
-        if !self.groups.contains_key(group) {
-            self.groups.insert(group.into(), GroupOffsets::default());
+        if let Some(offsets) = self.groups.get_mut(group) {
+            offsets.put(&mut self.names, topic, partition, committed);
+            return;
         }
-        let offsets = self.groups.get_mut(group).expect("it was made above");
-        let at = match offsets.topics.binary_search_by(|kept| (*kept.name).cmp(topic)) {
-            Ok(at) => at,
-            Err(at) => {
-                let name = self.names.get(topic).cloned().unwrap_or_else(|| {
-                    let name: Arc<str> = topic.into();
-                    self.names.insert(name.clone());
-                    name
-                });
-                let topic = Topic {
-                    name,
-                    id: committed.topic_id,
-                    partitions: Vec::new(),
-                };
-                insert_tightly(&mut offsets.topics, at, topic);
-                at
-            }
-        };
-        offsets.topics[at].put(partition, committed);
+        let mut offsets = GroupOffsets::default();
+        offsets.put(&mut self.names, topic, partition, committed);
+        self.groups.insert(group.into(), offsets);
     }
 
     fn remove(&mut self, group: &str, topic: &str, partition: i32) {
