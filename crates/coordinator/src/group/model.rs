@@ -98,7 +98,7 @@ struct Client {
     next_offset: i64,
 }
 
-/// An offset, and the how manieth commit it was.
+/// An offset, and the number of its commit.
 type Committed = (i64, u64);
 
 struct World {
@@ -393,7 +393,7 @@ fn in_transaction(producer: i64, partition: i32, offset: i64) -> Request {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_group_keeps_its_promises_whatever_its_clients_do(steps in proptest::collection::vec(step(), 1..150)) {
