@@ -5,6 +5,7 @@
 mod answer;
 mod classic;
 mod config;
+pub mod consumer;
 mod describe;
 #[cfg(test)]
 mod driver;

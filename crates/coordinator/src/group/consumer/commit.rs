@@ -1,0 +1,111 @@
+//! Who may commit and fetch offsets of a consumer group.
+//!
+//! Always holds: a member commits with its epoch, or with an older one as long as the partition has been its own since then
+//! (the assignment epoch of the partition): so an answer that it has not seen yet fences nothing, and what it has lost is fenced.
+
+use klamm_model::{ErrorCode, TopicId};
+
+use super::{ConsumerGroup, Current};
+
+/// For which partitions a commit is taken.
+#[derive(Clone, Copy, Debug)]
+pub enum CommitCheck<'a> {
+    /// For all.
+    All,
+    /// For those that the member has had since the epoch that it came with.
+    HeldSince {
+        /// What the member has.
+        current: &'a Current,
+        /// The epoch that it came with.
+        epoch: i32,
+        /// What it is told of others.
+        refusal: ErrorCode,
+    },
+}
+
+impl CommitCheck<'_> {
+    /// Whether the offset of a partition is taken. As in Kafka, one that is not refuses the commit as a whole.
+    pub fn partition(&self, topic: &TopicId, partition: i32) -> Result<(), ErrorCode> {
+        match self {
+            Self::All => Ok(()),
+            Self::HeldSince {
+                current,
+                epoch,
+                refusal,
+            } => match current.since(topic, partition) {
+                Some(since) if *epoch >= since => Ok(()),
+                _ => Err(*refusal),
+            },
+        }
+    }
+}
+
+/// Who commits.
+#[derive(Clone, Copy, Debug)]
+pub struct Committer<'a> {
+    /// Its id; empty when it has none.
+    pub member_id: &'a str,
+    /// Which of the static members it is.
+    pub instance_id: Option<&'a str>,
+    /// Its epoch, or its generation; negative when it has none.
+    pub epoch: i32,
+    /// The version of OffsetCommit; `None` for TxnOffsetCommit.
+    pub version: Option<i16>,
+}
+
+/// The version of OffsetCommit from which on it carries the epoch of a member.
+const CARRIES_EPOCHS: i16 = 9;
+
+impl ConsumerGroup {
+    /// For which partitions a commit is taken, if for any.
+    pub fn check_commit(&self, committer: Committer<'_>) -> Result<CommitCheck<'_>, ErrorCode> {
+        // Somebody who is no member may commit while there are none: a tool, or a consumer that assigns itself.
+        if committer.epoch < 0 && self.is_empty() {
+            return Ok(CommitCheck::All);
+        }
+        let unnamed = committer.member_id.is_empty() && committer.instance_id.is_none();
+        if committer.version.is_none() && committer.epoch == -1 && unnamed {
+            return Ok(CommitCheck::All);
+        }
+        let member = self
+            .member(committer.member_id)
+            .ok_or(ErrorCode::UnknownMemberId)?;
+        let is_classic = member.subscription.classic.is_some();
+        if !is_classic && committer.version.is_some_and(|version| version < CARRIES_EPOCHS) {
+            return Err(ErrorCode::UnsupportedVersion);
+        }
+        let refusal = stale(is_classic);
+        let current = &member.current;
+        match committer.epoch.cmp(&current.epoch) {
+            std::cmp::Ordering::Equal => Ok(CommitCheck::All),
+            std::cmp::Ordering::Greater => Err(refusal),
+            std::cmp::Ordering::Less => Ok(CommitCheck::HeldSince {
+                current,
+                epoch: committer.epoch,
+                refusal,
+            }),
+        }
+    }
+
+    /// Whether offsets may be fetched; `member_id` is `None` when the request names nobody.
+    pub fn check_fetch(&self, member_id: Option<&str>, epoch: i32) -> Result<(), ErrorCode> {
+        let member_id = match member_id {
+            None if epoch < 0 => return Ok(()),
+            member_id => member_id.unwrap_or_default(),
+        };
+        let member = self.member(member_id).ok_or(ErrorCode::UnknownMemberId)?;
+        if epoch == member.current.epoch {
+            return Ok(());
+        }
+        Err(stale(member.subscription.classic.is_some()))
+    }
+}
+
+/// What a member with an old epoch is told.
+fn stale(is_classic: bool) -> ErrorCode {
+    if is_classic {
+        ErrorCode::IllegalGeneration
+    } else {
+        ErrorCode::StaleMemberEpoch
+    }
+}

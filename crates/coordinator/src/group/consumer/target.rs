@@ -1,0 +1,165 @@
+//! The target assignment: what all members of a group are to have.
+//!
+//! Always holds: it is made for one epoch of the group out of all subscriptions of that epoch, and recorded as far as it differs
+//! from the one before.
+//!
+//! Next: `assignor.rs` for the rules, `reconcile.rs` for how members come to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use klamm_metadata::Image;
+use klamm_model::TopicId;
+use klamm_protocol::ByteString;
+
+use super::assignor::{Assignor, Demand, Subscriber, Topic};
+use super::{ConsumerGroup, Partitions, Resolved, Subscription};
+use crate::group::record::GroupRecord;
+
+static NOTHING: Partitions = Partitions::NONE;
+
+/// The expressions of a group as they are after what this decision changes.
+pub(super) struct Expressions<'a> {
+    pub(super) group: &'a ConsumerGroup,
+    /// `None` for one that is gone.
+    pub(super) changes: BTreeMap<ByteString, Option<Resolved>>,
+}
+
+impl<'a> Expressions<'a> {
+    pub(super) fn unchanged(group: &'a ConsumerGroup) -> Self {
+        Self {
+            group,
+            changes: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn get(&self, text: &str) -> Option<&Resolved> {
+        match self.changes.get(text) {
+            Some(changed) => changed.as_ref(),
+            None => self.group.expressions.get(text),
+        }
+    }
+
+    /// The topics that a member subscribes to by name or by expression, as far as they exist.
+    pub(super) fn topics_of(&self, subscription: &Subscription, image: &Image) -> BTreeSet<TopicId> {
+        let resolved = subscription.expression().and_then(|text| self.get(text));
+        let by_expression = resolved.into_iter().flat_map(|resolved| &resolved.topics);
+        let topics = subscription.topics.iter().chain(by_expression);
+        topics
+            .filter_map(|topic| Some(image.topics().by_name(topic)?.id))
+            .collect()
+    }
+}
+
+/// The members of a group as they are after what this decision changes: one of them has said something new, or has come, perhaps
+/// in the place of another.
+pub(super) struct Members<'a> {
+    pub(super) group: &'a ConsumerGroup,
+    pub(super) changed: &'a ByteString,
+    pub(super) subscription: &'a Subscription,
+    /// The member whose place it takes.
+    pub(super) replaced: Option<&'a ByteString>,
+}
+
+impl<'a> Members<'a> {
+    /// By id: what each has said, and what it was to have.
+    fn all(&self) -> BTreeMap<&'a ByteString, (&'a Subscription, Option<&'a Partitions>)> {
+        let others = self
+            .group
+            .members
+            .iter()
+            .filter(|(id, _)| Some(*id) != self.replaced);
+        let mut all: BTreeMap<_, _> = others
+            .map(|(id, member)| (id, (&member.subscription, self.group.target_of(id))))
+            .collect();
+        all.insert(self.changed, (self.subscription, self.target()));
+        all
+    }
+
+    /// What the changed member was to have.
+    pub(super) fn target(&self) -> Option<&'a Partitions> {
+        self.group.target_of(self.replaced.unwrap_or(self.changed))
+    }
+}
+
+/// A target assignment that was made anew.
+pub(super) struct NewTarget {
+    pub(super) records: Vec<GroupRecord>,
+    /// What the changed member is to have.
+    pub(super) changed: Partitions,
+}
+
+/// Makes the target assignment of `epoch`.
+pub(super) fn make(
+    members: &Members<'_>,
+    expressions: &Expressions<'_>,
+    assignor: Assignor,
+    image: &Image,
+    epoch: i32,
+    now: i64,
+) -> NewTarget {
+    let all = members.all();
+    // Members with the same subscription share the work of finding its topics.
+    let mut found: BTreeMap<(&[ByteString], Option<&ByteString>), usize> = BTreeMap::new();
+    let mut subscribed: Vec<BTreeSet<TopicId>> = Vec::new();
+    let mut subscribers = Vec::with_capacity(all.len());
+    for (id, (subscription, target)) in &all {
+        let key = (subscription.topics.as_slice(), subscription.expression());
+        let subscription_index = *found.entry(key).or_insert_with(|| {
+            let topics = expressions.topics_of(subscription, image);
+            let same = subscribed.iter().position(|others| *others == topics);
+            same.unwrap_or_else(|| {
+                subscribed.push(topics);
+                subscribed.len() - 1
+            })
+        });
+        subscribers.push(Subscriber {
+            member_id: id,
+            instance_id: subscription.instance_id.as_deref(),
+            subscription: subscription_index,
+            target: target.unwrap_or(&NOTHING),
+        });
+    }
+    let demand = demand(subscribed, subscribers, image);
+    let targets = assignor.assign(&demand);
+
+    let recorder = members.group.recorder();
+    let mut new = NewTarget {
+        records: Vec::new(),
+        changed: Partitions::default(),
+    };
+    for ((id, (_, before)), target) in all.into_iter().zip(targets) {
+        if before != Some(&target) {
+            new.records.push(recorder.target(id, Some(&target)));
+        }
+        if id == members.changed {
+            new.changed = target;
+        }
+    }
+    new.records.push(recorder.target_epoch(epoch, now));
+    new
+}
+
+fn demand<'a>(subscribed: Vec<BTreeSet<TopicId>>, members: Vec<Subscriber<'a>>, image: &Image) -> Demand<'a> {
+    let ids: BTreeSet<TopicId> = subscribed.iter().flatten().copied().collect();
+    let topics = ids.into_iter().map(|id| Topic {
+        id,
+        partitions: image
+            .topics()
+            .by_id(&id)
+            .map_or(0, |topic| topic.partitions.len()),
+    });
+    let topics: Vec<Topic> = topics.collect();
+    let number = |id: &TopicId| {
+        topics
+            .binary_search_by_key(id, |topic| topic.id)
+            .expect("made of the same subscriptions")
+    };
+    let subscriptions = subscribed
+        .iter()
+        .map(|topics| topics.iter().map(number).collect());
+    Demand {
+        subscriptions: subscriptions.collect(),
+        topics,
+        members,
+    }
+}
