@@ -11,7 +11,8 @@
 //! What is recorded changes by [`ConsumerGroup::replay`] only. A decision here is a function of the group, the request, the
 //! time and the cluster, and gives an [`Outcome`] or a [`Refusal`].
 //!
-//! Next: `heartbeat.rs` for what a member asks, `fence.rs` for how it goes, `replay.rs` for what is recorded.
+//! Next: `shard.rs` for where it is called, `heartbeat.rs` for what a member asks, `fence.rs` for how it goes, `replay.rs` for what is
+//! recorded.
 
 pub mod assignor;
 mod commit;
@@ -29,6 +30,7 @@ mod reconcile;
 mod records;
 mod replay;
 mod request;
+mod shard;
 mod subscribers;
 mod target;
 #[cfg(test)]
@@ -41,7 +43,7 @@ use std::collections::BTreeMap;
 use klamm_model::ErrorCode;
 use klamm_protocol::ByteString;
 
-pub use commit::{CommitCheck, Committer};
+pub use commit::CommitCheck;
 pub use describe::not_found;
 pub use heartbeat::{Heartbeat, heartbeat};
 pub use member::{

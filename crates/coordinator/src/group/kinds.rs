@@ -13,6 +13,7 @@ use klamm_model::{ErrorCode, TimestampMs};
 use klamm_protocol::ByteString;
 use klamm_protocol::messages::delete_groups_response::DeletableGroupResult;
 use klamm_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use klamm_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
 use klamm_protocol::messages::{
     HeartbeatRequest, LeaveGroupRequest, ListGroupsRequest, ListGroupsResponse, OffsetCommitRequest,
     OffsetDeleteRequest, OffsetDeleteResponse, SyncGroupRequest, TxnOffsetCommitRequest,
@@ -23,6 +24,7 @@ use super::classic::join::{Found, Join};
 use super::classic::turn::Turn;
 use super::classic::{ClassicGroup, State, heartbeat, leave, record, sync};
 use super::config::GroupConfig;
+use super::consumer::CommitCheck;
 use super::describe::{Filter, describe_missing};
 use super::offsets::commit::{self, Committer};
 use super::offsets::expire::Ageing;
@@ -36,9 +38,10 @@ const MOST_RECORDS_AT_ONCE: usize = 10_000;
 
 impl GroupShard {
     /// The group as one of the classic protocol, if it is there and may be taken for one.
-    fn as_classic(&self, id: &str) -> Option<Cow<'_, ClassicGroup>> {
+    pub(super) fn as_classic(&self, id: &str) -> Option<Cow<'_, ClassicGroup>> {
         match self.groups.get(id) {
             Some(Group::Classic(group)) => Some(Cow::Borrowed(group)),
+            Some(Group::Consumer(_)) => None,
             None => self.offsets.has(id).then(Cow::default),
         }
     }
@@ -51,6 +54,7 @@ impl GroupShard {
     ) -> GroupResult {
         let found = match self.groups.get_key_value(&*join.request.group_id) {
             Some((id, Group::Classic(group))) => Found::Recorded(id.clone(), group),
+            Some((_, Group::Consumer(group))) => return self.join_consumers(around, config, group, join),
             None if self.offsets.has(&join.request.group_id) => Found::OffsetsOnly,
             None => Found::Nowhere,
         };
@@ -66,7 +70,9 @@ impl GroupShard {
     ) -> GroupResult {
         match self.groups.get_key_value(&*request.group_id) {
             Some((id, Group::Classic(group))) => group.sync(id, now, config, ticket, request),
-            None => GroupResult::answer(ticket, sync::refused(ErrorCode::UnknownMemberId)),
+            Some((_, Group::Consumer(_))) | None => {
+                GroupResult::answer(ticket, sync::refused(ErrorCode::UnknownMemberId))
+            }
         }
     }
 
@@ -78,29 +84,45 @@ impl GroupShard {
     ) -> GroupResult {
         match self.groups.get_key_value(&*request.group_id) {
             Some((id, Group::Classic(group))) => group.heartbeat(id, now, ticket, request),
-            None => GroupResult::answer(ticket, heartbeat::answer(ErrorCode::UnknownMemberId)),
+            Some((_, Group::Consumer(_))) | None => {
+                GroupResult::answer(ticket, heartbeat::answer(ErrorCode::UnknownMemberId))
+            }
         }
     }
 
     pub(super) fn leave(
         &self,
-        now: TimestampMs,
+        around: &Surroundings<'_>,
         config: &GroupConfig,
         ticket: Ticket,
         (version, request): (i16, &LeaveGroupRequest),
     ) -> GroupResult {
         match self.groups.get_key_value(&*request.group_id) {
-            Some((id, Group::Classic(group))) => group.leave(id, now, config, ticket, (version, request)),
+            Some((id, Group::Classic(group))) => {
+                group.leave(id, around.now, config, ticket, (version, request))
+            }
+            Some((id, Group::Consumer(group))) => {
+                group.leave_classic(id, around.image, ticket, (version, request))
+            }
             None => GroupResult::answer(ticket, leave::unknown(version, request)),
         }
     }
 
-    fn check_commit(&self, group: &str, version: i16, by: Committer<'_>) -> Result<(), ErrorCode> {
-        match self.as_classic(group) {
+    fn check_commit(
+        &self,
+        group: &str,
+        version: i16,
+        by: Committer<'_>,
+    ) -> Result<CommitCheck<'_>, ErrorCode> {
+        if let Some(consumers) = self.groups.get(group).and_then(Group::consumer) {
+            return consumers.check_commit(&by, version);
+        }
+        let checked = match self.as_classic(group) {
             Some(classic) => classic.check_commit(by),
             None if by.generation < 0 => Ok(()),
             None => Err(commit::no_such_group(version, by.transactional)),
-        }
+        };
+        checked.map(|()| CommitCheck::All)
     }
 
     pub(super) fn commit(
@@ -113,7 +135,7 @@ impl GroupShard {
         let by = Committer::of(request);
         let committed = self
             .check_commit(&request.group_id, version, by)
-            .and_then(|()| commit::commit(request, now, config, |_, _| Ok(())));
+            .and_then(|check| commit::commit(request, now, config, |topic, at| check.partition(&topic, at)));
         let (records, answer) = match committed {
             Ok(committed) => committed,
             Err(code) => {
@@ -132,7 +154,7 @@ impl GroupShard {
             {
                 group.session(id, now, by.member_id)
             }
-            Some((_, Group::Classic(_))) | None => None,
+            Some((_, Group::Classic(_) | Group::Consumer(_))) | None => None,
         };
         GroupResult {
             records,
@@ -151,7 +173,11 @@ impl GroupShard {
         let by = Committer::of_transaction(request);
         let committed = self
             .check_commit(&request.group_id, version, by)
-            .and_then(|()| commit::commit_in_transaction(request, now, config, |_, _| Ok(())));
+            .and_then(|check| {
+                let allowed = |topic, partition| check.partition(&topic, partition);
+                commit::commit_in_transaction(request, now, config, allowed)
+            })
+            .map_err(|code| commit::told_in_transaction(code, version));
         match committed {
             Ok((records, answer)) => GroupResult {
                 records,
@@ -169,20 +195,36 @@ impl GroupShard {
         }
     }
 
+    fn check_fetch(&self, request: &OffsetFetchRequestGroup) -> Result<(), ErrorCode> {
+        match self.groups.get(&*request.group_id).and_then(Group::consumer) {
+            Some(group) => group.check_fetch(request.member_id.as_deref(), request.member_epoch),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn fetch(
         &self,
         ticket: Ticket,
         require_stable: bool,
         group: &OffsetFetchRequestGroup,
     ) -> GroupResult {
-        GroupResult::answer(
-            ticket,
-            Answer::OffsetFetch(self.offsets.fetch(group, require_stable)),
-        )
+        let fetched = match self.check_fetch(group) {
+            Ok(()) => self.offsets.fetch(group, require_stable),
+            Err(code) => OffsetFetchResponseGroup {
+                group_id: group.group_id.clone(),
+                error_code: code.code(),
+                ..Default::default()
+            },
+        };
+        GroupResult::answer(ticket, Answer::OffsetFetch(fetched))
     }
 
     pub(super) fn delete_offsets(&self, ticket: Ticket, request: &OffsetDeleteRequest) -> GroupResult {
+        let consumers = self.groups.get(&*request.group_id).and_then(Group::consumer);
         let deleted = match self.as_classic(&request.group_id) {
+            None if let Some(group) = consumers => Ok(self
+                .offsets
+                .delete(request, |topic| group.is_subscribed_to(topic))),
             None => Err(ErrorCode::GroupIdNotFound),
             Some(group) if !group.is_empty() && !group.is_of_consumers() => Err(ErrorCode::NonEmptyGroup),
             Some(group) => {
@@ -218,6 +260,7 @@ impl GroupShard {
                 let protocol_type = group.protocol_type.as_deref().unwrap_or_default();
                 filter.listed(id, "classic", group.state.name(), protocol_type)
             }
+            Group::Consumer(group) => filter.listed(id, "consumer", group.state().name(), "consumer"),
         });
         let others = self.with_offsets_only().into_iter();
         let others = others.filter_map(|id| filter.listed(id, "classic", State::Empty.name(), ""));
@@ -245,7 +288,7 @@ impl GroupShard {
         let mut results = Vec::with_capacity(groups.len());
         for id in groups.iter().filter(|id| seen.insert(&***id)) {
             let code = match self.as_classic(id) {
-                None => ErrorCode::GroupIdNotFound,
+                None => self.delete_consumers(id, &mut result.records),
                 Some(group) if !group.is_empty() => ErrorCode::NonEmptyGroup,
                 Some(group) => {
                     self.offsets.delete_all(id, &mut result.records);
@@ -263,8 +306,20 @@ impl GroupShard {
         result
     }
 
+    fn delete_consumers(&self, id: &str, records: &mut Vec<GroupRecord>) -> ErrorCode {
+        match self.groups.get(id) {
+            Some(Group::Consumer(group)) if group.is_empty() => {
+                self.offsets.delete_all(id, records);
+                records.extend(group.tombstones());
+                ErrorCode::None
+            }
+            Some(Group::Consumer(_)) => ErrorCode::NonEmptyGroup,
+            Some(Group::Classic(_)) | None => ErrorCode::GroupIdNotFound,
+        }
+    }
+
     /// Takes an empty group back, if it was recorded.
-    fn tombstone_of(&self, id: &str, group: &ClassicGroup, result: &mut GroupResult) {
+    pub(super) fn tombstone_of(&self, id: &str, group: &ClassicGroup, result: &mut GroupResult) {
         let Some((id, _)) = self.groups.get_key_value(id) else {
             return;
         };
@@ -294,6 +349,13 @@ impl GroupShard {
                     let nothing_left = self.offsets.expire(id, (ageing, wanted), now, config, records);
                     if nothing_left && group.is_empty() && group.pending.is_empty() {
                         self.tombstone_of(id, group, &mut result);
+                    }
+                }
+                Group::Consumer(group) => {
+                    let wanted = |topic: &str| group.is_subscribed_to(topic);
+                    let (ageing, records) = (Ageing::SinceCommit, &mut result.records);
+                    if self.offsets.expire(id, (ageing, wanted), now, config, records) && group.is_empty() {
+                        result.records.extend(group.tombstones());
                     }
                 }
             }
@@ -335,7 +397,7 @@ impl GroupShard {
                 change(&mut turn);
                 turn.done()
             }
-            None => GroupResult::default(),
+            Some(Group::Consumer(_)) | None => GroupResult::default(),
         }
     }
 
@@ -358,6 +420,7 @@ impl GroupShard {
                         result.append(self.turn(now, config, id, |turn| turn.prepare_rebalance()));
                     }
                 }
+                Group::Consumer(group) => result.timers.extend(self.consumer_timers(id, group, now, config)),
             }
         }
         result

@@ -249,12 +249,8 @@ impl World {
         if before.is_some() {
             assert_eq!(self.at_rest(), before, "the loaded group is another one");
         }
-        let generation = self
-            .driver
-            .shard
-            .groups
-            .get("g")
-            .map(|Group::Classic(group)| group.generation);
+        let group = self.driver.shard.groups.get("g");
+        let generation = group.and_then(Group::classic).map(|group| group.generation);
         self.newest = generation.unwrap_or(0);
         self.leaders.retain(|of, _| *of <= self.newest);
     }
@@ -345,6 +341,7 @@ impl World {
                     group.members.is_empty() && !group.is_preparing()
                 );
             }
+            Some(Group::Consumer(_)) => panic!("nobody speaks the consumer protocol"),
             None => {
                 // The next group of this name begins anew.
                 self.newest = 0;

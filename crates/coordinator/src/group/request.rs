@@ -18,6 +18,7 @@ use klamm_protocol::messages::{
 
 use super::answer::{Answer, Shape};
 use super::config::GroupConfig;
+use super::consumer::ConsumerGroup;
 use crate::contract::Answer as _;
 
 /// Who asks.
@@ -117,6 +118,10 @@ impl Request {
             Self::Heartbeat(request) if request.group_id.is_empty() => ErrorCode::InvalidGroupId,
             Self::LeaveGroup { request, .. } if request.group_id.is_empty() => ErrorCode::InvalidGroupId,
             Self::TxnOffsetCommit { request, .. } if request.group_id.is_empty() => ErrorCode::InvalidGroupId,
+            Self::ConsumerGroupHeartbeat { version, request, .. } => {
+                let refusal = ConsumerGroup::validate(request, *version, config).err()?;
+                return Some(Answer::ConsumerGroupHeartbeat(refusal.into_heartbeat()));
+            }
             Self::OffsetDelete(request) if request.group_id.is_empty() => ErrorCode::InvalidGroupId,
             _ => return None,
         };

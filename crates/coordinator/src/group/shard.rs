@@ -9,17 +9,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use klamm_metadata::{Delta, Image, TopicImage};
-use klamm_model::{ErrorCode, Offset, TopicId};
+use klamm_model::{Offset, TopicId};
+use klamm_protocol::ByteString;
 
 use super::answer::Answer;
 use super::classic::ClassicGroup;
 use super::classic::join::Join;
 use super::classic::member::JoinTicket;
 use super::config::GroupConfig;
+use super::consumer::{ConsumerGroup, Heartbeat, MemberTimer, Note};
 use super::offsets::Offsets;
 use super::record::GroupRecord;
 use super::request::Request;
-use crate::contract::{Answer as _, CoordinatorResult, Shard, Surroundings, Ticket, TransactionalProducer};
+use crate::contract::{CoordinatorResult, Shard, Surroundings, Ticket, TransactionalProducer};
 
 /// What a decision about groups comes to.
 pub type GroupResult = CoordinatorResult<GroupShard>;
@@ -36,6 +38,24 @@ pub struct GroupShard {
 pub enum Group {
     /// Of the classic protocol.
     Classic(Box<ClassicGroup>),
+    /// Of the consumer protocol.
+    Consumer(Box<ConsumerGroup>),
+}
+
+impl Group {
+    pub(super) fn classic(&self) -> Option<&ClassicGroup> {
+        match self {
+            Self::Classic(group) => Some(group),
+            Self::Consumer(_) => None,
+        }
+    }
+
+    pub(super) fn consumer(&self) -> Option<&ConsumerGroup> {
+        match self {
+            Self::Classic(_) => None,
+            Self::Consumer(group) => Some(group),
+        }
+    }
 }
 
 /// The name of a timer.
@@ -52,6 +72,12 @@ pub enum Timer {
     ClassicJoin(Arc<str>),
     /// The members of a classic group have had their time to ask for their assignments.
     ClassicSync(Arc<str>),
+    /// The time of a member of a consumer group is up.
+    Consumer {
+        group: Arc<str>,
+        member: ByteString,
+        timer: MemberTimer,
+    },
 }
 
 /// A change of what is not recorded.
@@ -59,6 +85,8 @@ pub enum Timer {
 pub enum Volatile {
     /// A classic group, of which there is more to know than is recorded: who joins, and who waits.
     Classic(Arc<str>, Box<ClassicGroup>),
+    /// What a consumer group has seen of the cluster.
+    Consumer(Arc<str>, Note),
 }
 
 /// What is to be done outside: nothing.
@@ -104,7 +132,9 @@ impl Shard for GroupShard {
             }
             Request::SyncGroup { request, .. } => self.sync(now, config, ticket, &request),
             Request::Heartbeat(request) => self.heartbeat(now, ticket, &request),
-            Request::LeaveGroup { version, request } => self.leave(now, config, ticket, (version, &request)),
+            Request::LeaveGroup { version, request } => {
+                self.leave(around, config, ticket, (version, &request))
+            }
             Request::OffsetCommit { version, request } => {
                 self.commit(now, config, ticket, (version, &request))
             }
@@ -119,14 +149,16 @@ impl Shard for GroupShard {
             Request::DescribeGroups { version, groups } => self.describe(ticket, version, &groups),
             Request::ListGroups(request) => self.list(ticket, &request),
             Request::DeleteGroups(groups) => self.delete_groups(ticket, &groups),
-            Request::ConsumerGroupHeartbeat { .. } => GroupResult::answer(
-                ticket,
-                Answer::refused(&request.shape(), ErrorCode::UnsupportedVersion),
-            ),
-            Request::ConsumerGroupDescribe(_) => GroupResult::answer(
-                ticket,
-                Answer::refused(&request.shape(), ErrorCode::GroupIdNotFound),
-            ),
+            Request::ConsumerGroupHeartbeat { client, request, .. } => {
+                let heartbeat = Heartbeat {
+                    client: &client,
+                    request: &request,
+                };
+                self.consumer_heartbeat(around, config, ticket, &heartbeat)
+            }
+            Request::ConsumerGroupDescribe(groups) => {
+                self.describe_consumers(around.image, config, ticket, &groups)
+            }
         }
     }
 
@@ -142,12 +174,15 @@ impl Shard for GroupShard {
                     partitions: Box::default(),
                 },
             ),
-            Timer::ClassicSession { group, member } => match self.groups.get(&group) {
-                Some(Group::Classic(classic)) => classic.session_ended(&group, now, config, &member),
-                None => GroupResult::default(),
-            },
+            Timer::ClassicSession { group, member } => {
+                match self.groups.get(&group).and_then(Group::classic) {
+                    Some(classic) => classic.session_ended(&group, now, config, &member),
+                    None => GroupResult::default(),
+                }
+            }
             Timer::ClassicJoin(group) => self.turn(now, config, &group, |turn| turn.join_time_is_up()),
             Timer::ClassicSync(group) => self.turn(now, config, &group, |turn| turn.sync_time_is_up()),
+            Timer::Consumer { group, member, timer } => self.consumer_timer(around, &group, &(member, timer)),
         }
     }
 
@@ -161,7 +196,10 @@ impl Shard for GroupShard {
         _config: &GroupConfig,
         before: &Image,
     ) -> GroupResult {
-        self.topics_changed(around.now, &Delta::between(before, around.image))
+        let delta = Delta::between(before, around.image);
+        let mut result = self.topics_changed(around.now, &delta);
+        result.volatile.extend(self.consumers_notice(&delta));
+        result
     }
 
     fn replay(&mut self, offset: Offset, producer: Option<TransactionalProducer>, record: GroupRecord) {
@@ -187,14 +225,13 @@ impl Shard for GroupShard {
                     self.groups.remove(&*key.group);
                 }
             }
-            // Groups of the consumer protocol.
             GroupRecord::ConsumerGroup(..)
             | GroupRecord::ConsumerGroupPartitionMetadata(..)
             | GroupRecord::ConsumerGroupMember(..)
             | GroupRecord::ConsumerGroupTarget(..)
             | GroupRecord::ConsumerGroupTargetMember(..)
             | GroupRecord::ConsumerGroupCurrent(..)
-            | GroupRecord::ConsumerGroupRegularExpression(..) => {}
+            | GroupRecord::ConsumerGroupRegularExpression(..) => self.replay_consumer(&record),
         }
     }
 
@@ -206,6 +243,11 @@ impl Shard for GroupShard {
         match change {
             Volatile::Classic(id, group) => {
                 self.groups.insert(id, Group::Classic(group));
+            }
+            Volatile::Consumer(id, note) => {
+                if let Some(Group::Consumer(group)) = self.groups.get_mut(&id) {
+                    group.note(note);
+                }
             }
         }
     }

@@ -70,7 +70,7 @@ impl Join<'_> {
         }
     }
 
-    fn refused(&self, code: ErrorCode) -> GroupResult {
+    pub(crate) fn refused(&self, code: ErrorCode) -> GroupResult {
         let refused = refused_join(&self.request.member_id, self.ticket.version, code);
         GroupResult::answer(self.ticket.ticket, Answer::JoinGroup(refused))
     }

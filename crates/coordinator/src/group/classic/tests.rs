@@ -58,7 +58,7 @@ impl Driver {
             .shard
             .groups
             .get("g")
-            .map(|crate::group::Group::Classic(group)| group)
+            .and_then(crate::group::Group::classic)
             .unwrap();
         let last = group
             .members
@@ -772,7 +772,7 @@ fn what_a_member_says_may_be_as_large_as_it_likes_and_is_copied() {
     }
     driver.ask(request);
     let own = frame.as_ptr_range();
-    let crate::group::Group::Classic(group) = &driver.shard.groups["g"];
+    let group = driver.shard.groups["g"].classic().unwrap();
     let kept = group.members.iter().next().unwrap().metadata("range");
     assert!(!own.contains(&kept.as_ptr()), "it would keep the frame");
 }

@@ -6,6 +6,7 @@
 use klamm_model::{ErrorCode, TopicId};
 
 use super::{ConsumerGroup, Current};
+use crate::group::offsets::commit::Committer;
 
 /// For which partitions a commit is taken.
 #[derive(Clone, Copy, Debug)]
@@ -40,48 +41,37 @@ impl CommitCheck<'_> {
     }
 }
 
-/// Who commits.
-#[derive(Clone, Copy, Debug)]
-pub struct Committer<'a> {
-    /// Its id; empty when it has none.
-    pub member_id: &'a str,
-    /// Which of the static members it is.
-    pub instance_id: Option<&'a str>,
-    /// Its epoch, or its generation; negative when it has none.
-    pub epoch: i32,
-    /// The version of OffsetCommit; `None` for TxnOffsetCommit.
-    pub version: Option<i16>,
-}
-
 /// The version of OffsetCommit from which on it carries the epoch of a member.
 const CARRIES_EPOCHS: i16 = 9;
 
 impl ConsumerGroup {
-    /// For which partitions a commit is taken, if for any.
-    pub fn check_commit(&self, committer: Committer<'_>) -> Result<CommitCheck<'_>, ErrorCode> {
+    /// For which partitions a commit is taken, if for any; `version` is that of the request.
+    pub(in crate::group) fn check_commit(
+        &self,
+        by: &Committer<'_>,
+        version: i16,
+    ) -> Result<CommitCheck<'_>, ErrorCode> {
         // Somebody who is no member may commit while there are none: a tool, or a consumer that assigns itself.
-        if committer.epoch < 0 && self.is_empty() {
+        if by.generation < 0 && self.is_empty() {
             return Ok(CommitCheck::All);
         }
-        let unnamed = committer.member_id.is_empty() && committer.instance_id.is_none();
-        if committer.version.is_none() && committer.epoch == -1 && unnamed {
+        let unnamed = by.member_id.is_empty() && by.instance_id.is_none();
+        if by.transactional && by.generation == -1 && unnamed {
             return Ok(CommitCheck::All);
         }
-        let member = self
-            .member(committer.member_id)
-            .ok_or(ErrorCode::UnknownMemberId)?;
+        let member = self.member(by.member_id).ok_or(ErrorCode::UnknownMemberId)?;
         let is_classic = member.subscription.classic.is_some();
-        if !is_classic && committer.version.is_some_and(|version| version < CARRIES_EPOCHS) {
+        if !is_classic && !by.transactional && version < CARRIES_EPOCHS {
             return Err(ErrorCode::UnsupportedVersion);
         }
         let refusal = stale(is_classic);
         let current = &member.current;
-        match committer.epoch.cmp(&current.epoch) {
+        match by.generation.cmp(&current.epoch) {
             std::cmp::Ordering::Equal => Ok(CommitCheck::All),
             std::cmp::Ordering::Greater => Err(refusal),
             std::cmp::Ordering::Less => Ok(CommitCheck::HeldSince {
                 current,
-                epoch: committer.epoch,
+                epoch: by.generation,
                 refusal,
             }),
         }

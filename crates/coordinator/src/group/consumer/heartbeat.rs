@@ -38,8 +38,6 @@ use membership::Membership;
 pub struct Heartbeat<'a> {
     /// Who asks.
     pub client: &'a Client,
-    /// The version of the request.
-    pub version: i16,
     /// The request.
     pub request: &'a ConsumerGroupHeartbeatRequest,
 }
@@ -47,7 +45,7 @@ pub struct Heartbeat<'a> {
 /// What comes of a heartbeat.
 type HeartbeatOutcome = Outcome<ConsumerGroupHeartbeatResponse>;
 
-/// Decides on a heartbeat; `group` is `None` when there is none with this id.
+/// Decides on a heartbeat that [`ConsumerGroup::validate`] has let through; `group` is `None` when there is none with this id.
 pub fn heartbeat(
     group: Option<&ConsumerGroup>,
     around: &mut Surroundings<'_>,
@@ -55,7 +53,6 @@ pub fn heartbeat(
     heartbeat: &Heartbeat<'_>,
 ) -> Result<HeartbeatOutcome, Refusal> {
     let request = heartbeat.request;
-    ConsumerGroup::validate(request, heartbeat.version, config)?;
     let no_group = |message| Refusal::new(ErrorCode::GroupIdNotFound, message);
     if matches!(request.member_epoch, LEAVE_EPOCH | STATIC_LEAVE_EPOCH) {
         let group = group.ok_or_else(|| no_group(format!("Group {} not found.", request.group_id)))?;

@@ -204,9 +204,9 @@ impl Driven {
         };
         let asked = Heartbeat {
             client: &self.client,
-            version,
             request,
         };
+        ConsumerGroup::validate(request, version, &self.config)?;
         let outcome = heartbeat(self.group.as_ref(), &mut around, &self.config, &asked)?;
         Ok(self.carry_out(outcome))
     }

@@ -5,9 +5,10 @@ use klamm_model::ErrorCode;
 use klamm_protocol::messages::ConsumerGroupHeartbeatRequest;
 
 use crate::contract::CoordinatorRecord;
+use crate::group::offsets::commit::Committer;
 
 use super::testing::{Driven, joining, names, owning, quiet, told};
-use super::{Committer, ConsumerGroupState, MemberState, MemberTimer, Refusal};
+use super::{ConsumerGroupState, MemberState, MemberTimer, Refusal};
 
 type Request = ConsumerGroupHeartbeatRequest;
 
@@ -645,11 +646,15 @@ fn offsets_are_committed_by_who_has_the_partition() {
     driven.ask(&owning("a", 2, topic, &[0, 1])).unwrap();
     driven.ask(&quiet("b", 3)).unwrap();
     let group = driven.group.as_ref().unwrap();
-    let by = |member_id, epoch, version| Committer {
-        member_id,
-        instance_id: None,
-        epoch,
-        version,
+    let by = |member_id, generation, version: Option<i16>| {
+        let transactional = version.is_none();
+        let by = Committer {
+            member_id,
+            instance_id: None,
+            generation,
+            transactional,
+        };
+        (by, version.unwrap_or(6))
     };
     // (who, with which epoch, version, answer for partition 0)
     let table = [
@@ -664,13 +669,13 @@ fn offsets_are_committed_by_who_has_the_partition() {
         (by("", -1, Some(9)), Err(ErrorCode::UnknownMemberId)),
         (by("", -1, None), Ok(())),
     ];
-    for (committer, expected) in table {
+    for ((committer, version), expected) in table {
         let checked = group
-            .check_commit(committer)
+            .check_commit(&committer, version)
             .and_then(|check| check.partition(&topic, 0));
         assert_eq!(checked, expected, "{committer:?}");
     }
-    let older = group.check_commit(by("a", 2, Some(9))).unwrap();
+    let older = group.check_commit(&by("a", 2, Some(9)).0, 9).unwrap();
     assert_eq!(
         older.partition(&topic, 2),
         Err(ErrorCode::StaleMemberEpoch),

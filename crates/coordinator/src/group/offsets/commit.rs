@@ -87,6 +87,14 @@ pub(crate) fn no_such_group(version: i16, transactional: bool) -> ErrorCode {
     }
 }
 
+/// The error for a commit in a transaction that is fenced: before version 6 there was one for old generations only (KIP-1319).
+pub(crate) fn told_in_transaction(code: ErrorCode, version: i16) -> ErrorCode {
+    match code {
+        ErrorCode::StaleMemberEpoch if version < 6 => ErrorCode::IllegalGeneration,
+        code => code,
+    }
+}
+
 /// Text is measured as Kafka does: in units of UTF-16.
 fn too_large(metadata: Option<&ByteString>, config: &GroupConfig) -> bool {
     let most = config.offset_metadata_max_bytes;
