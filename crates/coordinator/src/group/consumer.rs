@@ -37,6 +37,7 @@ mod target;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::collections::BTreeMap;
 
@@ -123,6 +124,14 @@ pub enum MemberTimer {
     Session,
     /// It has not let go of its partitions in time.
     Rebalance,
+    /// It speaks the classic protocol, and has not joined in time.
+    Join,
+    /// It speaks the classic protocol, and has not asked for its assignment in time.
+    Sync,
+}
+
+impl MemberTimer {
+    const ALL: [Self; 4] = [Self::Session, Self::Rebalance, Self::Join, Self::Sync];
 }
 
 /// Whose timer, and which.
@@ -147,6 +156,15 @@ impl<R> Outcome<R> {
             records: Vec::new(),
             notes: Vec::new(),
             timers: Vec::new(),
+            response,
+        }
+    }
+
+    fn answered<T>(self, response: T) -> Outcome<T> {
+        Outcome {
+            records: self.records,
+            notes: self.notes,
+            timers: self.timers,
             response,
         }
     }

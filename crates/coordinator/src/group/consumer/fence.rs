@@ -8,9 +8,9 @@ use klamm_model::TimestampMs;
 use klamm_protocol::ByteString;
 use klamm_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 
-use super::heartbeat::after;
 use super::member::{Current, STATIC_LEAVE_EPOCH};
 use super::partitions::Holdings;
+use super::turn::after;
 use super::{ConsumerGroup, Member, MemberTimer, Note, Outcome, Refusal, Timer, metadata_hash};
 use crate::contract::{Surroundings, TimerChange};
 use crate::group::config::GroupConfig;
@@ -81,7 +81,7 @@ impl ConsumerGroup {
             outcome.records.extend(recorder.no_member(id));
             let subscription = self.member(id).map(|member| &member.subscription);
             subscribers.change_member(subscription, None);
-            for timer in [MemberTimer::Session, MemberTimer::Rebalance] {
+            for timer in MemberTimer::ALL {
                 outcome.timers.push(TimerChange::Cancel(((*id).clone(), timer)));
             }
         }

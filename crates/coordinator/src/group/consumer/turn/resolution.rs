@@ -23,11 +23,11 @@ impl<'a> Turn<'a> {
     pub(super) fn resolve(&mut self) -> Result<Expressions<'a>, Refusal> {
         let group = self.group;
         let mut expressions = Expressions::unchanged(group);
-        if group.subscribers.expressions.is_empty() && self.subscription.expression().is_none() {
+        if group.subscribers.expressions.is_empty() && self.subscription().expression().is_none() {
             return Ok(expressions);
         }
         let before = self.membership.before.subscription.expression();
-        let after = self.subscription.expression();
+        let after = self.subscription().expression();
         if before != after {
             if let Some(before) = before
                 && group.subscribers.of_expression(before) == 1

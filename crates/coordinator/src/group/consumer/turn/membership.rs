@@ -8,7 +8,7 @@ use klamm_model::ErrorCode;
 use klamm_protocol::ByteString;
 use klamm_protocol::messages::ConsumerGroupHeartbeatRequest;
 
-use super::{Heartbeat, HeartbeatOutcome};
+use super::{Outcome, Said};
 use crate::contract::TimerChange;
 use crate::group::config::GroupConfig;
 use crate::group::consumer::member::{Current, Member, STATIC_LEAVE_EPOCH, Subscription, copied, copied_set};
@@ -28,8 +28,9 @@ impl<'a> Membership<'a> {
         group: &'a ConsumerGroup,
         config: &GroupConfig,
         member_id: &ByteString,
-        request: &ConsumerGroupHeartbeatRequest,
+        said: &Said<'_>,
     ) -> Result<Self, Refusal> {
+        let request = said.request;
         check_size(group, config, member_id, request)?;
         let joins = request.member_epoch == 0;
         let known = |member: &'a Member| {
@@ -60,17 +61,21 @@ impl<'a> Membership<'a> {
                 replaced: None,
                 is_new: false,
             })),
-            Some((before_id, before)) => Self::replacing(before_id, before, member_id, instance_id),
+            Some((before_id, before)) => {
+                let only_when_away = said.classic.is_none() && before.subscription.classic.is_none();
+                Self::replacing((before_id, before), only_when_away, member_id, instance_id)
+            }
         }
     }
 
     fn replacing(
-        before_id: &'a ByteString,
-        before: &'a Member,
+        (before_id, before): (&'a ByteString, &'a Member),
+        // Members of the consumer protocol say when they are away; others are not asked.
+        only_when_away: bool,
         member_id: &str,
         instance_id: &str,
     ) -> Result<Self, Refusal> {
-        if before.current.epoch != STATIC_LEAVE_EPOCH && before.subscription.classic.is_none() {
+        if only_when_away && before.current.epoch != STATIC_LEAVE_EPOCH {
             let message = format!(
                 "Static member {member_id} with instance id {instance_id} cannot join the group because \
                  the instance id is owned by {before_id} member."
@@ -97,7 +102,7 @@ impl<'a> Membership<'a> {
         &self,
         group: &ConsumerGroup,
         member_id: &ByteString,
-        outcome: &mut HeartbeatOutcome,
+        outcome: &mut Outcome<()>,
     ) {
         let Some(replaced) = self.replaced else {
             return;
@@ -113,7 +118,7 @@ impl<'a> Membership<'a> {
             .records
             .push(recorder.current(member_id, Some(&self.before.current)));
         if replaced != member_id {
-            for timer in [MemberTimer::Session, MemberTimer::Rebalance] {
+            for timer in MemberTimer::ALL {
                 outcome
                     .timers
                     .push(TimerChange::Cancel((replaced.clone(), timer)));
@@ -122,9 +127,25 @@ impl<'a> Membership<'a> {
     }
 
     /// What the member says of itself, when that is not what it has said before. What it leaves out stays.
-    pub(super) fn said_now(&self, heartbeat: &Heartbeat<'_>) -> Option<Subscription> {
-        let Heartbeat { client, request, .. } = heartbeat;
+    pub(super) fn said_now(&self, said: Said<'_>) -> Option<Subscription> {
+        let Said {
+            client,
+            request,
+            classic,
+        } = said;
         let before = &self.before.subscription;
+        let says_nothing = request.instance_id.is_none()
+            && request.rack_id.is_none()
+            && request.rebalance_timeout_ms == -1
+            && request.subscribed_topic_names.is_none()
+            && request.subscribed_topic_regex.is_none()
+            && request.server_assignor.is_none()
+            && client.client_id == before.client_id
+            && client.client_host == before.client_host
+            && classic == before.classic;
+        if says_nothing && !self.is_new {
+            return None;
+        }
         let said = |now: &Option<ByteString>, before: &Option<ByteString>| match now {
             Some(now) if before.as_ref() != Some(now) => Some(copied(now)),
             _ => before.clone(),
@@ -144,7 +165,7 @@ impl<'a> Membership<'a> {
                 timeout_ms => timeout_ms,
             },
             assignor: said(&request.server_assignor, &before.assignor),
-            classic: None,
+            classic,
         };
         (self.is_new || now != *before).then_some(now)
     }
