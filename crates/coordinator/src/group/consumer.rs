@@ -11,18 +11,21 @@
 //! What is recorded changes by [`ConsumerGroup::replay`] only. A decision here is a function of the group, the request, the
 //! time and the cluster, and gives an [`Outcome`] or a [`Refusal`].
 //!
-//! Next: `shard.rs` for where it is called, `heartbeat.rs` for what a member asks, `fence.rs` for how it goes, `replay.rs` for what is
+//! Next: `shard.rs` for where it is called, `classic.rs` and `migration.rs` for members of the classic protocol, `heartbeat.rs` for what a member asks, `fence.rs` for how it goes, `replay.rs` for what is
 //! recorded.
 
 pub mod assignor;
+mod classic;
 mod commit;
 mod describe;
+mod embedded;
 pub mod expression;
 mod fence;
 mod heartbeat;
 mod member;
 mod metadata;
 mod metadata_hash;
+mod migration;
 #[cfg(test)]
 mod model;
 mod partitions;
@@ -39,7 +42,7 @@ mod testing;
 mod tests;
 mod turn;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use klamm_model::ErrorCode;
 use klamm_protocol::ByteString;
@@ -104,6 +107,8 @@ struct Seen {
     topics: bool,
     /// The position of the metadata at which a topic was made last; `None` when we do not know.
     topics_made_at: Option<i64>,
+    /// Members of the classic protocol that were told to join.
+    awaited: BTreeSet<ByteString>,
 }
 
 /// A change of what is not recorded of a group.
@@ -115,6 +120,10 @@ pub enum Note {
     TopicsChanged,
     /// A topic was made, at this position of the metadata.
     TopicMade(i64),
+    /// This member of the classic protocol was told to join.
+    AwaitsJoin(ByteString),
+    /// It has.
+    Joined(ByteString),
 }
 
 /// The timer of a member. One that is set anew takes the place of the one before.
@@ -303,6 +312,12 @@ impl ConsumerGroup {
             }
             Note::TopicsChanged => self.seen.topics = false,
             Note::TopicMade(position) => self.seen.topics_made_at = Some(position),
+            Note::AwaitsJoin(member) => {
+                self.seen.awaited.insert(member);
+            }
+            Note::Joined(member) => {
+                self.seen.awaited.remove(&member);
+            }
         }
     }
 

@@ -54,7 +54,7 @@ impl GroupShard {
     ) -> GroupResult {
         let found = match self.groups.get_key_value(&*join.request.group_id) {
             Some((id, Group::Classic(group))) => Found::Recorded(id.clone(), group),
-            Some((_, Group::Consumer(group))) => return self.join_consumers(around, config, group, join),
+            Some((id, Group::Consumer(group))) => return group.join(id, around, config, join),
             None if self.offsets.has(&join.request.group_id) => Found::OffsetsOnly,
             None => Found::Nowhere,
         };
@@ -63,16 +63,15 @@ impl GroupShard {
 
     pub(super) fn sync(
         &self,
-        now: TimestampMs,
+        around: &Surroundings<'_>,
         config: &GroupConfig,
         ticket: Ticket,
         request: &SyncGroupRequest,
     ) -> GroupResult {
         match self.groups.get_key_value(&*request.group_id) {
-            Some((id, Group::Classic(group))) => group.sync(id, now, config, ticket, request),
-            Some((_, Group::Consumer(_))) | None => {
-                GroupResult::answer(ticket, sync::refused(ErrorCode::UnknownMemberId))
-            }
+            Some((id, Group::Classic(group))) => group.sync(id, around.now, config, ticket, request),
+            Some((id, Group::Consumer(group))) => group.sync(id, around, ticket, request),
+            None => GroupResult::answer(ticket, sync::refused(ErrorCode::UnknownMemberId)),
         }
     }
 
@@ -84,9 +83,8 @@ impl GroupShard {
     ) -> GroupResult {
         match self.groups.get_key_value(&*request.group_id) {
             Some((id, Group::Classic(group))) => group.heartbeat(id, now, ticket, request),
-            Some((_, Group::Consumer(_))) | None => {
-                GroupResult::answer(ticket, heartbeat::answer(ErrorCode::UnknownMemberId))
-            }
+            Some((id, Group::Consumer(group))) => group.heartbeat(id, now, ticket, request),
+            None => GroupResult::answer(ticket, heartbeat::answer(ErrorCode::UnknownMemberId)),
         }
     }
 
@@ -102,7 +100,7 @@ impl GroupShard {
                 group.leave(id, around.now, config, ticket, (version, request))
             }
             Some((id, Group::Consumer(group))) => {
-                group.leave_classic(id, around.image, ticket, (version, request))
+                group.leave_group(id, around, config, ticket, (version, request))
             }
             None => GroupResult::answer(ticket, leave::unknown(version, request)),
         }

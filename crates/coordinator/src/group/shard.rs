@@ -130,7 +130,7 @@ impl Shard for GroupShard {
                 };
                 self.join(around, config, join)
             }
-            Request::SyncGroup { request, .. } => self.sync(now, config, ticket, &request),
+            Request::SyncGroup { request, .. } => self.sync(around, config, ticket, &request),
             Request::Heartbeat(request) => self.heartbeat(now, ticket, &request),
             Request::LeaveGroup { version, request } => {
                 self.leave(around, config, ticket, (version, &request))
@@ -182,7 +182,9 @@ impl Shard for GroupShard {
             }
             Timer::ClassicJoin(group) => self.turn(now, config, &group, |turn| turn.join_time_is_up()),
             Timer::ClassicSync(group) => self.turn(now, config, &group, |turn| turn.sync_time_is_up()),
-            Timer::Consumer { group, member, timer } => self.consumer_timer(around, &group, &(member, timer)),
+            Timer::Consumer { group, member, timer } => {
+                self.consumer_timer(around, config, &group, &(member, timer))
+            }
         }
     }
 

@@ -56,6 +56,27 @@ impl<'a> Turn<'a> {
         }
     }
 
+    /// The group is to be one of another protocol: it is taken back, whoever waits is told to come again, and no timer is left.
+    pub(crate) fn dissolve(mut self) -> GroupResult {
+        let members: Vec<Member> = self.group.members.iter().cloned().collect();
+        for member in members {
+            self.dismiss(&member, &member.id, ErrorCode::RebalanceInProgress);
+            self.end_session(member.id);
+        }
+        for pending in std::mem::take(&mut self.group.pending) {
+            self.end_session(pending);
+        }
+        self.cancel_sync_timer();
+        self.timers
+            .push(TimerChange::Cancel(Timer::ClassicJoin(self.id.clone())));
+        GroupResult {
+            records: vec![super::record::tombstone(&self.id)],
+            answers: self.answers,
+            timers: self.timers,
+            ..GroupResult::default()
+        }
+    }
+
     pub(crate) fn answer(&mut self, ticket: Ticket, answer: Answer) {
         self.answers.push((ticket, answer));
     }

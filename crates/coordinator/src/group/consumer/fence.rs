@@ -22,11 +22,7 @@ impl ConsumerGroup {
         around: &Surroundings<'_>,
         request: &ConsumerGroupHeartbeatRequest,
     ) -> Result<Outcome<ConsumerGroupHeartbeatResponse>, Refusal> {
-        let member_id = super::member::copied(&request.member_id);
-        let member = match &request.instance_id {
-            None => self.member_or_refusal(&member_id)?,
-            Some(instance_id) => self.static_member_or_refusal(instance_id, &member_id)?,
-        };
+        let (member_id, member) = self.who_leaves(request)?;
         let response = ConsumerGroupHeartbeatResponse {
             member_id: Some(member_id.clone()),
             member_epoch: request.member_epoch,
@@ -37,26 +33,34 @@ impl ConsumerGroup {
             let current = away(member);
             outcome
                 .records
-                .push(self.recorder().current(&member_id, Some(&current)));
+                .push(self.recorder().current(member_id, Some(&current)));
             outcome
                 .timers
-                .push(TimerChange::Cancel((member_id, MemberTimer::Rebalance)));
+                .push(TimerChange::Cancel((member_id.clone(), MemberTimer::Rebalance)));
         } else {
-            self.fence(&[&member_id], around.image, &mut outcome);
+            self.fence(&[member_id], around.image, &mut outcome);
         }
         Ok(outcome)
     }
 
-    /// A timer of a member rang. `None` when it means nothing any more.
-    pub fn on_timer(&self, around: &Surroundings<'_>, timer: &Timer) -> Option<Outcome<()>> {
-        let (member_id, timer) = timer;
-        let member = self.member(member_id)?;
-        if *timer == MemberTimer::Rebalance && member.current.revoking.is_empty() {
-            return None;
-        }
-        let mut outcome = Outcome::new(());
-        self.fence(&[member_id], around.image, &mut outcome);
-        Some(outcome)
+    /// The member that a request to leave is from.
+    pub(super) fn who_leaves(
+        &self,
+        request: &ConsumerGroupHeartbeatRequest,
+    ) -> Result<(&ByteString, &Member), Refusal> {
+        match &request.instance_id {
+            None => self.member_or_refusal(&request.member_id)?,
+            Some(instance_id) => self.static_member_or_refusal(instance_id, &request.member_id)?,
+        };
+        let found = self.members.get_key_value(&request.member_id);
+        Ok(found.expect("it was just found"))
+    }
+
+    /// The member that is to go because a timer rang; `None` when that means nothing any more.
+    pub(super) fn goes_by(&self, (member_id, timer): &Timer) -> Option<&ByteString> {
+        let (member_id, member) = self.members.get_key_value(member_id)?;
+        let is_over = *timer != MemberTimer::Rebalance || !member.current.revoking.is_empty();
+        is_over.then_some(member_id)
     }
 
     /// The timers of all members, after a load.
@@ -64,8 +68,10 @@ impl ConsumerGroup {
         let session = after(now, config.consumer_session_timeout_of(&self.id));
         let mut timers = Vec::new();
         for (id, member) in &self.members {
+            let classic = member.subscription.classic.as_ref();
+            let session = classic.map_or(session, |classic| now.plus_ms(classic.session_timeout_ms.into()));
             timers.push(TimerChange::At((id.clone(), MemberTimer::Session), session));
-            if !member.current.revoking.is_empty() {
+            if classic.is_none() && !member.current.revoking.is_empty() {
                 let at = now.plus_ms(member.subscription.rebalance_timeout_ms.into());
                 timers.push(TimerChange::At((id.clone(), MemberTimer::Rebalance), at));
             }

@@ -80,6 +80,10 @@ fn timers(
     let timer = |timer| (member_id.clone(), timer);
     let session = config.consumer_session_timeout_of(group_id);
     let mut timers = vec![TimerChange::At(timer(MemberTimer::Session), after(now, session))];
+    if taken.before.subscription.classic.is_some() {
+        timers.push(TimerChange::Cancel(timer(MemberTimer::Join)));
+        timers.push(TimerChange::Cancel(timer(MemberTimer::Sync)));
+    }
     let Some(next) = &taken.next else {
         return timers;
     };

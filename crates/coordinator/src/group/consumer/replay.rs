@@ -97,7 +97,10 @@ impl ConsumerGroup {
                 let after = after.clone();
                 Some(std::mem::replace(&mut self.member_mut(id).subscription, after))
             }
-            None => self.members.remove(id).map(|member| member.subscription),
+            None => {
+                self.seen.awaited.remove(id);
+                self.members.remove(id).map(|member| member.subscription)
+            }
         };
         self.subscribers
             .change_member(before.as_ref(), subscription.as_ref());

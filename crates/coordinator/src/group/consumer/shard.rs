@@ -11,16 +11,23 @@ use std::sync::Arc;
 use klamm_metadata::{Delta, Image};
 use klamm_model::{ErrorCode, TimestampMs};
 use klamm_protocol::ByteString;
-use klamm_protocol::messages::LeaveGroupRequest;
 use klamm_protocol::messages::consumer_group_describe_response::DescribedGroup;
 use klamm_protocol::messages::leave_group_request::MemberIdentity;
+use klamm_protocol::messages::{
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatRequest, LeaveGroupRequest,
+    SyncGroupRequest,
+};
 
-use super::{ConsumerGroup, Heartbeat, MemberTimer, Outcome, Refusal, Replayed, TopicChanges, not_found};
+use super::migration::{Replacing, upgrade};
+use super::{
+    ConsumerGroup, Heartbeat, LEAVE_EPOCH, MemberTimer, Outcome, Refusal, Replayed, TopicChanges, not_found,
+};
 use crate::contract::{Surroundings, Ticket, TimerChange};
-use crate::group::answer::Answer;
+use crate::group::answer::{Answer, refused_join};
 use crate::group::classic::join::{Found, Join};
-use crate::group::classic::leave;
-use crate::group::config::GroupConfig;
+use crate::group::classic::turn::Turn;
+use crate::group::classic::{ClassicGroup, heartbeat, leave};
+use crate::group::config::{GroupConfig, MigrationPolicy};
 use crate::group::record::GroupRecord;
 use crate::group::shard::{Group, GroupResult, GroupShard, Timer, Volatile};
 
@@ -48,11 +55,138 @@ impl<R> Outcome<R> {
 }
 
 impl ConsumerGroup {
-    /// Members leave by LeaveGroup: those of the classic protocol, and any that an administrator takes out.
-    pub(in crate::group) fn leave_classic(
+    /// Members go. When only members of the classic protocol are left, the group becomes theirs.
+    fn without(
         &self,
         id: &Arc<str>,
-        image: &Image,
+        members: &[&ByteString],
+        around: &Surroundings<'_>,
+        config: &GroupConfig,
+    ) -> GroupResult {
+        if self.becomes_classic_without(members, config)
+            && let Some(classic) = self.downgraded(members, None, around.image, around.now)
+        {
+            return self.go_over(classic, id, around.now, config, |_| {});
+        }
+        let mut outcome = Outcome::new(());
+        self.fence(members, around.image, &mut outcome);
+        outcome.of_group(id).0
+    }
+
+    /// The group becomes a classic one, whose members are to join again.
+    fn go_over(
+        &self,
+        classic: ClassicGroup,
+        id: &Arc<str>,
+        now: TimestampMs,
+        config: &GroupConfig,
+        change: impl FnOnce(&mut Turn<'_>),
+    ) -> GroupResult {
+        let members: Vec<Arc<str>> = classic.members.iter().map(|member| member.id.clone()).collect();
+        let mut turn = Turn::new(config, now, id.clone(), classic);
+        turn.records = true;
+        members.iter().for_each(|member| turn.restart_session(member));
+        change(&mut turn);
+        turn.prepare_rebalance();
+        let mut outcome = Outcome::new(());
+        outcome.records = self.tombstones();
+        for member in self.members.keys() {
+            outcome
+                .timers
+                .extend(MemberTimer::ALL.map(|timer| TimerChange::Cancel((member.clone(), timer))));
+        }
+        let (mut result, ()) = outcome.of_group(id);
+        result.append(turn.done());
+        result
+    }
+
+    /// A member of the classic protocol wants to join. A group without members gives way.
+    pub(in crate::group) fn join(
+        &self,
+        id: &Arc<str>,
+        around: &mut Surroundings<'_>,
+        config: &GroupConfig,
+        join: Join<'_>,
+    ) -> GroupResult {
+        let request = join.request;
+        if self.is_empty() {
+            let mut result = join.decide(Found::Nowhere, around, config);
+            if !result.records.is_empty() {
+                result.records.splice(0..0, self.tombstones());
+            }
+            return result;
+        }
+        if config.consumer_migration_policy == MigrationPolicy::Disabled {
+            return join.refused(ErrorCode::InconsistentGroupProtocol);
+        }
+        let (ticket, version) = (join.ticket.ticket, join.ticket.version);
+        let member_id = if request.member_id.is_empty() {
+            ByteString::from((around.draw_uuid)().to_string())
+        } else {
+            super::member::copied(&request.member_id)
+        };
+        let joined = self.join_classic((around.image, around.now), config, &join, &member_id);
+        let (outcome, subscription) = match joined {
+            Ok(joined) => joined,
+            Err(code @ ErrorCode::MemberIdRequired) => {
+                let answer = refused_join(&member_id, version, code);
+                return GroupResult::answer(ticket, Answer::JoinGroup(answer));
+            }
+            Err(code) => return join.refused(code),
+        };
+        let instance = request.group_instance_id.as_ref();
+        let replaced = instance
+            .and_then(|instance_id| self.static_member(instance_id))
+            .map(|(id, _)| id);
+        if let Some(replaced) =
+            replaced.filter(|replaced| self.becomes_classic_by_replacing(replaced, config))
+        {
+            let replacing = Replacing {
+                replaced,
+                member_id: &member_id,
+                subscription: &subscription,
+            };
+            let classic = self.downgraded(&[replaced], Some(&replacing), around.image, around.now);
+            if let Some(classic) = classic {
+                let waits = |turn: &mut Turn<'_>| turn.await_join(&member_id, join.ticket);
+                return self.go_over(classic, id, around.now, config, waits);
+            }
+        }
+        let (mut result, response) = outcome.of_group(id);
+        result.answers.push((ticket, Answer::JoinGroup(response)));
+        result
+    }
+
+    pub(in crate::group) fn sync(
+        &self,
+        id: &Arc<str>,
+        around: &Surroundings<'_>,
+        ticket: Ticket,
+        request: &SyncGroupRequest,
+    ) -> GroupResult {
+        let (mut result, response) = self.sync_classic(around.image, around.now, request).of_group(id);
+        result.answers.push((ticket, Answer::SyncGroup(response)));
+        result
+    }
+
+    pub(in crate::group) fn heartbeat(
+        &self,
+        id: &Arc<str>,
+        now: TimestampMs,
+        ticket: Ticket,
+        request: &HeartbeatRequest,
+    ) -> GroupResult {
+        let (mut result, code) = self.heartbeat_classic(now, request).of_group(id);
+        result.answers.push((ticket, heartbeat::answer(code)));
+        result
+    }
+
+    /// Members leave by LeaveGroup: those of the classic protocol, and any that an administrator takes out.
+    pub(in crate::group) fn leave_group(
+        &self,
+        id: &Arc<str>,
+        around: &Surroundings<'_>,
+        config: &GroupConfig,
         ticket: Ticket,
         (version, request): (i16, &LeaveGroupRequest),
     ) -> GroupResult {
@@ -68,15 +202,29 @@ impl ConsumerGroup {
                 Err(refusal) => refusal.code,
             })
             .collect();
-        let mut outcome = Outcome::new(());
+        let members: Vec<&ByteString> = members.into_iter().collect();
+        let mut result = GroupResult::default();
         if !members.is_empty() {
-            self.fence(&members.into_iter().collect::<Vec<_>>(), image, &mut outcome);
+            result = self.without(id, &members, around, config);
         }
-        let (mut result, ()) = outcome.of_group(id);
         result
             .answers
             .push((ticket, leave::answer(version, leaving, &codes)));
         result
+    }
+
+    /// The member that leaves, when the group becomes a classic one by that.
+    fn goes_over<'a>(
+        &'a self,
+        request: &ConsumerGroupHeartbeatRequest,
+        config: &GroupConfig,
+    ) -> Option<(&'a Self, &'a ByteString)> {
+        if request.member_epoch != LEAVE_EPOCH {
+            return None;
+        }
+        let (member, _) = self.who_leaves(request).ok()?;
+        self.becomes_classic_without(&[member], config)
+            .then_some((self, member))
     }
 
     fn leaving(&self, member: &MemberIdentity) -> Result<&ByteString, Refusal> {
@@ -109,22 +257,34 @@ impl GroupShard {
         ticket: Ticket,
         heartbeat: &Heartbeat<'_>,
     ) -> GroupResult {
-        let id = &*heartbeat.request.group_id;
+        let request = heartbeat.request;
+        let known = self.groups.get_key_value(&*request.group_id);
+        let id = known.map_or_else(|| Arc::from(&*request.group_id), |(id, _)| id.clone());
         let mut result = GroupResult::default();
-        let decided = match self.groups.get(id).and_then(Group::consumer) {
-            Some(group) => super::heartbeat(Some(group), around, config, heartbeat),
-            None => match self.give_way(heartbeat, &mut result) {
-                Ok(()) => super::heartbeat(None, around, config, heartbeat),
+        let upgraded;
+        let group = match known.and_then(|(_, group)| group.consumer()) {
+            Some(group) => Ok(Some(group)),
+            None => match self.give_way(request, &id, around, config, &mut result) {
+                Ok(group) => {
+                    upgraded = group;
+                    Ok(upgraded.as_ref())
+                }
                 Err(refusal) => Err(refusal),
             },
         };
-        let response = match decided {
-            Ok(outcome) => {
-                let id = self
-                    .groups
-                    .get_key_value(id)
-                    .map_or_else(|| id.into(), |(id, _)| id.clone());
-                let (heard, response) = outcome.of_group(&id);
+        let heard = group.and_then(|group| {
+            if let Some((group, member)) = group.and_then(|group| group.goes_over(request, config)) {
+                let response = ConsumerGroupHeartbeatResponse {
+                    member_id: Some(member.clone()),
+                    member_epoch: LEAVE_EPOCH,
+                    ..Default::default()
+                };
+                return Ok((group.without(&id, &[member], around, config), response));
+            }
+            Ok(super::heartbeat(group, around, config, heartbeat)?.of_group(&id))
+        });
+        let response = match heard {
+            Ok((heard, response)) => {
                 result.append(heard);
                 response
             }
@@ -140,23 +300,38 @@ impl GroupShard {
         result
     }
 
-    /// A classic group gives way to one of the consumer protocol, if it may.
-    fn give_way(&self, heartbeat: &Heartbeat<'_>, result: &mut GroupResult) -> Result<(), Refusal> {
-        let id = &heartbeat.request.group_id;
-        let Some(classic) = self.as_classic(id) else {
-            return Ok(());
+    /// A classic group gives way to one of the consumer protocol, if it may: an empty one to nothing, another one to one with its
+    /// members.
+    fn give_way(
+        &self,
+        request: &ConsumerGroupHeartbeatRequest,
+        id: &Arc<str>,
+        around: &Surroundings<'_>,
+        config: &GroupConfig,
+        result: &mut GroupResult,
+    ) -> Result<Option<ConsumerGroup>, Refusal> {
+        let group_id = &request.group_id;
+        let Some(classic) = self.as_classic(group_id) else {
+            return Ok(None);
         };
-        let refused = |message| Refusal::new(ErrorCode::GroupIdNotFound, message);
-        if heartbeat.request.member_epoch != 0 {
-            return Err(refused(format!("Group {id} is not a consumer group.")));
+        if request.member_epoch != 0 {
+            let message = format!("Group {group_id} is not a consumer group.");
+            return Err(Refusal::new(ErrorCode::GroupIdNotFound, message));
         }
-        if !classic.is_empty() {
-            return Err(refused(format!(
-                "Cannot upgrade classic group {id} to consumer group because online upgrade is disabled."
-            )));
+        if classic.is_empty() {
+            self.tombstone_of(group_id, &classic, result);
+            return Ok(None);
         }
-        self.tombstone_of(id, &classic, result);
-        Ok(())
+        let mut group = ConsumerGroup::new(group_id);
+        let mut outcome = Outcome::new(());
+        outcome.records = upgrade(&group.id, &classic, around.image, config)?;
+        for record in &outcome.records {
+            group.replay(record);
+        }
+        outcome.timers = group.timers(around.now, config);
+        result.append(Turn::new(config, around.now, id.clone(), classic.into_owned()).dissolve());
+        result.append(outcome.of_group(id).0);
+        Ok(Some(group))
     }
 
     pub(in crate::group) fn describe_consumers(
@@ -190,12 +365,15 @@ impl GroupShard {
     pub(in crate::group) fn consumer_timer(
         &self,
         around: &Surroundings<'_>,
-        group: &Arc<str>,
+        config: &GroupConfig,
+        id: &Arc<str>,
         timer: &super::Timer,
     ) -> GroupResult {
-        let consumers = self.groups.get(group).and_then(Group::consumer);
-        let outcome = consumers.and_then(|consumers| consumers.on_timer(around, timer));
-        outcome.map_or_else(GroupResult::default, |outcome| outcome.of_group(group).0)
+        let group = self.groups.get(id).and_then(Group::consumer);
+        match group.and_then(|group| Some((group, group.goes_by(timer)?))) {
+            Some((group, member)) => group.without(id, &[member], around, config),
+            None => GroupResult::default(),
+        }
     }
 
     /// The timers of the members of a group that was loaded.
@@ -209,26 +387,6 @@ impl GroupShard {
         let mut outcome = Outcome::new(());
         outcome.timers = group.timers(now, config);
         outcome.of_group(id).0.timers
-    }
-
-    /// A member of the classic protocol wants to join. A group without members gives way.
-    pub(in crate::group) fn join_consumers(
-        &self,
-        around: &mut Surroundings<'_>,
-        config: &GroupConfig,
-        group: &ConsumerGroup,
-        join: Join<'_>,
-    ) -> GroupResult {
-        if !group.is_empty() {
-            return join.refused(ErrorCode::InconsistentGroupProtocol);
-        }
-        let tombstones = group.tombstones();
-        let known_by_name = !join.request.member_id.is_empty();
-        let mut result = join.decide(Found::Nowhere, around, config);
-        if !known_by_name && !result.records.is_empty() {
-            result.records.splice(0..0, tombstones);
-        }
-        result
     }
 
     /// Groups take note of topics that have changed.

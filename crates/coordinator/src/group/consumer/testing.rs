@@ -224,16 +224,11 @@ impl Driven {
                 continue;
             }
             let image = self.cluster.image();
-            let mut drawn = || Uuid([9; 16]);
-            let around = Surroundings {
-                now: TimestampMs(self.now),
-                image: &image,
-                draw_uuid: &mut drawn,
-            };
-            let outcome = self
-                .group
-                .as_ref()
-                .and_then(|group| group.on_timer(&around, &timer));
+            let outcome = self.group.as_ref().and_then(|group| {
+                let mut outcome = Outcome::new(());
+                group.fence(&[group.goes_by(&timer)?], &image, &mut outcome);
+                Some(outcome)
+            });
             if let Some(outcome) = outcome {
                 self.carry_out(outcome);
             }

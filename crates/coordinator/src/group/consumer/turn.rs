@@ -10,7 +10,7 @@
 //!
 //! Next: `turn/membership.rs` for who it is, `turn/resolution.rs` for expressions, then `target.rs` and `reconcile.rs`.
 
-mod membership;
+pub(super) mod membership;
 mod resolution;
 
 use std::borrow::Cow;

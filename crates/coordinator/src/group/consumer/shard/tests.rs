@@ -131,7 +131,7 @@ fn a_request_for_a_group_of_another_kind_is_refused() {
     let table: [(Request, ErrorCode); 4] = [
         (sync(2, "m", &[]), ErrorCode::UnknownMemberId),
         (heartbeat(2, "m", None), ErrorCode::UnknownMemberId),
-        (join("").into(), ErrorCode::InconsistentGroupProtocol),
+        (join("").version(3).into(), ErrorCode::InconsistentGroupProtocol),
         (Request::DeleteGroups(vec!["g".into()]), ErrorCode::NonEmptyGroup),
     ];
     for (request, code) in table {

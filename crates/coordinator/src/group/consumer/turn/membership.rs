@@ -15,7 +15,7 @@ use crate::group::consumer::member::{Current, Member, STATIC_LEAVE_EPOCH, Subscr
 use crate::group::consumer::{ConsumerGroup, MemberTimer, Refusal};
 
 /// See the head of the file.
-pub(super) struct Membership<'a> {
+pub(in crate::group::consumer) struct Membership<'a> {
     /// The member before this heartbeat.
     pub(super) before: Cow<'a, Member>,
     /// The static member whose place it takes.
@@ -31,7 +31,7 @@ impl<'a> Membership<'a> {
         said: &Said<'_>,
     ) -> Result<Self, Refusal> {
         let request = said.request;
-        check_size(group, config, member_id, request)?;
+        check_size(group, config, member_id, request.instance_id.as_ref())?;
         let joins = request.member_epoch == 0;
         let known = |member: &'a Member| {
             check_epoch(&member.current, request)?;
@@ -180,13 +180,12 @@ fn said_text(now: &ByteString, before: &ByteString) -> ByteString {
 }
 
 /// A group that is full takes nobody in but those who are in it.
-fn check_size(
+pub(in crate::group::consumer) fn check_size(
     group: &ConsumerGroup,
     config: &GroupConfig,
     member_id: &str,
-    request: &ConsumerGroupHeartbeatRequest,
+    instance: Option<&ByteString>,
 ) -> Result<(), Refusal> {
-    let instance = request.instance_id.as_ref();
     let has_place = || {
         instance.is_some_and(|instance_id| group.static_members.contains_key(instance_id))
             || group.members.contains_key(member_id)

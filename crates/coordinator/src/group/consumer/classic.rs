@@ -1,0 +1,287 @@
+//! Members of the classic protocol in a consumer group, while it changes from one protocol to the other.
+//!
+//! To such a member its epoch is the generation. When there is something new for it, its heartbeat is answered
+//! REBALANCE_IN_PROGRESS, it joins with what it still has, and is told at its SyncGroup what it has now; nobody leads, and nobody
+//! waits for the others.
+//!
+//! Always holds: the rule of `reconcile.rs` holds for all members alike. A member that is told to join, and one that has joined,
+//! does what is next within its rebalance timeout, or is fenced.
+//!
+//! Next: `migration.rs` for how a group of one protocol becomes one of the other.
+
+use klamm_metadata::Image;
+use klamm_model::{ErrorCode, TimestampMs};
+use klamm_protocol::ByteString;
+use klamm_protocol::messages::{
+    ConsumerGroupHeartbeatRequest, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, SyncGroupRequest,
+    SyncGroupResponse,
+};
+
+use super::embedded::{self, Malformed};
+use super::member::{ClassicMember, Current, Member, MemberState, Subscription, copied};
+use super::turn::membership::check_size;
+use super::turn::{Said, Turn};
+use super::{ConsumerGroup, MemberTimer, Note, Outcome};
+use crate::contract::TimerChange;
+use crate::group::classic::CONSUMER;
+use crate::group::classic::join::Join;
+use crate::group::classic::member::Protocol;
+use crate::group::config::GroupConfig;
+
+/// From this version on, a member without an id has to come again with the one that it is told (KIP-394).
+const KNOWS_ITS_ID: i16 = 4;
+
+impl ClassicMember {
+    fn of(request: &JoinGroupRequest) -> Self {
+        let protocols = Protocol::copied(&request.protocols);
+        Self {
+            session_timeout_ms: request.session_timeout_ms,
+            protocols: protocols
+                .iter()
+                .map(|own| ((&*own.name).into(), own.metadata.clone()))
+                .collect(),
+        }
+    }
+}
+
+impl ConsumerGroup {
+    /// Whether a member that speaks these protocols fits in: all members of the classic protocol speak one of them.
+    pub(super) fn accepts_classic(&self, request: &JoinGroupRequest) -> bool {
+        let all_speak = |name: &ByteString| {
+            let classic = self
+                .members
+                .values()
+                .filter_map(|member| member.subscription.classic.as_ref());
+            let mut classic = classic.map(|classic| classic.protocols.iter().any(|(own, _)| own == name));
+            classic.all(|speaks| speaks)
+        };
+        request.protocol_type == CONSUMER
+            && request.protocols.iter().any(|protocol| all_speak(&protocol.name))
+    }
+
+    /// A member of the classic protocol joins, or joins again.
+    pub(super) fn join_classic(
+        &self,
+        (image, now): (&Image, TimestampMs),
+        config: &GroupConfig,
+        join: &Join<'_>,
+        member_id: &ByteString,
+    ) -> Result<(Outcome<JoinGroupResponse>, Subscription), ErrorCode> {
+        let request = join.request;
+        let instance_id = request.group_instance_id.as_ref();
+        check_size(self, config, &request.member_id, instance_id).map_err(|refusal| refusal.code)?;
+        if !self.accepts_classic(request) {
+            return Err(ErrorCode::InconsistentGroupProtocol);
+        }
+        let is_unknown = request.member_id.is_empty();
+        if is_unknown && request.group_instance_id.is_none() && join.ticket.version >= KNOWS_ITS_ID {
+            return Err(ErrorCode::MemberIdRequired);
+        }
+        let classic = ClassicMember::of(request);
+        let (protocol, metadata) = classic
+            .protocols
+            .first()
+            .ok_or(ErrorCode::InconsistentGroupProtocol)?;
+        let protocol_name = protocol.clone();
+        let subscription =
+            embedded::subscription(metadata).map_err(|Malformed| ErrorCode::InconsistentGroupProtocol)?;
+        let timeout_ms = rebalance_timeout_ms(request);
+        let said = ConsumerGroupHeartbeatRequest {
+            group_id: request.group_id.clone(),
+            member_id: member_id.clone(),
+            member_epoch: self.epoch_of_rejoining(request),
+            instance_id: request.group_instance_id.clone(),
+            rack_id: subscription.rack_id.clone().filter(|rack| !rack.is_empty()),
+            rebalance_timeout_ms: timeout_ms,
+            topic_partitions: Some(embedded::owned(&subscription, image)),
+            subscribed_topic_names: Some(subscription.topics),
+            subscribed_topic_regex: Some(ByteString::new()),
+            ..Default::default()
+        };
+        let said = Said {
+            client: join.client,
+            request: &said,
+            classic: Some(classic),
+        };
+        let turn = Turn::new(self, (image, now), config, said, member_id).map_err(|refusal| refusal.code)?;
+        let taken = turn.take().map_err(|refusal| refusal.code)?;
+        let subscription = taken.subscription().clone();
+        let response = JoinGroupResponse {
+            generation_id: taken.current().epoch,
+            protocol_type: Some(CONSUMER.into()),
+            protocol_name: Some(protocol_name),
+            member_id: member_id.clone(),
+            ..Default::default()
+        };
+        let mut outcome = taken.outcome.answered(response);
+        let timer = |timer| (member_id.clone(), timer);
+        let after = |ms: i32| now.plus_ms(ms.into());
+        outcome.timers.extend([
+            TimerChange::Cancel(timer(MemberTimer::Join)),
+            TimerChange::Cancel(timer(MemberTimer::Rebalance)),
+            TimerChange::At(timer(MemberTimer::Session), after(request.session_timeout_ms)),
+            TimerChange::At(timer(MemberTimer::Sync), after(timeout_ms)),
+        ]);
+        outcome.notes.push(Note::Joined(member_id.clone()));
+        Ok((outcome, subscription))
+    }
+
+    /// 0 for a member that joins, also for one that takes the place of a static member; else the epoch of the static member that
+    /// it says it is.
+    fn epoch_of_rejoining(&self, request: &JoinGroupRequest) -> i32 {
+        match &request.group_instance_id {
+            Some(instance_id) if !request.member_id.is_empty() => self
+                .static_member(instance_id)
+                .map_or(1, |(_, member)| member.current.epoch),
+            _ => 0,
+        }
+    }
+
+    /// The member that a request of the classic protocol comes from, and what it said when it joined.
+    fn classic_member(
+        &self,
+        member_id: &str,
+        instance_id: Option<&ByteString>,
+        generation: i32,
+    ) -> Result<(&Member, &ClassicMember), ErrorCode> {
+        let member = match instance_id {
+            None => self.member_or_refusal(member_id),
+            Some(instance_id) => self.static_member_or_refusal(instance_id, member_id),
+        };
+        let member = member.map_err(|refusal| refusal.code)?;
+        let classic = member
+            .subscription
+            .classic
+            .as_ref()
+            .ok_or(ErrorCode::UnknownMemberId)?;
+        if generation != member.current.epoch {
+            return Err(ErrorCode::IllegalGeneration);
+        }
+        Ok((member, classic))
+    }
+
+    /// A member of the classic protocol asks what it has. What it is told then comes with a refusal, too: it is to join.
+    pub(super) fn sync_classic(
+        &self,
+        image: &Image,
+        now: TimestampMs,
+        request: &SyncGroupRequest,
+    ) -> Outcome<SyncGroupResponse> {
+        let refused = |code: ErrorCode| SyncGroupResponse {
+            error_code: code.code(),
+            ..Default::default()
+        };
+        let instance_id = request.group_instance_id.as_ref();
+        let found = self.classic_member(&request.member_id, instance_id, request.generation_id);
+        let (member, classic) = match found {
+            Ok(found) => found,
+            Err(code) => return Outcome::new(refused(code)),
+        };
+        let Some((name, said)) = classic.protocols.first() else {
+            return Outcome::new(refused(ErrorCode::InconsistentGroupProtocol));
+        };
+        let is_other = |given: &Option<ByteString>, is: &str| given.as_ref().is_some_and(|given| given != is);
+        if is_other(&request.protocol_type, CONSUMER) || is_other(&request.protocol_name, name) {
+            return Outcome::new(refused(ErrorCode::InconsistentGroupProtocol));
+        }
+        let current = &member.current;
+        let member_id = copied(&request.member_id);
+        if self.target.epoch > current.epoch && current.state != MemberState::UnrevokedPartitions {
+            let mut outcome = Outcome::new(refused(ErrorCode::RebalanceInProgress));
+            self.await_join(&member_id, member, now, &mut outcome);
+            return outcome;
+        }
+        let has = current.assigned.iter();
+        let has = has.map(|(topic, held)| (*topic, held.iter().map(|held| held.partition).collect()));
+        let Ok(assignment) = embedded::told(has, said, image) else {
+            return Outcome::new(refused(ErrorCode::InconsistentGroupProtocol));
+        };
+        let mut outcome = Outcome::new(SyncGroupResponse {
+            protocol_type: request.protocol_type.clone(),
+            protocol_name: request.protocol_name.clone(),
+            assignment,
+            ..Default::default()
+        });
+        outcome
+            .timers
+            .push(TimerChange::Cancel((member_id.clone(), MemberTimer::Sync)));
+        outcome.timers.push(session(member_id, classic, now));
+        outcome
+    }
+
+    /// A member of the classic protocol lives.
+    pub(super) fn heartbeat_classic(
+        &self,
+        now: TimestampMs,
+        request: &HeartbeatRequest,
+    ) -> Outcome<ErrorCode> {
+        let instance_id = request.group_instance_id.as_ref();
+        let found = self.classic_member(&request.member_id, instance_id, request.generation_id);
+        let (member, classic) = match found {
+            Ok(found) => found,
+            Err(code) => return Outcome::new(code),
+        };
+        let member_id = copied(&request.member_id);
+        let mut outcome = Outcome::new(ErrorCode::None);
+        outcome.timers.push(session(member_id.clone(), classic, now));
+        if self.has_news_for(&member_id, &member.current) {
+            outcome.response = ErrorCode::RebalanceInProgress;
+            self.await_join(&member_id, member, now, &mut outcome);
+        }
+        outcome
+    }
+
+    /// Whether a member is to join again: for a newer target, to let go, or to take up what others have let go.
+    fn has_news_for(&self, member_id: &str, current: &Current) -> bool {
+        let waits = || {
+            let target = self
+                .target_of(member_id)
+                .into_iter()
+                .flat_map(|target| target.iter());
+            let mut missing = target.flat_map(|(topic, partitions)| {
+                let missing = partitions
+                    .iter()
+                    .filter(|at| current.assigned.since(topic, **at).is_none());
+                missing.map(move |partition| (topic, *partition))
+            });
+            missing.any(|(topic, at)| self.members.values().any(|other| other.current.holds(topic, at)))
+        };
+        match current.state {
+            _ if current.epoch < self.target.epoch => true,
+            MemberState::UnrevokedPartitions => true,
+            MemberState::UnreleasedPartitions => !waits(),
+            MemberState::Stable | MemberState::Unknown => false,
+        }
+    }
+
+    /// A member that is told to join has its rebalance timeout for it, from the first time on that it is told.
+    fn await_join<R>(
+        &self,
+        member_id: &ByteString,
+        member: &Member,
+        now: TimestampMs,
+        outcome: &mut Outcome<R>,
+    ) {
+        if self.seen.awaited.contains(member_id) {
+            return;
+        }
+        let at = now.plus_ms(member.subscription.rebalance_timeout_ms.into());
+        outcome
+            .timers
+            .push(TimerChange::At((member_id.clone(), MemberTimer::Join), at));
+        outcome.notes.push(Note::AwaitsJoin(member_id.clone()));
+    }
+}
+
+fn session(member_id: ByteString, classic: &ClassicMember, now: TimestampMs) -> TimerChange<super::Timer> {
+    let at = now.plus_ms(classic.session_timeout_ms.into());
+    TimerChange::At((member_id, MemberTimer::Session), at)
+}
+
+/// The first version of JoinGroup has one timeout for both.
+fn rebalance_timeout_ms(request: &JoinGroupRequest) -> i32 {
+    match request.rebalance_timeout_ms {
+        -1 => request.session_timeout_ms,
+        timeout_ms => timeout_ms,
+    }
+}

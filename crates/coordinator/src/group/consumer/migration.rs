@@ -1,0 +1,238 @@
+//! How a group with members goes from one protocol to the other (`group.consumer.migration.policy`).
+//!
+//! ```text
+//! classic, of consumers ──── a member of the consumer protocol joins ────► consumer, with members of both
+//! consumer ──── the last member of the consumer protocol goes ────► classic, which rebalances
+//! ```
+//!
+//! Always holds: the generation becomes the epoch, and the epoch the generation, so neither goes back. What a member had it still
+//! has. All records that take the one back and make the other stand in one decision.
+
+use std::sync::Arc;
+
+use klamm_metadata::Image;
+use klamm_model::{ErrorCode, TimestampMs};
+use klamm_protocol::ByteString;
+
+use super::embedded::{self, Malformed};
+use super::member::{ClassicMember, Current, Subscription, copied_set};
+use super::partitions::{Held, Holdings};
+use super::records::Recorder;
+use super::{ConsumerGroup, Partitions, Refusal, metadata_hash};
+use crate::group::classic::member::{Member as ClassicMemberOf, Protocol};
+use crate::group::classic::{CONSUMER, ClassicGroup, State};
+use crate::group::config::GroupConfig;
+use crate::group::record::GroupRecord;
+
+/// The records of a consumer group in the place of a classic one, but for the tombstone of that.
+pub(super) fn upgrade(
+    id: &ByteString,
+    classic: &ClassicGroup,
+    image: &Image,
+    config: &GroupConfig,
+) -> Result<Vec<GroupRecord>, Refusal> {
+    let refused = |because: &str| {
+        let message = format!("Cannot upgrade classic group {id} to consumer group because {because}.");
+        Refusal::new(ErrorCode::GroupIdNotFound, message)
+    };
+    if !config.consumer_migration_policy.upgrades() {
+        return Err(refused("online upgrade is disabled"));
+    }
+    if !classic.is_of_consumers() {
+        return Err(refused("the group does not use the consumer embedded protocol"));
+    }
+    if classic.members.len() > config.consumer_max_size {
+        return Err(refused("the group size exceeds the consumer group maximum size"));
+    }
+    let mut members = Vec::with_capacity(classic.members.len());
+    for member in classic.members.iter() {
+        let upgraded = upgraded(classic, member, image).map_err(|error| match error {
+            NotUpgraded::Malformed => refused("the embedded consumer protocol is malformed"),
+            NotUpgraded::UserData => Refusal::new(
+                ErrorCode::GroupIdNotFound,
+                format!(
+                    "Cannot upgrade classic group {id} to consumer group because an unsupported custom assignor is in \
+                     use. Please refer to the documentation or switch to a default assignor before re-attempting \
+                     the upgrade."
+                ),
+            ),
+        })?;
+        members.push((ByteString::from(&*member.id), upgraded));
+    }
+
+    let recorder = Recorder { group_id: id };
+    let subscriptions = members
+        .iter()
+        .map(|(id, (subscription, _))| recorder.subscription(id, Some(subscription)));
+    let mut records: Vec<GroupRecord> = subscriptions.collect();
+    let mut topics: Vec<&ByteString> = members.iter().flat_map(|(_, (said, _))| &said.topics).collect();
+    topics.sort_unstable();
+    topics.dedup();
+    let hash = metadata_hash::of_group(topics.into_iter().map(|topic| &**topic), image);
+    records.push(recorder.epoch(classic.generation, hash));
+    records.extend(members.iter().map(|(id, (_, current))| {
+        let topics = current.assigned.iter();
+        let target: Partitions = topics
+            .map(|(topic, held)| (*topic, held.iter().map(|held| held.partition).collect()))
+            .collect();
+        recorder.target(id, Some(&target))
+    }));
+    records.push(recorder.target_epoch(classic.generation, 0));
+    records.extend(
+        members
+            .iter()
+            .map(|(id, (_, current))| recorder.current(id, Some(current))),
+    );
+    Ok(records)
+}
+
+enum NotUpgraded {
+    Malformed,
+    /// Somebody else's assignor keeps something there.
+    UserData,
+}
+
+impl From<Malformed> for NotUpgraded {
+    fn from(Malformed: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+fn upgraded(
+    classic: &ClassicGroup,
+    member: &ClassicMemberOf,
+    image: &Image,
+) -> Result<(Subscription, Current), NotUpgraded> {
+    let chosen = classic.protocol.as_deref();
+    let chosen = member
+        .protocols
+        .iter()
+        .find(|own| chosen.is_none_or(|chosen| *own.name == *chosen));
+    let said = embedded::subscription(&chosen.ok_or(Malformed)?.metadata)?;
+    let assignment = embedded::assignment(&member.assignment)?;
+    if assignment.user_data.as_ref().is_some_and(|data| !data.is_empty()) {
+        return Err(NotUpgraded::UserData);
+    }
+    let generation = classic.generation;
+    let assigned = assignment.assigned_partitions.iter().filter_map(|assigned| {
+        let since = generation;
+        let held = assigned.partitions.iter().map(|partition| Held {
+            partition: *partition,
+            since,
+        });
+        Some((image.topics().by_name(&assigned.topic)?.id, held.collect()))
+    });
+    let current = Current {
+        epoch: generation,
+        previous_epoch: generation,
+        assigned: assigned.collect::<Holdings>(),
+        ..Current::default()
+    };
+    let protocols = member
+        .protocols
+        .iter()
+        .map(|own| ((&*own.name).into(), own.metadata.clone()));
+    let subscription = Subscription {
+        instance_id: member.instance_id.as_deref().map(Into::into),
+        rack_id: said
+            .rack_id
+            .as_ref()
+            .filter(|rack| !rack.is_empty())
+            .map(super::member::copied),
+        client_id: (&*member.client_id).into(),
+        client_host: (&*member.client_host).into(),
+        topics: copied_set(&said.topics),
+        rebalance_timeout_ms: member.rebalance_timeout_ms,
+        classic: Some(ClassicMember {
+            session_timeout_ms: member.session_timeout_ms,
+            protocols: protocols.collect(),
+        }),
+        ..Subscription::default()
+    };
+    Ok((subscription, current))
+}
+
+/// A member that takes the place of a static one.
+pub(super) struct Replacing<'a> {
+    pub(super) replaced: &'a ByteString,
+    pub(super) member_id: &'a ByteString,
+    pub(super) subscription: &'a Subscription,
+}
+
+impl ConsumerGroup {
+    /// Whether the group becomes a classic one when these members go: only members of the classic protocol are left.
+    pub(super) fn becomes_classic_without(&self, leaving: &[&ByteString], config: &GroupConfig) -> bool {
+        let left = self.members.len() - leaving.len();
+        left > 0 && left <= config.max_size && self.only_classic_without(leaving, config)
+    }
+
+    /// Whether it does when a member of the classic protocol takes the place of this one.
+    pub(super) fn becomes_classic_by_replacing(&self, member: &ByteString, config: &GroupConfig) -> bool {
+        let is_other = self
+            .member(member)
+            .is_some_and(|member| member.subscription.classic.is_none());
+        is_other && self.members.len() <= config.max_size && self.only_classic_without(&[member], config)
+    }
+
+    fn only_classic_without(&self, leaving: &[&ByteString], config: &GroupConfig) -> bool {
+        let mut left = self.members.iter().filter(|(id, _)| !leaving.contains(id));
+        config.consumer_migration_policy.downgrades()
+            && left.all(|(_, member)| member.subscription.classic.is_some())
+    }
+
+    /// The classic group that is left without these members; `None` when what they say cannot be read.
+    pub(super) fn downgraded(
+        &self,
+        leaving: &[&ByteString],
+        replacing: Option<&Replacing<'_>>,
+        image: &Image,
+        now: TimestampMs,
+    ) -> Option<ClassicGroup> {
+        let mut group = ClassicGroup {
+            generation: self.epoch,
+            ..ClassicGroup::new(now)
+        };
+        let left = self.members.iter().filter(|(id, _)| !leaving.contains(id));
+        let left = left.map(|(id, member)| (id, id, &member.subscription));
+        let came = replacing.map(|came| (came.replaced, came.member_id, came.subscription));
+        for (before, id, subscription) in left.chain(came) {
+            let mut member = downgraded(id, subscription)?;
+            let target = self
+                .target_of(before)
+                .into_iter()
+                .flat_map(|target| target.iter());
+            let target = target.map(|(topic, partitions)| (*topic, partitions.to_vec()));
+            let said = member.protocols.first().map(|own| own.metadata.clone())?;
+            member.assignment = embedded::told(target, &said, image).ok()?;
+            group.add(CONSUMER, member);
+        }
+        group.protocol = Some(group.choose_protocol()?);
+        group.enter(State::Stable, now);
+        Some(group)
+    }
+}
+
+fn downgraded(id: &ByteString, said: &Subscription) -> Option<ClassicMemberOf> {
+    let classic = said.classic.as_ref()?;
+    let protocols = classic.protocols.iter().map(|(name, metadata)| Protocol {
+        name: (&**name).into(),
+        metadata: metadata.clone(),
+    });
+    Some(ClassicMemberOf {
+        id: (&**id).into(),
+        instance_id: said.instance_id.as_deref().map(Arc::from),
+        client_id: (&*said.client_id).into(),
+        client_host: (&*said.client_host).into(),
+        rebalance_timeout_ms: said.rebalance_timeout_ms,
+        session_timeout_ms: classic.session_timeout_ms,
+        protocols: protocols.collect(),
+        assignment: bytes::Bytes::new(),
+        is_new: false,
+        owes_sync: false,
+        join: None,
+        sync: None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

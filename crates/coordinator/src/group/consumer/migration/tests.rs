@@ -1,0 +1,431 @@
+//! A group on its way from one protocol to the other, and back.
+
+use bytes::Bytes;
+use klamm_model::{ErrorCode, Uuid};
+use klamm_protocol::data_records::consumer_protocol_subscription::TopicPartition;
+use klamm_protocol::data_records::{
+    ConsumerProtocolAssignment, ConsumerProtocolSubscription, consumer_protocol_assignment,
+};
+use klamm_protocol::messages::{
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, JoinGroupResponse, SyncGroupRequest,
+};
+use klamm_protocol::{Message, Writer};
+
+use crate::group::answer::Answer;
+use crate::group::config::MigrationPolicy;
+use crate::group::consumer::embedded;
+use crate::group::consumer::testing::{Cluster, joining, owning, quiet, told};
+use crate::group::driver::{Driver, Join, commit, commit_codes, heartbeat, join, leave};
+use crate::group::request::{Client, Request};
+use crate::group::shard::Timer;
+
+const TOPIC: Uuid = Uuid([7; 16]);
+
+fn embed<M: Message>(version: i16, message: &M) -> Vec<u8> {
+    let mut writer = Writer::contiguous();
+    writer.i16(version);
+    message.encode(&mut writer, version).unwrap();
+    writer.into_bytes().to_vec()
+}
+
+/// What a consumer says that wants topic `t` and has some of its partitions.
+fn wants(has: &[i32]) -> Vec<u8> {
+    let owned = TopicPartition {
+        topic: "t".into(),
+        partitions: has.to_vec(),
+    };
+    let subscription = ConsumerProtocolSubscription {
+        topics: vec!["t".into()],
+        owned_partitions: if has.is_empty() { Vec::new() } else { vec![owned] },
+        ..Default::default()
+    };
+    embed(3, &subscription)
+}
+
+fn gives(partitions: &[i32], user_data: Option<&'static [u8]>) -> Vec<u8> {
+    let assigned = consumer_protocol_assignment::TopicPartition {
+        topic: "t".into(),
+        partitions: partitions.to_vec(),
+    };
+    let assignment = ConsumerProtocolAssignment {
+        assigned_partitions: vec![assigned],
+        user_data: user_data.map(Bytes::from_static),
+    };
+    embed(3, &assignment)
+}
+
+struct World {
+    driver: Driver,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut cluster = Cluster::default();
+        cluster.topic_with_id("t", TOPIC, 4, &["r"]);
+        let mut driver = Driver::new();
+        driver.config.consumer_assignment_interval = std::time::Duration::ZERO;
+        driver.change(cluster.image());
+        Self { driver }
+    }
+
+    fn beat(&mut self, request: ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatResponse {
+        let request = Request::ConsumerGroupHeartbeat {
+            client: Client::default(),
+            version: 1,
+            request: Box::new(request),
+        };
+        match self.driver.at_once(request) {
+            Answer::ConsumerGroupHeartbeat(answer) => answer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn join(&mut self, join: Join) -> JoinGroupResponse {
+        match self.driver.at_once(join) {
+            Answer::JoinGroup(answer) => answer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Code, and the partitions of topic `t`.
+    fn sync(&mut self, generation: i32, member: &str, given: &[(&str, Vec<u8>)]) -> (ErrorCode, Vec<i32>) {
+        let mut request = SyncGroupRequest {
+            group_id: "g".into(),
+            generation_id: generation,
+            member_id: member.into(),
+            protocol_type: Some("consumer".into()),
+            protocol_name: Some("range".into()),
+            ..Default::default()
+        };
+        for (member, bytes) in given {
+            request.assignments.push(
+                klamm_protocol::messages::sync_group_request::SyncGroupRequestAssignment {
+                    member_id: (*member).into(),
+                    assignment: bytes.clone().into(),
+                    ..Default::default()
+                },
+            );
+        }
+        match self.driver.at_once(Request::SyncGroup {
+            version: 5,
+            request: Box::new(request),
+        }) {
+            Answer::SyncGroup(answer) => {
+                let partitions = embedded::assignment(&answer.assignment).unwrap_or_default();
+                let partitions = partitions.assigned_partitions;
+                let code = ErrorCode::from_code(answer.error_code).unwrap();
+                (
+                    code,
+                    partitions
+                        .first()
+                        .map(|topic| topic.partitions.clone())
+                        .unwrap_or_default(),
+                )
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn alive(&mut self, generation: i32, member: &str) -> ErrorCode {
+        match self.driver.at_once(heartbeat(generation, member, None)) {
+            Answer::Heartbeat(answer) => ErrorCode::from_code(answer.error_code).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn listed(&mut self) -> [String; 2] {
+        match self.driver.at_once(Request::ListGroups(Default::default())) {
+            Answer::ListGroups(answer) => {
+                [&answer.groups[0].group_type, &answer.groups[0].group_state].map(|text| text.to_string())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A classic group of one member, which was given partitions.
+    fn classic(&mut self, given: Vec<u8>) -> String {
+        let ticket = self.driver.ask(join("").version(3).saying(&wants(&[])));
+        self.driver.pass(3_000);
+        let joined = self.driver.joined(ticket).unwrap();
+        let member = joined.member_id.to_string();
+        assert_eq!((joined.error_code, joined.generation_id), (0, 1));
+        self.sync(1, &member, &[(&*member, given)]);
+        member
+    }
+}
+
+#[test]
+fn a_classic_group_goes_over_and_comes_back() {
+    let mut world = World::new();
+    let classic = world.classic(gives(&[0, 1, 2, 3], None));
+    assert_eq!(world.listed(), ["classic", "Stable"]);
+
+    // A member of the consumer protocol comes: half of the partitions is to be its own.
+    let answer = world.beat(joining("new", &["t"]));
+    assert_eq!(
+        (answer.error_code, answer.member_epoch, told(&answer)),
+        (0, 2, Some(vec![]))
+    );
+    assert_eq!(world.listed(), ["consumer", "Reconciling"]);
+    assert!(
+        !world
+            .driver
+            .timers
+            .keys()
+            .any(|timer| matches!(timer, Timer::ClassicSession { .. }))
+    );
+    world.driver.reload();
+    assert_eq!(world.listed(), ["consumer", "Reconciling"]);
+
+    // The other one hears of it, comes with what it has, and is told what to keep.
+    assert_eq!(world.alive(1, &classic), ErrorCode::RebalanceInProgress);
+    assert_eq!(world.sync(1, &classic, &[]).0, ErrorCode::RebalanceInProgress);
+    let joined = world.join(join(&classic).saying(&wants(&[0, 1, 2, 3])));
+    assert_eq!((joined.error_code, joined.generation_id), (0, 1));
+    assert_eq!(joined.protocol_name.as_deref(), Some("range"));
+    assert!(joined.leader.is_empty() && joined.members.is_empty());
+    assert_eq!(world.sync(1, &classic, &[]), (ErrorCode::None, vec![0, 1]));
+    assert_eq!(told(&world.beat(quiet("new", 2))), None, "it still has all");
+    assert_eq!(world.alive(1, &classic), ErrorCode::RebalanceInProgress);
+    let joined = world.join(join(&classic).saying(&wants(&[0, 1])));
+    assert_eq!(joined.generation_id, 2);
+    assert_eq!(world.sync(2, &classic, &[]), (ErrorCode::None, vec![0, 1]));
+    assert_eq!(world.alive(2, &classic), ErrorCode::None);
+    assert_eq!(
+        told(&world.beat(quiet("new", 2))),
+        Some(vec![(TOPIC, vec![2, 3])])
+    );
+    assert_eq!(world.listed(), ["consumer", "Stable"]);
+    assert_eq!(
+        commit_codes(&world.driver.at_once(commit(2, &classic, &[(0, 5)]))),
+        [0]
+    );
+    let illegal = commit_codes(&world.driver.at_once(commit(3, &classic, &[(0, 5)])));
+    assert_eq!(illegal, [ErrorCode::IllegalGeneration.code()]);
+
+    // The last one of the consumer protocol goes: the group is classic again, and its members join again.
+    assert_eq!(world.beat(quiet("new", -1)).member_epoch, -1);
+    assert_eq!(world.listed(), ["classic", "PreparingRebalance"]);
+    assert!(
+        !world
+            .driver
+            .timers
+            .keys()
+            .any(|timer| matches!(timer, Timer::Consumer { .. }))
+    );
+    assert_eq!(world.alive(2, &classic), ErrorCode::RebalanceInProgress);
+    let joined = world.join(join(&classic).saying(&wants(&[0, 1])));
+    assert_eq!((joined.error_code, joined.generation_id), (0, 3));
+    let all = gives(&[0, 1, 2, 3], None);
+    assert_eq!(
+        world.sync(3, &classic, &[(&*classic, all)]),
+        (ErrorCode::None, vec![0, 1, 2, 3])
+    );
+    assert_eq!(world.listed(), ["classic", "Stable"]);
+    world.driver.reload();
+    assert_eq!(world.alive(3, &classic), ErrorCode::None);
+}
+
+#[test]
+fn a_group_goes_over_only_where_that_is_allowed_and_understood() {
+    use MigrationPolicy::{Bidirectional, Disabled, Downgrade, Upgrade};
+    let table: [(MigrationPolicy, Vec<u8>, &str); 5] = [
+        (Disabled, gives(&[0], None), "because online upgrade is disabled."),
+        (
+            Downgrade,
+            gives(&[0], None),
+            "because online upgrade is disabled.",
+        ),
+        (
+            Bidirectional,
+            b"\x00".to_vec(),
+            "because the embedded consumer protocol is malformed.",
+        ),
+        (
+            Bidirectional,
+            gives(&[0], Some(b"mine")),
+            "because an unsupported custom assignor is in use.",
+        ),
+        (Upgrade, gives(&[0], None), ""),
+    ];
+    for (policy, given, because) in table {
+        let mut world = World::new();
+        world.driver.config.consumer_migration_policy = policy;
+        world.classic(given);
+        let written = world.driver.written();
+        let answer = world.beat(joining("new", &["t"]));
+        let message = answer.error_message.as_deref().unwrap_or_default();
+        assert!(message.contains(because), "{message}");
+        if because.is_empty() {
+            assert_eq!(answer.error_code, 0);
+        } else {
+            assert_eq!(answer.error_code, ErrorCode::GroupIdNotFound.code());
+            assert_eq!(world.driver.written(), written);
+            assert_eq!(world.listed(), ["classic", "Stable"]);
+        }
+    }
+}
+
+#[test]
+fn a_classic_group_whose_members_wait_goes_over_too() {
+    let mut world = World::new();
+    let classic = world.classic(gives(&[0, 1, 2, 3], None));
+    // Somebody else joins, and waits for the first one.
+    let waiting = world.driver.ask(join("").version(3).saying(&wants(&[])));
+    assert!(world.driver.is_waiting(waiting));
+    assert_eq!(world.beat(joining("new", &["t"])).error_code, 0);
+    let told_again = world.driver.joined(waiting).unwrap();
+    assert_eq!(told_again.error_code, ErrorCode::RebalanceInProgress.code());
+    assert_eq!(world.alive(1, &classic), ErrorCode::RebalanceInProgress);
+}
+
+#[test]
+fn a_classic_member_joins_a_consumer_group() {
+    let mut world = World::new();
+    world.beat(joining("new", &["t"]));
+    let required = world.join(join("").saying(&wants(&[])));
+    assert_eq!(required.error_code, ErrorCode::MemberIdRequired.code());
+    let classic = required.member_id.to_string();
+    let other = Join {
+        protocol_type: "connect",
+        ..join(&classic)
+    };
+    for refused in [other.saying(&wants(&[])), join(&classic).saying(b"?")] {
+        assert_eq!(
+            world.join(refused).error_code,
+            ErrorCode::InconsistentGroupProtocol.code()
+        );
+    }
+    let joined = world.join(join(&classic).saying(&wants(&[])));
+    assert_eq!((joined.error_code, joined.generation_id), (0, 3));
+    assert_eq!(world.sync(3, &classic, &[]), (ErrorCode::None, vec![]));
+    assert_eq!(
+        world.alive(3, &classic),
+        ErrorCode::None,
+        "it waits for the other one"
+    );
+    world.beat(quiet("new", 2));
+    world.beat(owning("new", 2, TOPIC, &[0, 1]));
+    assert_eq!(world.alive(3, &classic), ErrorCode::RebalanceInProgress);
+    let joined = world.join(join(&classic).saying(&wants(&[])));
+    assert_eq!(
+        world.sync(joined.generation_id, &classic, &[]),
+        (ErrorCode::None, vec![2, 3])
+    );
+
+    // Only who speaks what all speak may come.
+    let other = join("x").speaking(&["sticky"]);
+    assert_eq!(
+        world.join(other).error_code,
+        ErrorCode::InconsistentGroupProtocol.code()
+    );
+    // It changes to the consumer protocol under its id.
+    let answer = world.beat(joining(&classic, &["t"]));
+    assert_eq!(answer.error_code, 0);
+    assert_eq!(told(&answer), Some(vec![(TOPIC, vec![2, 3])]));
+    assert_eq!(world.alive(3, &classic), ErrorCode::UnknownMemberId);
+
+    world.driver.config.consumer_migration_policy = MigrationPolicy::Disabled;
+    let refused = world.join(join("").version(3).saying(&wants(&[])));
+    assert_eq!(refused.error_code, ErrorCode::InconsistentGroupProtocol.code());
+}
+
+#[test]
+fn a_classic_member_that_does_not_do_what_is_next_is_fenced() {
+    // It does not ask for its assignment, does not join when it is told to, or is silent.
+    for (syncs, lives, fenced_after) in [(false, true, 60_000), (true, true, 70_000), (true, false, 10_000)] {
+        let mut world = World::new();
+        world.beat(joining("new", &["t"]));
+        let joined = world.join(join("").version(3).saying(&wants(&[])));
+        let classic = joined.member_id.to_string();
+        if syncs {
+            world.sync(joined.generation_id, &classic, &[]);
+        }
+        let mut epoch = 2;
+        let mut waited = 0;
+        loop {
+            let members = match world
+                .driver
+                .at_once(Request::ConsumerGroupDescribe(vec!["g".into()]))
+            {
+                Answer::ConsumerGroupDescribe(groups) => groups[0].members.len(),
+                other => panic!("{other:?}"),
+            };
+            if members == 1 {
+                break;
+            }
+            assert!(waited <= fenced_after, "{syncs} {lives}");
+            world.driver.pass(5_000);
+            waited += 5_000;
+            if lives {
+                world.alive(joined.generation_id, &classic);
+            }
+            let answer = world.beat(owning("new", epoch, TOPIC, &[0, 1]));
+            if answer.error_code == 0 {
+                epoch = answer.member_epoch;
+            }
+        }
+        assert!(waited >= fenced_after - 5_000, "{syncs} {lives} {waited}");
+    }
+}
+
+#[test]
+fn a_static_member_changes_its_protocol() {
+    let mut world = World::new();
+    let of_instance = ConsumerGroupHeartbeatRequest {
+        instance_id: Some("i".into()),
+        ..joining("new", &["t"])
+    };
+    world.beat(of_instance.clone());
+    // The only member goes over, under a new id: the group is classic.
+    let joined = world.join(join("").instance("i").saying(&wants(&[])));
+    assert_eq!((joined.error_code, joined.generation_id), (0, 3));
+    assert_eq!(joined.leader, joined.member_id);
+    assert_eq!(world.listed(), ["classic", "CompletingRebalance"]);
+    let classic = joined.member_id.to_string();
+    let all = gives(&[0, 1, 2, 3], None);
+    assert_eq!(
+        world.sync(3, &classic, &[(&*classic, all)]),
+        (ErrorCode::None, vec![0, 1, 2, 3])
+    );
+
+    // And back: it takes the place of the other one, with what that one had.
+    let answer = world.beat(of_instance);
+    assert_eq!(
+        (answer.error_code, told(&answer)),
+        (0, Some(vec![(TOPIC, vec![0, 1, 2, 3])]))
+    );
+    assert_eq!(world.listed(), ["consumer", "Stable"]);
+    assert_eq!(world.alive(3, &classic), ErrorCode::UnknownMemberId);
+}
+
+#[test]
+fn the_last_consumer_member_goes_however_it_goes() {
+    for how in 0..3 {
+        let mut world = World::new();
+        let classic = world.classic(gives(&[0, 1, 2, 3], None));
+        world.beat(joining("new", &["t"]));
+        match how {
+            0 => {
+                world.beat(quiet("new", -1));
+            }
+            1 => {
+                world.driver.at_once(leave(&[("new", None)]));
+            }
+            _ => {
+                for _ in 0..9 {
+                    world.driver.pass(5_000);
+                    world.alive(1, &classic);
+                }
+            }
+        }
+        assert_eq!(world.listed(), ["classic", "PreparingRebalance"], "{how}");
+        // Without the policy it stays what it is.
+        let mut world = World::new();
+        world.classic(gives(&[0, 1, 2, 3], None));
+        world.driver.config.consumer_migration_policy = MigrationPolicy::Upgrade;
+        world.beat(joining("new", &["t"]));
+        world.beat(quiet("new", -1));
+        assert_eq!(world.listed()[0], "consumer");
+    }
+}
