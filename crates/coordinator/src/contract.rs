@@ -83,7 +83,7 @@ pub enum InvalidRecord {
 }
 
 /// A typed record of a shard.
-pub trait CoordinatorRecord: Clone + fmt::Debug + Sized {
+pub trait CoordinatorRecord: Clone + fmt::Debug + Send + Sized + 'static {
     /// As it is stored.
     fn encode(&self) -> Result<RecordBytes, EncodeError>;
 
@@ -92,9 +92,9 @@ pub trait CoordinatorRecord: Clone + fmt::Debug + Sized {
 }
 
 /// An answer of a shard, one variant for each of its requests.
-pub trait Answer: fmt::Debug + Send {
+pub trait Answer: fmt::Debug + Send + 'static {
     /// What the request gets in the place of its answer when no decision could be made or carried out.
-    type Shape: Clone + fmt::Debug + Send;
+    type Shape: Clone + fmt::Debug + Send + 'static;
 
     /// The answer that says `code` to a request of this shape.
     fn refused(shape: &Self::Shape, code: ErrorCode) -> Self;
@@ -169,21 +169,21 @@ impl<S: Shard> CoordinatorResult<S> {
 }
 
 /// See the head of the file.
-pub trait Shard: Sized + Send {
+pub trait Shard: Sized + Send + 'static {
     /// Settings, which may change while the shard is loaded.
-    type Config;
+    type Config: Send + Sync + 'static;
     /// What is asked.
-    type Request: Send;
+    type Request: Send + 'static;
     /// What is answered.
     type Answer: Answer;
     /// What is recorded.
-    type Record: CoordinatorRecord + Send;
+    type Record: CoordinatorRecord;
     /// A change of what is not recorded.
-    type Volatile: fmt::Debug + Send;
+    type Volatile: fmt::Debug + Send + 'static;
     /// The name of a timer.
-    type Timer: Ord + Clone + fmt::Debug + Send;
+    type Timer: Ord + Clone + fmt::Debug + Send + 'static;
     /// What is to be done outside.
-    type Effect: fmt::Debug + Send;
+    type Effect: fmt::Debug + Send + 'static;
 
     /// A shard without a record.
     fn new() -> Self;
