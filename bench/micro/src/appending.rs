@@ -79,6 +79,7 @@ impl Partition {
             let incoming = Incoming {
                 header: &mut header,
                 body: &validated.body,
+                guard: None,
             };
             let appended = self.log.lock().append_one(incoming, LeaderEpoch(3), NOW);
             match appended {

@@ -4,6 +4,8 @@
 //! Nothing here waits for the device: where a file must be opened or a segment begun, the call stops with [`NotReady`]
 //! before the batch that needs it. May run on a network thread.
 
+mod end_transaction;
+
 use std::io::IoSlice;
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use crate::config::Durability;
 use crate::error::{AppendError, LogError, NotReady};
 use crate::log::Log;
 use crate::names::FileKind;
+use crate::producers::VerificationGuard;
 
 /// Batches that go out in one write.
 const BATCHES_PER_WRITE: usize = 16;
@@ -26,6 +29,8 @@ pub struct Incoming<'a> {
     pub header: &'a mut BatchHeader,
     /// The records, perhaps compressed.
     pub body: &'a [u8],
+    /// Of the [verification](Log::verify) that a batch in a transaction has waited for.
+    pub guard: Option<VerificationGuard>,
 }
 
 /// A batch that is in the log now.
@@ -126,6 +131,9 @@ impl Log {
             .clone()
             .or_else(|| active.files.get(FileKind::Log));
         let file = open.filter(|_| active.checked).ok_or(NotReady::Open)?;
+        if active.has_many_aborted() {
+            return Err(NotReady::Open);
+        }
         if active.offsets.has_a_lot() || active.times.has_a_lot() {
             match active.write_indexes(false, false) {
                 Ok(true) => {}
@@ -153,6 +161,7 @@ impl Log {
         };
         for at in 0..batches.len().min(N) {
             let (before, batch) = batches.split_at_mut(at);
+            let guard = batch[0].guard;
             let header = &mut *batch[0].header;
             let accepted = before.iter().zip(&group.refusals).rev();
             let earlier = accepted
@@ -160,7 +169,7 @@ impl Log {
                 .map(|(batch, _)| &*batch.header);
             let verdict = self.check_size(header, batch[0].body).and_then(|size| {
                 self.producers
-                    .check(header, group.end_offset, earlier)
+                    .check(header, group.end_offset, guard, earlier)
                     .map(|()| size)
             });
             match verdict {
@@ -287,7 +296,7 @@ impl Log {
         let interval = self.config.index_interval_bytes;
         self.active_mut().note(header, interval);
         if let Some(aborted) = self.producers.take_in(header, body) {
-            self.active_mut().aborted.push(aborted);
+            self.active_mut().note_aborted(aborted);
         }
         self.log_end_offset = header.next_offset();
         Appended {

@@ -148,6 +148,30 @@ pub enum AppendError {
         /// The newest epoch in the log.
         current: ProducerEpoch,
     },
+    /// The batch is in a transaction that is not open, or not in the one that is.
+    #[error("producer {producer_id}: at offset {offset} {what}")]
+    InvalidTransactionState {
+        /// Whose.
+        producer_id: ProducerId,
+        /// Where the batch would have been.
+        offset: Offset,
+        /// What does not fit.
+        what: &'static str,
+    },
+    /// A later coordinator has ended a transaction of the producer.
+    #[error(
+        "producer {producer_id}: coordinator epoch {found} at offset {offset}, the current one is {current}"
+    )]
+    CoordinatorFenced {
+        /// Whose.
+        producer_id: ProducerId,
+        /// Where the marker would have been.
+        offset: Offset,
+        /// The marker's coordinator epoch.
+        found: i32,
+        /// The newest one in the log.
+        current: i32,
+    },
     /// The batch is larger than `max.message.bytes`.
     #[error("the batch has {size} bytes, at most {limit} are allowed")]
     TooLarge {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use klamm_env::File;
 use klamm_model::{LeaderEpoch, Offset};
 
+use crate::aborted;
 use crate::checkpoint;
 use crate::error::LogError;
 use crate::gate::home_of;
@@ -223,14 +224,14 @@ pub fn close(cell: &impl LogCell) -> Result<(), LogError> {
         let active = log.active_mut();
         active.index_time();
         active.write_indexes(true, true)?;
-        let (files, aborted) = (Arc::clone(&active.files), std::mem::take(&mut active.aborted));
+        let files = Arc::clone(&active.files);
         let end = log.log_end_offset;
         let state = (log.last_snapshot != Some(end)).then(|| snapshot::encode(&log.producers));
-        Ok::<_, LogError>(((files, aborted), state.map(|bytes| (end, bytes))))
+        Ok::<_, LogError>((files, state.map(|bytes| (end, bytes))))
     })?;
-    files.0.append_aborted(&files.1)?;
+    aborted::write_out(cell, files.base_offset())?;
     for kind in [FileKind::OffsetIndex, FileKind::TimeIndex] {
-        sync_file(&files.0, kind)?;
+        sync_file(&files, kind)?;
     }
     if let Some((end, bytes)) = state {
         let path = home.folder().join(FileKind::Snapshot.name(end));

@@ -6,11 +6,12 @@
 //!
 //! | may run on a network thread | blocks |
 //! |---|---|
-//! | `append_as_leader`, `append_as_follower`, `read`, `flush_target`, `flushed`, all accessors | `LogDir`, `Log::open`, `prepare`, `read_blocking`, `FlushTicket::sync`, `flush`, `close`, `retention`, `truncate`, `verify` |
+//! | `append_as_leader`, `append_end_transaction`, `append_as_follower`, `verify`, `read`, `Log::aborted_transactions`, `flush_target`, `flushed`, all accessors | `LogDir`, `Log::open`, `prepare`, `read_blocking`, `aborted_transactions`, `FlushTicket::sync`, `flush`, `close`, `retention`, `truncate`, `verify` |
 //!
 //! Start with [`Log`], then [`dir`] for the folder around it.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod aborted;
 pub mod append;
 pub mod checkpoint;
 pub mod commit;
@@ -39,6 +40,7 @@ pub mod retention;
 mod segment;
 pub mod truncate;
 
+pub use aborted::aborted_transactions;
 pub use append::{Appended, Incoming, Outcome};
 pub use commit::{Commit, CommitTarget, SegmentSync, Submission};
 pub use config::{Durability, LogConfig};
@@ -48,8 +50,10 @@ pub use error::{AppendError, FollowerError, LogError, NotReady, ReadError};
 pub use flush::{FlushScope, FlushTicket};
 pub use gate::retire;
 pub use handles::HandleCache;
+pub use index::transaction::AbortedTransaction;
 pub use log::{Log, LogSummary, RecoveryState};
 pub use prepare::LogCell;
+pub use producers::{EndTransaction, Verification, VerificationGuard};
 pub use read::{FileRange, Read, ReadRequest};
 
 #[cfg(test)]

@@ -17,10 +17,10 @@ use klamm_model::{LeaderEpoch, Offset, TimestampMs, TopicId, TopicPartition};
 use crate::config::{Durability, LogConfig};
 use crate::dir::{LogDir, Positions};
 use crate::epochs::{EpochEnd, LeaderEpochs};
-use crate::error::LogError;
+use crate::error::{AppendError, LogError};
 use crate::home::Home;
 use crate::marks::Marks;
-use crate::producers::ProducerState;
+use crate::producers::{ProducerState, Verification, VerificationGuard};
 use crate::segment::{Segment, SegmentView};
 
 /// What is known of a log before it is opened.
@@ -145,12 +145,24 @@ impl Log {
     /// What readers of committed records may see: the high watermark, or where an undecided transaction begins.
     pub fn last_stable_offset(&self) -> Offset {
         let unstable = self.producers.first_unstable_offset();
-        unstable.map_or(self.high_watermark, |offset| offset.min(self.high_watermark))
+        unstable.map_or(self.high_watermark, |offset| {
+            offset.clamp(self.log_start_offset, self.high_watermark)
+        })
     }
 
     /// The producers that the log knows.
     pub fn producers(&self) -> &ProducerState {
         &self.producers
+    }
+
+    /// Begins to verify that a producer may write its first record of a transaction here, or joins the verification that has
+    /// begun: its batch is appended with the guard, once the coordinator has said yes. `None`: the transaction is open here.
+    pub fn verify(
+        &mut self,
+        asked: &Verification,
+        now: TimestampMs,
+    ) -> Result<Option<VerificationGuard>, AppendError> {
+        self.producers.verify(asked, self.log_end_offset, now)
     }
 
     /// Forgets producers that were silent for too long.

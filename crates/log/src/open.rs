@@ -11,6 +11,7 @@ use std::sync::Arc;
 use klamm_model::{Offset, TimestampMs, TopicId, TopicPartition};
 use klamm_records::HEADER_BYTES;
 
+use crate::aborted::AbortedIndex;
 use crate::checkpoint;
 use crate::config::LogConfig;
 use crate::dir::{self, LogDir};
@@ -18,6 +19,7 @@ use crate::epochs::LeaderEpochs;
 use crate::error::LogError;
 use crate::gate::Gate;
 use crate::home::Home;
+use crate::index::transaction;
 use crate::index::{IndexEntry, OffsetEntry, Source, TimeEntry};
 use crate::log::{Log, RecoveryState};
 use crate::make;
@@ -40,6 +42,7 @@ struct Listing {
     segments: BTreeMap<Offset, u64>,
     offset_indexes: BTreeMap<Offset, u64>,
     time_indexes: BTreeMap<Offset, u64>,
+    transaction_indexes: BTreeMap<Offset, u64>,
     snapshots: BTreeSet<Offset>,
 }
 
@@ -159,6 +162,7 @@ impl Log {
         self.high_watermark = positions
             .high_watermark
             .clamp(self.log_start_offset, self.log_end_offset);
+        self.producers.settle(self.high_watermark);
         Ok(())
     }
 
@@ -316,7 +320,10 @@ fn list(dir: &LogDir, folder: &Path) -> Result<Listing, LogError> {
             Some((FileKind::OffsetIndex, offset)) => drop(listing.offset_indexes.insert(offset, entry.len)),
             Some((FileKind::TimeIndex, offset)) => drop(listing.time_indexes.insert(offset, entry.len)),
             Some((FileKind::Snapshot, offset)) => drop(listing.snapshots.insert(offset)),
-            Some((FileKind::TransactionIndex, _)) | None => {}
+            Some((FileKind::TransactionIndex, offset)) => {
+                listing.transaction_indexes.insert(offset, entry.len);
+            }
+            None => {}
         }
     }
     Ok(listing)
@@ -336,9 +343,18 @@ fn segments(home: &Arc<Home>, listing: &Listing, now: TimestampMs) -> Result<Vec
         let counts = (offsets.unwrap_or(0), times.unwrap_or(0));
         let mut segment = Segment::listed(files, size, counts, now);
         segment.indexes_lost = offsets.is_none() || times.is_none();
+        segment.aborted = aborted(&listing.transaction_indexes, base_offset);
         segments.push(segment);
     }
     Ok(segments)
+}
+
+/// How many transactions were aborted in a segment, as the length of its file tells. What is cut at the end was not there when the
+/// segment was sealed.
+fn aborted(lengths: &BTreeMap<Offset, u64>, base_offset: &Offset) -> Option<Box<AbortedIndex>> {
+    let entries = lengths.get(base_offset)? / transaction::ENTRY_BYTES as u64;
+    let entries = u32::try_from(entries).unwrap_or(u32::MAX);
+    (entries > 0).then(|| Box::new(AbortedIndex::of_file(entries)))
 }
 
 /// Where the batches of a sealed segment end; `None` if they cannot be read, which recovery deals with.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use klamm_model::{Offset, TimestampMs};
 use parking_lot::Mutex;
 
+use crate::aborted;
 use crate::error::{LogError, NotReady};
 use crate::flush::sync_file;
 use crate::gate::home_of;
@@ -48,6 +49,7 @@ pub fn prepare(cell: &impl LogCell, need: NotReady, now: TimestampMs) -> Result<
                 let indexes = active.offsets.has_a_lot() || active.times.has_a_lot();
                 (Arc::clone(&active.files), indexes)
             });
+            aborted::write_out(cell, files.base_offset())?;
             if indexes {
                 return open_all(&files);
             }
@@ -218,20 +220,15 @@ pub(crate) fn roll(cell: &impl LogCell, base_offset: Offset, now: TimestampMs) -
         log.active_mut().index_time();
         log.active_mut().write_indexes(true, true)?;
         log.rolling = true;
-        let aborted = log.active().aborted.clone();
-        Ok::<_, LogError>(Some((
-            log.log_end_offset,
-            snapshot::encode(&log.producers),
-            aborted,
-        )))
+        Ok::<_, LogError>(Some((log.log_end_offset, snapshot::encode(&log.producers))))
     })?;
-    let Some((next, producers, aborted)) = plan else {
+    let Some((next, producers)) = plan else {
         return Ok(());
     };
     let _rolling = Rolling(cell);
     let home = home_of(cell);
     let files = SegmentFiles::new(&home, next);
-    active.append_aborted(&aborted)?;
+    aborted::write_out(cell, base_offset)?;
     // Once it is not written to any more, no recovery makes them anew.
     sync_file(&active, FileKind::OffsetIndex)?;
     sync_file(&active, FileKind::TimeIndex)?;
@@ -253,7 +250,6 @@ pub(crate) fn roll(cell: &impl LogCell, base_offset: Offset, now: TimestampMs) -
     }
     cell.with(|log| {
         if log.log_end_offset == next && log.active().base_offset == base_offset {
-            log.active_mut().aborted = Vec::new();
             log.segments.push(Segment::empty(files, now));
             log.last_snapshot = Some(next);
         }

@@ -3,22 +3,25 @@
 //! Always holds: the state follows from the batches of the log in order; checking changes nothing, only a batch that was
 //! written does. A producer that is not known may begin with any sequence number.
 //!
-//! Transactions: an entry knows where its producer's open transaction began; the offsets of all open ones are kept only
-//! while there are any.
+//! Transactions: an entry knows where its producer's open transaction began; `transactions.rs` has what is kept only while
+//! there are any.
 
+mod check;
 mod entries;
 pub(crate) mod snapshot;
+mod transactions;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use klamm_model::limits::PRODUCER_BATCHES_REMEMBERED;
 use klamm_model::{Offset, ProducerEpoch, ProducerId, TimestampMs};
 use klamm_records::{Batch, BatchHeader, EndTransactionMarker};
 
-use crate::error::AppendError;
 use crate::index::transaction::AbortedTransaction;
+pub use check::EndTransaction;
 use entries::Entries;
+use transactions::Transactions;
+pub use transactions::{Verification, VerificationGuard};
 
 /// More than any control batch unpacks to.
 const MARKER_BYTES: u64 = 64 * 1024;
@@ -148,14 +151,6 @@ pub struct ProducerState {
     transactions: Option<Box<Transactions>>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Transactions {
-    /// The first offsets of the open transactions.
-    open: BTreeMap<Offset, ProducerId>,
-    /// Transactions that ended, by first offset, until the high watermark has passed their marker.
-    ended: BTreeMap<Offset, Offset>,
-}
-
 /// The marker in a control batch, if it holds one.
 fn marker(header: &BatchHeader, body: &[u8]) -> Option<EndTransactionMarker> {
     let bytes = [&header.to_bytes()[..], body].concat();
@@ -182,70 +177,6 @@ impl ProducerState {
         })
     }
 
-    /// Whether a leader may append the batch at `offset`. `earlier` are batches accepted in the same call, newest first.
-    pub(crate) fn check<'a>(
-        &self,
-        header: &BatchHeader,
-        offset: Offset,
-        earlier: impl Iterator<Item = &'a BatchHeader>,
-    ) -> Result<(), AppendError> {
-        let Some(producer) = header.producer() else {
-            return Ok(());
-        };
-        let Some((base, last)) = producer.base_sequence.zip(producer.last_sequence) else {
-            return Ok(());
-        };
-        let mut previous = None;
-        for header in earlier.filter(|header| header.producer_id == producer.id.0) {
-            if header.producer().is_some_and(|earlier| earlier == producer) {
-                return Err(AppendError::Duplicate {
-                    base_offset: header.base_offset,
-                    last_offset: header.last_offset(),
-                    timestamp: header.max_timestamp,
-                });
-            }
-            previous.get_or_insert(header);
-        }
-        let entry = self.entries.get(producer.id);
-        if let Some(entry) = entry.filter(|entry| entry.epoch == producer.epoch.0)
-            && let Some(batch) = entry.find(base, last)
-        {
-            return Err(AppendError::Duplicate {
-                base_offset: batch.base_offset(),
-                last_offset: batch.last_offset,
-                timestamp: batch.timestamp,
-            });
-        }
-        let (epoch, last_sequence) = match (previous, entry) {
-            (Some(previous), _) => (previous.producer_epoch, previous.last_sequence()),
-            (None, Some(entry)) => (entry.epoch, entry.last().map(|batch| batch.last_sequence)),
-            (None, None) => return Ok(()),
-        };
-        if producer.epoch.0 < epoch {
-            return Err(AppendError::InvalidProducerEpoch {
-                producer_id: producer.id,
-                offset,
-                found: producer.epoch,
-                current: ProducerEpoch(epoch),
-            });
-        }
-        let in_order = match last_sequence {
-            _ if producer.epoch.0 != epoch => base == 0,
-            None => base == 0,
-            Some(i32::MAX) => base == 0,
-            Some(last_sequence) => base == last_sequence + 1,
-        };
-        if in_order {
-            return Ok(());
-        }
-        Err(AppendError::OutOfOrderSequence {
-            producer_id: producer.id,
-            offset,
-            found: base,
-            last: last_sequence.unwrap_or(-1),
-        })
-    }
-
     /// Takes in a batch that stands in the log. An aborted transaction that had records goes to the index.
     pub(crate) fn take_in(&mut self, header: &BatchHeader, body: &[u8]) -> Option<AbortedTransaction> {
         if !header.is_control() {
@@ -259,16 +190,20 @@ impl ProducerState {
         let Some(producer) = header.producer() else {
             return;
         };
-        let Some(last_sequence) = producer.last_sequence else {
-            return;
-        };
         let entry = self.entries.of(producer.id, producer.epoch.0);
         entry.enter_epoch(producer.epoch.0);
-        entry.add(WrittenBatch::of(header, last_sequence));
-        if header.is_transactional() && entry.current_txn_first_offset.is_none() {
-            entry.current_txn_first_offset = Some(header.base_offset);
+        match producer.last_sequence {
+            Some(last_sequence) => entry.add(WrittenBatch::of(header, last_sequence)),
+            // A group coordinator wrote it for the producer.
+            None => entry.last_timestamp = header.max_timestamp,
+        }
+        if header.is_transactional() {
             let transactions = self.transactions.get_or_insert_default();
-            transactions.open.insert(header.base_offset, producer.id);
+            if entry.current_txn_first_offset.is_none() {
+                entry.current_txn_first_offset = Some(header.base_offset);
+                transactions.open.insert(header.base_offset, producer.id);
+            }
+            transactions.verified(producer.id, header);
         }
     }
 
@@ -282,7 +217,11 @@ impl ProducerState {
         entry.enter_epoch(producer.epoch.0);
         entry.coordinator_epoch = marker.coordinator_epoch;
         entry.last_timestamp = header.max_timestamp;
-        let first_offset = entry.current_txn_first_offset.take()?;
+        let first_offset = entry.current_txn_first_offset.take();
+        if let Some(transactions) = &mut self.transactions {
+            transactions.verified(producer.id, header);
+        }
+        let first_offset = first_offset?;
         let transactions = self.transactions.get_or_insert_default();
         transactions.open.remove(&first_offset);
         transactions.ended.insert(first_offset, header.base_offset);
@@ -312,7 +251,7 @@ impl ProducerState {
             return;
         };
         transactions.ended.retain(|_, marker| *marker >= high_watermark);
-        if transactions.open.is_empty() && transactions.ended.is_empty() {
+        if transactions.is_empty() {
             self.transactions = None;
         }
     }
@@ -323,6 +262,15 @@ impl ProducerState {
         self.entries.retain(|entry| {
             entry.current_txn_first_offset.is_some() || now.ms_since(entry.last_timestamp) < limit
         });
+        if let Some(transactions) = &mut self.transactions {
+            transactions.expire(now, limit);
+        }
+    }
+
+    /// The producer of the transaction that holds the last stable offset, and when it last wrote.
+    pub fn oldest_open(&self) -> Option<(ProducerId, TimestampMs)> {
+        let (_, id) = self.transactions.as_ref()?.open.first_key_value()?;
+        Some((*id, self.entries.get(*id)?.last_timestamp))
     }
 
     /// Forgets everything.

@@ -102,8 +102,7 @@ fn cut(log: &mut Log, first: usize, recovery_point: Offset, what: &str) -> Resul
 /// Makes the indexes of a scanned segment complete, and everything about it durable.
 fn finish(segment: &mut Segment) -> Result<(), LogError> {
     write_anew(segment)?;
-    let aborted = std::mem::take(&mut segment.aborted);
-    segment.files.append_aborted(&aborted)?;
+    segment.write_aborted()?;
     for kind in [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex] {
         let path = segment.files.path(kind);
         segment
@@ -143,7 +142,7 @@ fn scan(log: &mut Log, at: usize, now: TimestampMs) -> Result<Scanned, LogError>
                 Ok(()) => {
                     segment.note(&header, interval);
                     if let Some(aborted) = log.producers.take_in(&header, &bytes[HEADER_BYTES..]) {
-                        segment.aborted.push(aborted);
+                        segment.note_aborted(aborted);
                     }
                     if let Some(epoch) = header.leader_epoch() {
                         log.epochs.assign(epoch, header.base_offset);

@@ -3,7 +3,7 @@
 //! Always holds: `size` bytes of the file are whole batches with growing offsets from `base_offset` on; what the file has
 //! beyond them is the rest of a failed write and is written over. Only the last segment of a log grows.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,17 +11,14 @@ use klamm_env::{File, OpenMode};
 use klamm_model::{Offset, TimestampMs};
 use klamm_records::{BatchError, BatchHeader, HEADER_BYTES};
 
+use crate::aborted::AbortedIndex;
 use crate::dir::LogDir;
 use crate::error::LogError;
 use crate::gate::Gate;
 use crate::handles::Slot;
 use crate::home::Home;
-use crate::index::transaction::{self, AbortedTransaction};
 use crate::index::{IndexEntry, OffsetEntry, Source, Stop, Table, TableView, TimeEntry};
 use crate::names::FileKind;
-
-/// 30 million aborted transactions.
-const TRANSACTION_INDEX_LIMIT_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// A timestamp and the last offset of the batch that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,49 +134,6 @@ impl SegmentFiles {
     pub(crate) fn remove_all(&self) -> Result<(), LogError> {
         FileKind::ALL.into_iter().try_for_each(|kind| self.remove(kind))
     }
-
-    /// The aborted transactions of the segment as far as they were written. Blocks.
-    pub(crate) fn read_aborted(&self) -> Result<Vec<AbortedTransaction>, LogError> {
-        let path = self.path(FileKind::TransactionIndex);
-        let bytes = match self.home.dir.files().read(&path, TRANSACTION_INDEX_LIMIT_BYTES) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(LogError::io(&path)(error)),
-        };
-        let entries = bytes
-            .chunks(transaction::ENTRY_BYTES)
-            .map(AbortedTransaction::parse);
-        entries
-            .collect::<Option<_>>()
-            .ok_or_else(|| LogError::corrupt(&path, "an entry cannot be read"))
-    }
-
-    /// Keeps the transactions that ended below `end`. Blocks.
-    pub(crate) fn truncate_aborted(&self, end: Offset) -> Result<(), LogError> {
-        let mut aborted = self.read_aborted()?;
-        if aborted.iter().all(|entry| entry.last_offset < end) {
-            return Ok(());
-        }
-        aborted.retain(|entry| entry.last_offset < end);
-        self.forget_aborted()?;
-        self.append_aborted(&aborted)
-    }
-
-    /// Adds to the file of aborted transactions. Blocks.
-    pub(crate) fn append_aborted(&self, aborted: &[AbortedTransaction]) -> Result<(), LogError> {
-        if aborted.is_empty() {
-            return Ok(());
-        }
-        let path = self.path(FileKind::TransactionIndex);
-        let bytes: Vec<u8> = aborted.iter().flat_map(AbortedTransaction::to_bytes).collect();
-        let write = || {
-            let file = self.home.dir.files().open(&path, OpenMode::Create)?;
-            let end = file.len()?;
-            file.write_at(&[IoSlice::new(&bytes)], end)?;
-            file.sync_data()
-        };
-        write().map_err(LogError::io(&path))
-    }
 }
 
 impl Drop for SegmentFiles {
@@ -208,8 +162,8 @@ pub(crate) struct Segment {
     pub(crate) created: TimestampMs,
     /// Bytes since the last index entry.
     pub(crate) unindexed_bytes: u32,
-    /// Transactions that were aborted here and are not in the `.txnindex` file yet.
-    pub(crate) aborted: Vec<AbortedTransaction>,
+    /// Transactions that were aborted here; `None` if there are none.
+    pub(crate) aborted: Option<Box<AbortedIndex>>,
     /// The timestamp of the last entry of the time index.
     pub(crate) indexed_timestamp: TimestampMs,
     /// Keeps the file open while it holds bytes that are not synced: another handle might not learn of a failed write.
@@ -231,7 +185,7 @@ impl Segment {
             first_timestamp: None,
             created: now,
             unindexed_bytes: 0,
-            aborted: Vec::new(),
+            aborted: None,
             indexed_timestamp: TimestampMs(-1),
             unsynced: None,
         }

@@ -9,7 +9,7 @@ use klamm_env::sim::disk::Disk;
 use klamm_model::{
     LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs, TopicId, TopicPartition, Uuid,
 };
-use klamm_records::{Batch, BatchBuilder, HEADER_BYTES};
+use klamm_records::{Batch, BatchBuilder, EndTransactionMarker, HEADER_BYTES};
 use parking_lot::Mutex;
 
 use crate::append::{Appended, Incoming};
@@ -19,6 +19,7 @@ use crate::error::{AppendError, LogError, NotReady};
 use crate::handles::HandleCache;
 use crate::log::{Log, RecoveryState};
 use crate::prepare::prepare;
+use crate::producers::{EndTransaction, Verification, VerificationGuard};
 use crate::read::{FileRange, ReadRequest, read_blocking};
 
 pub(crate) const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
@@ -72,12 +73,46 @@ impl Held {
 
     /// Appends, doing what the log is not ready for in between.
     pub(crate) fn append(&self, batch: &Bytes) -> Result<Appended, AppendError> {
+        self.append_guarded(batch, None)
+    }
+
+    /// Verifies a transactional batch as if the coordinator had said yes, and appends it.
+    pub(crate) fn append_verified(&self, batch: &Bytes) -> Result<Appended, AppendError> {
+        let header = *Batch::parse(batch).unwrap().header();
+        let producer = header.producer().unwrap();
+        let asked = Verification {
+            producer_id: producer.id,
+            producer_epoch: producer.epoch,
+            base_sequence: producer.base_sequence,
+            bumps_epoch: false,
+        };
+        let guard = self.log.lock().verify(&asked, NOW)?;
+        self.append_guarded(batch, guard)
+    }
+
+    /// Ends a transaction, doing what the log is not ready for in between.
+    pub(crate) fn end_transaction(&self, end: &EndTransaction) -> Result<Appended, AppendError> {
+        loop {
+            let outcome = self.log.lock().append_end_transaction(end, EPOCH, NOW);
+            match outcome {
+                Ok(outcome) => return outcome,
+                Err(need) => self.prepare(need)?,
+            }
+        }
+    }
+
+    pub(crate) fn append_guarded(
+        &self,
+        batch: &Bytes,
+        guard: Option<VerificationGuard>,
+    ) -> Result<Appended, AppendError> {
         let parsed = Batch::parse(batch).unwrap();
         let mut header = *parsed.header();
         loop {
             let incoming = Incoming {
                 header: &mut header,
                 body: &batch[HEADER_BYTES..],
+                guard,
             };
             let outcome = self.log.lock().append_one(incoming, EPOCH, NOW);
             match outcome {
@@ -151,6 +186,25 @@ pub(crate) fn records_of(range: &FileRange) -> Vec<(i64, Bytes)> {
 /// A batch of records with these values, the first with the timestamp, each next 1 ms later.
 pub(crate) fn batch(timestamp: i64, values: &[&str]) -> Bytes {
     build(BatchBuilder::default(), timestamp, values)
+}
+
+/// The same of a producer, in its transaction.
+pub(crate) fn transactional(id: i64, epoch: i16, sequence: Option<i32>, values: &[&str]) -> Bytes {
+    let builder = BatchBuilder::default().producer(ProducerId(id), ProducerEpoch(epoch), sequence);
+    build(builder.transactional(), NOW.0, values)
+}
+
+/// The end of a producer's transaction.
+pub(crate) fn end_of(id: i64, epoch: i16, committed: bool, transaction_version: u8) -> EndTransaction {
+    EndTransaction {
+        producer_id: ProducerId(id),
+        producer_epoch: ProducerEpoch(epoch),
+        marker: EndTransactionMarker {
+            committed,
+            coordinator_epoch: 5,
+        },
+        transaction_version,
+    }
 }
 
 /// The same of a producer.

@@ -124,7 +124,8 @@ impl Log {
         let log = kept.files.open(FileKind::Log)?;
         log.set_len(u64::from(kept.size)).map_err(LogError::io(&path))?;
         log.sync_data().map_err(LogError::io(&path))?;
-        kept.files.truncate_aborted(end)?;
+        kept.aborted = self.segments[at].aborted.take();
+        kept.truncate_aborted(end)?;
         write_anew(&mut kept)?;
         self.segments[at] = kept;
         self.now_ends_at(end)
@@ -162,7 +163,9 @@ impl Log {
             }
         }
         files.sync_dir(&folder).map_err(LogError::io(&folder))?;
-        replay_producers(self, end)
+        replay_producers(self, end)?;
+        self.producers.settle(self.high_watermark);
+        Ok(())
     }
 }
 

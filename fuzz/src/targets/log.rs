@@ -81,6 +81,7 @@ fn append(log: &Mutex<Log>, batch: &Bytes, as_follower: bool) -> bool {
             let incoming = Incoming {
                 header: &mut header,
                 body: &batch[HEADER_BYTES..],
+                guard: None,
             };
             match log.lock().append_one(incoming, EPOCH, NOW) {
                 Ok(outcome) => return outcome.is_ok(),

@@ -22,11 +22,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use klamm_env::task::Timer;
-use klamm_log::FileRange;
+use klamm_log::{AbortedTransaction, FileRange};
 use klamm_model::ErrorCode;
 use klamm_net::{Output, Piece};
 use klamm_protocol::messages::fetch_response::PartitionData;
-use klamm_protocol::messages::{FetchRequest, FetchResponse};
+use klamm_protocol::messages::{FetchRequest, FetchResponse, fetch_response};
 use klamm_protocol::{ApiKey, Message, RequestHeader, Writer};
 
 use self::open::Source;
@@ -36,6 +36,7 @@ use crate::context::RequestContext;
 use crate::dispatch::{External, Fault, emit, encode};
 use crate::fetch_sessions::Wanted;
 use crate::metrics::Phases;
+use crate::replicas::Isolation;
 use crate::turn::Turn;
 use crate::waiters::Watch;
 
@@ -43,6 +44,10 @@ use crate::waiters::Watch;
 const AT_ONCE: usize = 512;
 /// What a partition takes while it is looked at, described, and encoded.
 const PART_BYTES: usize = size_of::<Part>() + size_of::<PartitionData>() + size_of::<Sent>() + 96;
+
+/// What an aborted transaction takes, found, described and encoded.
+const ABORTED_BYTES: usize =
+    size_of::<AbortedTransaction>() + size_of::<fetch_response::AbortedTransaction>() + 24;
 
 /// Rounds of making cold partitions ready before a request answers with what it has.
 const MAX_PREPARATIONS: usize = 8;
@@ -252,7 +257,7 @@ async fn gather(
         phases.resume(&context.broker.env);
     };
     make_ready(context, round_bytes, reused, &mut turn).await;
-    true
+    bounds.isolation == Isolation::Uncommitted || find_aborted(context, &mut reused.parts, &mut turn).await
 }
 
 /// Looks at all partitions that may have something, some at a time; `None` if their answer would be too large.
@@ -336,6 +341,32 @@ async fn make_ready(context: &RequestContext<'_>, bytes: usize, reused: &mut Reu
             tracing::error!(partition = %part.name(), %error, "stored bytes are not what was appended");
         }
     }
+}
+
+/// Looks up which transactions were aborted, where blocking is allowed; `false` if there are too many for an answer.
+async fn find_aborted(context: &RequestContext<'_>, parts: &mut [Part], turn: &mut Turn) -> bool {
+    for part in parts {
+        if let Some((partition, range)) = part.aborted_wanted() {
+            let found = context
+                .broker
+                .env
+                .blocking(move || partition.aborted_transactions(range))
+                .await;
+            match found {
+                Ok(found) => part.found_aborted(found),
+                Err(error) => {
+                    part.refuse(ErrorCode::KafkaStorageError);
+                    tracing::error!(partition = %part.name(), %error, "cannot look up aborted transactions");
+                }
+            }
+        }
+        let bytes = part.aborted_count() * ABORTED_BYTES;
+        turn.spend_on(bytes).await;
+        if bytes > 0 && !context.memory.reserve(bytes).await {
+            return false;
+        }
+    }
+    true
 }
 
 /// Ends the wait however the request ends.

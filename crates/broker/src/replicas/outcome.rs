@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use klamm_log::{AppendError, FileRange};
+use klamm_log::{AbortedTransaction, AppendError, FileRange};
 use klamm_model::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
 use klamm_replication::NotEnoughReplicas;
 
@@ -41,6 +41,8 @@ impl Refusal {
                 AppendError::Duplicate { .. } => ErrorCode::DuplicateSequenceNumber,
                 AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
                 AppendError::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+                AppendError::InvalidTransactionState { .. } => ErrorCode::InvalidTxnState,
+                AppendError::CoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
                 AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
                 AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
                 AppendError::OffsetsNotMonotonic { .. } => ErrorCode::UnknownServerError,
@@ -60,6 +62,8 @@ impl Refusal {
                 AppendError::Duplicate { .. }
                 | AppendError::OutOfOrderSequence { .. }
                 | AppendError::InvalidProducerEpoch { .. }
+                | AppendError::InvalidTransactionState { .. }
+                | AppendError::CoordinatorFenced { .. }
                 | AppendError::OffsetsNotMonotonic { .. } => true,
                 AppendError::TooLarge { .. }
                 | AppendError::LargerThanSegment { .. }
@@ -108,6 +112,9 @@ pub(crate) struct ReadOutcome {
     pub(crate) range: Option<FileRange>,
     /// Offsets from the one that was asked for to the end of the range.
     pub(crate) offset_count: u64,
+    /// The aborted transactions that the range has records of, for a reader of committed ones; `None`: finding them needs the
+    /// device.
+    pub(crate) aborted: Option<Vec<AbortedTransaction>>,
     /// The reader's log has parted from this one: the largest epoch both know, and where it ends here.
     pub(crate) diverging: Option<(LeaderEpoch, Offset)>,
     /// There may be records, but finding them needs the device.

@@ -4,6 +4,8 @@
 //! is locked for moments only, and whatever must wait for the device is done without the lock, on a thread that may
 //! block.
 
+mod transactions;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -200,6 +202,7 @@ impl Partition {
         let incoming = Incoming {
             header: &mut header,
             body: &batch.body,
+            guard: None,
         };
         let outcome = match state.log.append_one(incoming, epoch, now) {
             Ok(outcome) => outcome,
@@ -339,6 +342,7 @@ impl Partition {
             log_start_offset: log.log_start_offset(),
             range: None,
             offset_count: 0,
+            aborted: Some(Vec::new()),
             diverging: match spec.last_fetched_epoch {
                 Some(epoch) => divergence(log, epoch, spec.offset)?,
                 None => None,
@@ -353,6 +357,9 @@ impl Partition {
             Ok(read) => {
                 outcome.offset_count = u64::try_from(read.next_offset.0 - spec.offset.0).unwrap_or(0);
                 outcome.range = read.range;
+                if spec.isolation == Isolation::Committed && outcome.range.is_some() {
+                    outcome.aborted = log.aborted_transactions(spec.offset..read.next_offset).ok();
+                }
             }
             Err(ReadError::NotReady(_)) => outcome.not_ready = true,
             Err(ReadError::OffsetOutOfRange { .. }) => return Err(ErrorCode::OffsetOutOfRange),

@@ -44,6 +44,7 @@ fn append_all(held: &Held, batches: &[bytes::Bytes]) -> Result<Vec<Outcome>, Not
         .map(|(header, bytes)| Incoming {
             header,
             body: &bytes[HEADER_BYTES..],
+            guard: None,
         })
         .collect();
     let mut outcomes = Vec::new();

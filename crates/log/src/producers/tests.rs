@@ -2,6 +2,7 @@ use klamm_model::LeaderEpoch;
 use klamm_records::BatchBuilder;
 
 use super::*;
+use crate::error::AppendError;
 
 /// A header of `count` records at `offset`.
 fn header(id: i64, epoch: i16, sequence: i32, count: i32, offset: i64) -> BatchHeader {
@@ -16,7 +17,7 @@ fn header(id: i64, epoch: i16, sequence: i32, count: i32, offset: i64) -> BatchH
 
 /// The verdict on a batch as a word, the batch taken in if it is accepted.
 fn offer(state: &mut ProducerState, header: &BatchHeader) -> String {
-    match state.check(header, header.base_offset, [].iter()) {
+    match state.check(header, header.base_offset, None, [].iter()) {
         Ok(()) => {
             assert_eq!(state.take_in(header, &[]), None);
             "ok".into()
@@ -98,7 +99,7 @@ fn batches_of_one_call_are_checked_against_each_other() {
     let state = ProducerState::default();
     let (first, second) = (header(5, 0, 0, 1, 0), header(5, 0, 1, 1, 1));
     let verdict = |header: &BatchHeader, earlier: &[&BatchHeader]| {
-        state.check(header, header.base_offset, earlier.iter().copied().rev())
+        state.check(header, header.base_offset, None, earlier.iter().copied().rev())
     };
     assert!(verdict(&second, &[&first]).is_ok());
     assert!(matches!(
@@ -189,32 +190,47 @@ fn silent_producers_are_forgotten_unless_in_a_transaction() {
     );
 }
 
+/// The same in a transaction.
+fn transactional(id: i64, epoch: i16, sequence: i32, offset: i64) -> BatchHeader {
+    let mut header = header(id, epoch, sequence, 1, offset);
+    header.attributes |= 0x10;
+    header
+}
+
+fn marker_batch(id: i64, epoch: i16, committed: bool, offset: i64) -> (BatchHeader, bytes::Bytes) {
+    let marker = EndTransactionMarker {
+        committed,
+        coordinator_epoch: 4,
+    };
+    let builder = BatchBuilder::end_transaction(ProducerId(id), ProducerEpoch(epoch), marker, TimestampMs(0));
+    let bytes = builder.build(Offset(offset)).unwrap();
+    let body = bytes.slice(klamm_records::HEADER_BYTES..);
+    (BatchHeader::parse(&bytes).unwrap(), body)
+}
+
+/// Ends a transaction as the log does, with the entry for the index.
+fn end(
+    state: &mut ProducerState,
+    id: i64,
+    epoch: i16,
+    committed: bool,
+    offset: i64,
+) -> Option<AbortedTransaction> {
+    let (header, body) = marker_batch(id, epoch, committed, offset);
+    state.take_in(&header, &body)
+}
+
 #[test]
 fn an_open_transaction_holds_the_stable_offset() {
     let mut state = ProducerState::default();
-    let transactional = |id, offset| {
-        let mut header = header(id, 0, 0, 1, offset);
-        header.attributes |= 0x10;
-        header
-    };
-    state.take_in(&transactional(1, 10), &[]);
-    state.take_in(&transactional(2, 11), &[]);
+    state.take_in(&transactional(1, 0, 0, 10), &[]);
+    // What a group coordinator writes for a producer has no sequence numbers.
+    let mut commit = transactional(2, 0, 0, 11);
+    commit.base_sequence = -1;
+    state.take_in(&commit, &[]);
     assert_eq!(state.first_unstable_offset(), Some(Offset(10)));
 
-    let end = |id, committed, offset| {
-        let marker = EndTransactionMarker {
-            committed,
-            coordinator_epoch: 4,
-        };
-        let builder = BatchBuilder::end_transaction(ProducerId(id), ProducerEpoch(0), marker, TimestampMs(0));
-        let bytes = builder.build(Offset(offset)).unwrap();
-        (
-            BatchHeader::parse(&bytes).unwrap(),
-            bytes.slice(klamm_records::HEADER_BYTES..),
-        )
-    };
-    let (header, body) = end(1, false, 12);
-    let aborted = state.take_in(&header, &body).unwrap();
+    let aborted = end(&mut state, 1, 0, false, 12).unwrap();
     assert_eq!(
         (aborted.first_offset, aborted.last_offset),
         (Offset(10), Offset(12))
@@ -227,8 +243,241 @@ fn an_open_transaction_holds_the_stable_offset() {
     );
     state.settle(Offset(13));
     assert_eq!(state.first_unstable_offset(), Some(Offset(11)));
-    let (header, body) = end(2, true, 13);
-    assert_eq!(state.take_in(&header, &body), None);
+    assert_eq!(state.oldest_open(), Some((ProducerId(2), TimestampMs(11))));
+    assert_eq!(end(&mut state, 2, 0, true, 13), None);
+    assert_eq!(state.oldest_open(), None);
     state.settle(Offset(14));
     assert_eq!(state.first_unstable_offset(), None);
+    assert_eq!(state.transactions, None);
+}
+
+#[test]
+fn open_transactions_are_in_the_snapshot() {
+    let mut state = ProducerState::default();
+    state.take_in(&transactional(1, 0, 0, 100), &[]);
+    state.take_in(&transactional(2, 0, 0, 101), &[]);
+    end(&mut state, 2, 1, false, 102);
+    state.settle(Offset(103));
+    let bytes = snapshot::encode(&state);
+    let tail = |entry: usize| &bytes[10 + 46 * entry + 34..10 + 46 * (entry + 1)];
+    assert_eq!(tail(0), [255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 100]);
+    assert_eq!(tail(1), [0, 0, 0, 4, 255, 255, 255, 255, 255, 255, 255, 255]);
+    let read = snapshot::decode(&bytes).unwrap();
+    assert_eq!(read, state);
+    assert_eq!(read.first_unstable_offset(), Some(Offset(100)));
+    let described: Vec<_> = read
+        .active()
+        .map(|producer| {
+            (
+                producer.producer_epoch.0,
+                producer.coordinator_epoch,
+                producer.current_txn_start_offset,
+            )
+        })
+        .collect();
+    assert_eq!(described, [(0, None, Some(Offset(100))), (1, Some(4), None)]);
+}
+
+#[test]
+fn markers_are_late_by_the_rules_of_their_version() {
+    const MAX: i16 = i16::MAX;
+    // (epoch of the records, whether the transaction is open, version, epoch and coordinator epoch of the marker, verdict);
+    // the coordinator of epoch 4 wrote the marker before.
+    let cases = [
+        (3, true, 1, 3, 4, "ok"),
+        (3, true, 1, 4, 4, "ok"),
+        (3, true, 1, 2, 4, "fenced by 3"),
+        (3, false, 1, 3, 4, "ok"),
+        (3, true, 0, 3, 4, "ok"),
+        (3, true, 2, 3, 4, "fenced by 3"),
+        (3, true, 2, 4, 4, "ok"),
+        (3, true, 2, 2, 4, "fenced by 3"),
+        (3, false, 2, 3, 4, "ok"),
+        (3, false, 2, 2, 4, "fenced by 3"),
+        (MAX, true, 2, MAX, 4, "ok"),
+        (3, true, 1, 3, 3, "coordinator fenced by 4"),
+        (3, true, 2, 4, 3, "coordinator fenced by 4"),
+        (3, true, 2, 3, 3, "fenced by 3"),
+        (3, true, 1, 3, 5, "ok"),
+    ];
+    for case @ (epoch, open, transaction_version, found, coordinator_epoch, expected) in cases {
+        let mut state = ProducerState::default();
+        end(&mut state, 1, epoch, true, 0);
+        if open {
+            state.take_in(&transactional(1, epoch, 0, 1), &[]);
+        }
+        let asked = EndTransaction {
+            producer_id: ProducerId(1),
+            producer_epoch: ProducerEpoch(found),
+            marker: EndTransactionMarker {
+                committed: true,
+                coordinator_epoch,
+            },
+            transaction_version,
+        };
+        let verdict = match state.check_marker(&asked, Offset(2)) {
+            Ok(()) => "ok".to_owned(),
+            Err(AppendError::InvalidProducerEpoch { current, .. }) => format!("fenced by {current}"),
+            Err(AppendError::CoordinatorFenced { current, .. }) => format!("coordinator fenced by {current}"),
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(verdict, expected, "{case:?}");
+    }
+}
+
+/// What happens to the verification of producer 1.
+enum Event {
+    /// A verification begins, in this epoch, with this sequence number; its guard is kept under the number.
+    Verify(usize, i16, i32, &'static str),
+    /// A batch of this epoch and sequence number comes with the guard of this number.
+    Write(i16, i32, Option<usize>, &'static str),
+    /// Outside of any transaction.
+    WritePlain(i16, i32, &'static str),
+    /// A marker of this epoch.
+    End(i16),
+}
+
+/// Runs the events and compares what is said of each.
+fn verify_by(bumps_epoch: bool, events: &[Event]) {
+    let mut state = ProducerState::default();
+    let mut guards: [Option<VerificationGuard>; 4] = [None; 4];
+    for (at, event) in events.iter().enumerate() {
+        let offset = at as i64;
+        let mut write = |header: BatchHeader, guard: Option<VerificationGuard>| match state.check(
+            &header,
+            Offset(offset),
+            guard,
+            [].iter(),
+        ) {
+            Ok(()) => {
+                state.take_in(&header, &[]);
+                "ok"
+            }
+            Err(AppendError::InvalidTransactionState { .. }) => "not verified",
+            Err(AppendError::OutOfOrderSequence { .. }) => "out of order",
+            Err(AppendError::InvalidProducerEpoch { .. }) => "fenced",
+            Err(error) => panic!("{error}"),
+        };
+        let (verdict, expected) = match *event {
+            Event::Write(epoch, sequence, guard, expected) => {
+                let guard = guard.and_then(|number| guards[number]);
+                (write(transactional(1, epoch, sequence, offset), guard), expected)
+            }
+            Event::WritePlain(epoch, sequence, expected) => {
+                (write(header(1, epoch, sequence, 1, offset), None), expected)
+            }
+            Event::Verify(number, epoch, sequence, expected) => {
+                let asked = Verification {
+                    producer_id: ProducerId(1),
+                    producer_epoch: ProducerEpoch(epoch),
+                    base_sequence: (sequence >= 0).then_some(sequence),
+                    bumps_epoch,
+                };
+                let verdict = match state.verify(&asked, Offset(offset), TimestampMs(0)) {
+                    Ok(Some(guard)) if guards.contains(&Some(guard)) => "joined",
+                    Ok(Some(guard)) => {
+                        guards[number] = Some(guard);
+                        "begun"
+                    }
+                    Ok(None) => "open",
+                    Err(AppendError::InvalidProducerEpoch { .. }) => "fenced",
+                    Err(error) => panic!("{error}"),
+                };
+                (verdict, expected)
+            }
+            Event::End(epoch) => {
+                end(&mut state, 1, epoch, false, offset);
+                ("", "")
+            }
+        };
+        assert_eq!(verdict, expected, "event {at}, {bumps_epoch}");
+    }
+}
+
+#[test]
+fn a_batch_that_was_not_verified_opens_no_transaction() {
+    use Event::{End, Verify, Write, WritePlain};
+    for bumps_epoch in [false, true] {
+        // Nobody asked.
+        verify_by(bumps_epoch, &[Write(0, 0, None, "not verified")]);
+        // The first batch ends the verification, the transaction needs no other.
+        verify_by(
+            bumps_epoch,
+            &[
+                Verify(0, 0, 0, "begun"),
+                Verify(0, 0, 0, "joined"),
+                Write(0, 0, Some(0), "ok"),
+                Write(0, 1, None, "ok"),
+                Verify(1, 0, 2, "open"),
+                WritePlain(0, 2, "not verified"),
+            ],
+        );
+        // The marker came before the answer of the coordinator: the guard is of no use any more, nor in the next verification.
+        verify_by(
+            bumps_epoch,
+            &[
+                Verify(0, 0, 0, "begun"),
+                End(1),
+                Write(0, 0, Some(0), "fenced"),
+                Write(1, 0, Some(0), "not verified"),
+                Verify(1, 1, 0, "begun"),
+                Write(1, 0, Some(0), "not verified"),
+                Write(1, 0, Some(1), "ok"),
+            ],
+        );
+        // A lower number was seen and must come first.
+        verify_by(
+            bumps_epoch,
+            &[
+                Verify(0, 0, 0, "begun"),
+                Write(0, 0, Some(0), "ok"),
+                End(0),
+                Verify(1, 0, 3, "begun"),
+                Verify(1, 0, 1, "joined"),
+                Write(0, 3, Some(1), "out of order"),
+                Write(0, 1, Some(1), "ok"),
+            ],
+        );
+    }
+    // In version 1 records and marker are of one epoch: it ends the verification.
+    verify_by(
+        false,
+        &[
+            Verify(0, 0, 0, "begun"),
+            End(0),
+            Write(0, 0, Some(0), "not verified"),
+        ],
+    );
+    // In version 2 the marker of this epoch is of the transaction before, and the producer begins its numbers anew.
+    verify_by(
+        true,
+        &[
+            Verify(0, 1, 0, "begun"),
+            End(1),
+            Write(1, 1, Some(0), "out of order"),
+            Write(1, 0, Some(0), "ok"),
+            Verify(1, 0, 0, "fenced"),
+        ],
+    );
+    verify_by(
+        true,
+        &[Verify(0, 0, 4, "begun"), Write(0, 4, Some(0), "out of order")],
+    );
+    verify_by(false, &[Verify(0, 0, 4, "begun"), Write(0, 4, Some(0), "ok")]);
+}
+
+#[test]
+fn a_verification_of_which_nothing_came_is_forgotten() {
+    let mut state = ProducerState::default();
+    let asked = Verification {
+        producer_id: ProducerId(1),
+        producer_epoch: ProducerEpoch(0),
+        base_sequence: Some(0),
+        bumps_epoch: true,
+    };
+    let guard = state.verify(&asked, Offset(0), TimestampMs(100)).unwrap();
+    state.expire(TimestampMs(1099), Duration::from_millis(1000));
+    assert_eq!(state.verify(&asked, Offset(0), TimestampMs(1099)).unwrap(), guard);
+    state.expire(TimestampMs(1100), Duration::from_millis(1000));
+    assert_ne!(state.verify(&asked, Offset(0), TimestampMs(1100)).unwrap(), guard);
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use klamm_model::ErrorCode;
 use klamm_protocol::Records;
 use klamm_protocol::messages::fetch_response::{
-    EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
 };
 
 use super::open::Source;
@@ -253,10 +253,21 @@ fn successful(
         last_stable_offset: read.last_stable_offset.0,
         log_start_offset: read.log_start_offset.0,
         diverging_epoch,
-        aborted_transactions: committed.then(Vec::new),
+        aborted_transactions: committed.then(|| aborted(read)),
         records,
         ..Default::default()
     }
+}
+
+/// What a reader of committed records leaves out.
+fn aborted(read: &ReadOutcome) -> Vec<AbortedTransaction> {
+    let found = read.aborted.iter().flatten();
+    let told = found.map(|aborted| AbortedTransaction {
+        producer_id: aborted.producer_id.0,
+        first_offset: aborted.first_offset.0,
+        ..Default::default()
+    });
+    told.collect()
 }
 
 /// Where the client should go instead (KIP-951).

@@ -1,10 +1,11 @@
 //! One look at all partitions of a fetch: what can be sent from each, and whether waiting makes sense.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString;
-use klamm_log::FileRange;
+use klamm_log::{AbortedTransaction, FileRange};
 use klamm_model::{ErrorCode, LeaderEpoch, Offset, Uuid};
 use klamm_protocol::messages::FetchRequest;
 
@@ -54,10 +55,34 @@ pub(super) struct Part {
     pub(super) partition: Option<Arc<Partition>>,
     pub(super) outcome: Result<ReadOutcome, ErrorCode>,
     /// Where a copy of the batches stands, of an answer that is small.
-    pub(super) copied: Option<std::ops::Range<usize>>,
+    pub(super) copied: Option<Range<usize>>,
+    /// Where it was read from.
+    fetch_offset: Offset,
 }
 
 impl Part {
+    /// Of which offsets the aborted transactions have to be looked up on the device.
+    pub(super) fn aborted_wanted(&self) -> Option<(Arc<Partition>, Range<Offset>)> {
+        let read = self.outcome.as_ref().ok().filter(|read| read.aborted.is_none())?;
+        let count = i64::try_from(read.offset_count).unwrap_or(i64::MAX);
+        Some((
+            self.partition.clone()?,
+            self.fetch_offset..self.fetch_offset.plus(count),
+        ))
+    }
+
+    /// How many aborted transactions are told.
+    pub(super) fn aborted_count(&self) -> usize {
+        let read = self.outcome.as_ref().ok();
+        read.and_then(|read| read.aborted.as_ref()).map_or(0, Vec::len)
+    }
+
+    pub(super) fn found_aborted(&mut self, found: Vec<AbortedTransaction>) {
+        if let Ok(read) = &mut self.outcome {
+            read.aborted = Some(found);
+        }
+    }
+
     /// The batches, if there are any.
     pub(super) fn range(&self) -> Option<&FileRange> {
         self.outcome.as_ref().ok()?.range.as_ref()
@@ -169,6 +194,7 @@ pub(super) fn evaluate(
             partition: found.ok().cloned(),
             outcome,
             copied: None,
+            fetch_offset: Offset(one.fetch_offset),
         });
     }
 }

@@ -1,0 +1,114 @@
+//! The transactions of a log beyond what the entries of their producers say: where they begin, which have ended above the high
+//! watermark, and which are being verified.
+//!
+//! Always holds: `open` has the first offset of every open transaction; one that ended stays unstable until the high watermark
+//! has passed its marker, for the marker may still be lost.
+//!
+//! A verification (KIP-890) begins before the coordinator is asked whether a producer may write here, and ends with the
+//! producer's first record in the transaction, or with a marker. Only a batch with the guard of the running verification, or of
+//! a transaction that is open, is appended: so an answer of the coordinator that comes after the marker opens nothing that nobody
+//! would ever end.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use klamm_model::{Offset, ProducerEpoch, ProducerId, TimestampMs};
+use klamm_records::BatchHeader;
+
+/// Given out so far. Of the process, not of the log: a log that forgets all its transactions must not give one out again.
+static GUARDS: AtomicU64 = AtomicU64::new(0);
+
+/// Stands for one verification; no two are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerificationGuard(u64);
+
+impl VerificationGuard {
+    fn next() -> Self {
+        Self(GUARDS.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// A producer that is about to write its first record of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verification {
+    /// The producer.
+    pub producer_id: ProducerId,
+    /// Its incarnation.
+    pub producer_epoch: ProducerEpoch,
+    /// The sequence number of its batch; `None` for what a group coordinator writes.
+    pub base_sequence: Option<i32>,
+    /// Whether the client speaks transaction version 2: then its epoch is another one after each transaction.
+    pub bumps_epoch: bool,
+}
+
+/// A verification under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Verifying {
+    pub(super) guard: VerificationGuard,
+    since: TimestampMs,
+    epoch: i16,
+    /// No batch may be appended before the one with this number, which was seen and is being tried again.
+    pub(super) lowest_sequence: i32,
+    pub(super) bumps_epoch: bool,
+}
+
+/// See the head of the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Transactions {
+    /// By their first offsets.
+    pub(super) open: BTreeMap<Offset, ProducerId>,
+    /// The markers of those that ended, by their first offsets.
+    pub(super) ended: BTreeMap<Offset, Offset>,
+    verifying: BTreeMap<ProducerId, Verifying>,
+}
+
+impl Transactions {
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.ended.is_empty() && self.verifying.is_empty()
+    }
+
+    pub(super) fn verifying(&self, id: ProducerId) -> Option<&Verifying> {
+        self.verifying.get(&id)
+    }
+
+    /// The guard of the producer's verification, which begins if none is under way.
+    pub(super) fn verify(&mut self, asked: &Verification, now: TimestampMs) -> VerificationGuard {
+        let (epoch, sequence) = (asked.producer_epoch.0, asked.base_sequence.unwrap_or(-1));
+        let verifying = self
+            .verifying
+            .entry(asked.producer_id)
+            .or_insert_with(|| Verifying {
+                guard: VerificationGuard::next(),
+                since: now,
+                epoch,
+                lowest_sequence: sequence,
+                bumps_epoch: asked.bumps_epoch,
+            });
+        if epoch > verifying.epoch || (epoch == verifying.epoch && sequence < verifying.lowest_sequence) {
+            verifying.epoch = epoch;
+            verifying.lowest_sequence = sequence;
+        }
+        verifying.guard
+    }
+
+    /// A transactional batch of the producer stands in the log. A marker of the epoch that is being verified under transaction
+    /// version 2 ended the transaction before: it leaves the next one alone.
+    pub(super) fn verified(&mut self, id: ProducerId, header: &BatchHeader) {
+        let is_of_next = |verifying: &Verifying| {
+            verifying.bumps_epoch && header.is_control() && header.producer_epoch == verifying.epoch
+        };
+        if self
+            .verifying
+            .get(&id)
+            .is_some_and(|verifying| !is_of_next(verifying))
+        {
+            self.verifying.remove(&id);
+        }
+    }
+
+    /// Forgets verifications of which nothing came.
+    pub(super) fn expire(&mut self, now: TimestampMs, limit_ms: i64) {
+        self.verifying
+            .retain(|_, verifying| now.ms_since(verifying.since) < limit_ms);
+    }
+}
