@@ -1,0 +1,85 @@
+use crate::transaction::testing::play;
+
+#[test]
+fn a_transaction_is_complete_when_every_partition_has_its_marker() {
+    play(
+        2,
+        &[
+            ("init", "1000@0"),
+            ("add 1000@0 a-0 a-1 b-0", "added"),
+            ("abort 1000@0", "ended 1000@1"),
+            ("markers", "abort 1000@1 v2 a-0 a-1 b-0"),
+            ("written a-1", ""),
+            ("state", "PrepareAbort 1000@1 a-0 b-0"),
+            ("failed a-0", ""),
+            ("markers", "abort 1000@1 v2 b-0; abort 1000@1 v2 again a-0"),
+            ("gone b-0", ""),
+            ("failed", ""),
+            ("markers", "abort 1000@1 v2 again a-0"),
+            ("written", ""),
+            ("state", "CompleteAbort 1000@1"),
+        ],
+    );
+}
+
+#[test]
+fn the_marker_of_a_deleted_partition_is_not_waited_for() {
+    play(
+        2,
+        &[
+            ("init", "1000@0"),
+            ("add 1000@0 a-0 b-0", "added"),
+            ("commit 1000@0", "ended 1000@1"),
+            ("delete a", ""),
+            ("failed", ""),
+            ("markers", "commit 1000@1 v2 again b-0"),
+            ("written", ""),
+            ("state", "CompleteCommit 1000@1"),
+        ],
+    );
+}
+
+#[test]
+fn after_a_load_all_markers_are_written_again() {
+    play(
+        2,
+        &[
+            ("init", "1000@0"),
+            ("add1 1000@0 a-0 b-0", "added"),
+            ("commit1 1000@0", "ended"),
+            ("written a-0", ""),
+            ("load", ""),
+            ("markers", "commit 1000@0 v0 a-0 b-0"),
+            ("state", "PrepareCommit 1000@0 a-0 b-0"),
+            ("written", ""),
+            ("state", "CompleteCommit 1000@0"),
+            ("load", ""),
+            ("markers", ""),
+        ],
+    );
+}
+
+#[test]
+fn a_report_of_another_transaction_says_nothing() {
+    use crate::transaction::request::{MarkerOutcome, MarkersReport, TransactionRequest};
+    use crate::transaction::testing::{Driver, ID, partition, producer};
+    let mut driver = Driver::new(2);
+    for step in [
+        "init",
+        "add 1000@0 a-0",
+        "commit 1000@0",
+        "written",
+        "add 1000@1 a-0",
+        "commit 1000@1",
+    ] {
+        driver.run(step);
+    }
+    for late in ["1000@0", "1000@1", "1000@3", "1001@2"] {
+        driver.ask(TransactionRequest::Markers(MarkersReport {
+            transactional_id: ID.into(),
+            producer: producer(late),
+            outcomes: vec![(partition("a-0"), MarkerOutcome::Written)],
+        }));
+        assert_eq!(driver.run("state"), "PrepareCommit 1000@2 a-0", "{late}");
+    }
+}

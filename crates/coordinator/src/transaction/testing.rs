@@ -1,0 +1,409 @@
+//! What the tests of transactions share: a shard with a runtime around it that needs nothing, and a language for what happens.
+//!
+//! ```text
+//! init [TIMEOUT] [as PRODUCER]   InitProducerId of the id t
+//! add PRODUCER PARTITION...      AddPartitionsToTxn in version 2; add1 in version 1
+//! verify PRODUCER PARTITION...   the same, to verify only
+//! commit PRODUCER, abort ...     EndTxn in version 2; commit1 and abort1 in version 1
+//! written [PARTITION...]         the markers (all, or some) are written; failed and gone likewise
+//! pass MS                        time passes
+//! load                           the shard is lost and loaded again
+//! delete TOPIC                   a topic is deleted
+//! state                          what is known of the id
+//! ```
+//!
+//! A producer is `1000@0` (id and epoch), a partition `a-0`. What a step says are the answers that leave because of it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use klamm_metadata::{Image, MetadataRecord, Position};
+use klamm_model::{ErrorCode, Offset, ProducerEpoch, ProducerId, TimestampMs, TopicPartition, Uuid};
+use klamm_protocol::metadata_records::{FeatureLevelRecord, PartitionRecord, RemoveTopicRecord, TopicRecord};
+
+use super::record::TransactionRecord;
+use super::request::*;
+use super::shard::{TransactionShard, TransactionTimer};
+use crate::contract::{
+    CoordinatorRecord, CoordinatorResult, Shard, Surroundings, Ticket, TimerChange, TransactionalProducer,
+};
+
+pub(super) const ID: &str = "t";
+pub(super) const START: TimestampMs = TimestampMs(1_700_000_000_000);
+
+/// A cluster with the topics a, b and c, of four partitions each.
+pub(super) fn image(version: i16) -> Image {
+    let mut records = vec![MetadataRecord::FeatureLevel(FeatureLevelRecord {
+        name: "transaction.version".into(),
+        feature_level: version,
+        ..Default::default()
+    })];
+    for (number, name) in (1..).zip(["a", "b", "c"]) {
+        let topic_id = Uuid([number; 16]);
+        records.push(MetadataRecord::Topic(TopicRecord {
+            name: name.into(),
+            topic_id,
+            ..Default::default()
+        }));
+        for partition_id in 0..4 {
+            records.push(MetadataRecord::Partition(PartitionRecord {
+                partition_id,
+                topic_id,
+                replicas: vec![1],
+                isr: vec![1],
+                leader: 1,
+                ..Default::default()
+            }));
+        }
+    }
+    Image::default().apply(Position::default(), &records).unwrap().0
+}
+
+pub(super) fn producer(text: &str) -> TransactionalProducer {
+    let (id, epoch) = text.split_once('@').unwrap();
+    TransactionalProducer {
+        id: ProducerId(id.parse().unwrap()),
+        epoch: ProducerEpoch(epoch.parse().unwrap()),
+    }
+}
+
+fn name(producer: TransactionalProducer) -> String {
+    format!("{}@{}", producer.id, producer.epoch)
+}
+
+pub(super) fn partition(text: &str) -> TopicPartition {
+    let (topic, number) = text.split_once('-').unwrap();
+    TopicPartition::new(topic, number.parse().unwrap())
+}
+
+fn partitions<'a>(words: impl Iterator<Item = &'a str>) -> Vec<TopicPartition> {
+    words.map(partition).collect()
+}
+
+/// What an answer says, in a word or two.
+pub(super) fn say(answer: &TransactionAnswer) -> String {
+    let code = |code: &ErrorCode| format!("{code:?}");
+    match answer {
+        TransactionAnswer::NeedsProducerId => "needs an id".to_owned(),
+        TransactionAnswer::Initialized(Ok(producer)) => name(*producer),
+        TransactionAnswer::Added(ErrorCode::None) => "added".to_owned(),
+        TransactionAnswer::Verified(Ok(verdicts)) => {
+            let verdicts = verdicts.iter().map(|(partition, verdict)| {
+                let verdict = match verdict {
+                    ErrorCode::None => "ok".to_owned(),
+                    other => code(other),
+                };
+                format!("{partition} {verdict}")
+            });
+            verdicts.collect::<Vec<_>>().join(", ")
+        }
+        TransactionAnswer::Ended(Ok(None)) => "ended".to_owned(),
+        TransactionAnswer::Ended(Ok(Some(producer))) => format!("ended {}", name(*producer)),
+        TransactionAnswer::Initialized(Err(error))
+        | TransactionAnswer::Added(error)
+        | TransactionAnswer::Verified(Err(error))
+        | TransactionAnswer::Ended(Err(error)) => code(error),
+        other => format!("{other:?}"),
+    }
+}
+
+/// A shard, and all that a runtime keeps.
+#[derive(Clone)]
+pub(super) struct Driver {
+    pub(super) shard: TransactionShard,
+    pub(super) config: TransactionConfig,
+    pub(super) image: Image,
+    pub(super) now: TimestampMs,
+    /// Everything that was recorded, as bytes.
+    pub(super) log: Vec<TransactionRecord>,
+    pub(super) timers: BTreeMap<TransactionTimer, TimestampMs>,
+    /// Markers to be written.
+    pub(super) markers: VecDeque<Markers>,
+    /// Answers that nobody has looked at.
+    pub(super) answers: Vec<(Ticket, TransactionAnswer)>,
+    tickets: u64,
+    ids: i64,
+}
+
+impl Driver {
+    pub(super) fn new(version: i16) -> Self {
+        Self {
+            shard: TransactionShard::new(),
+            config: TransactionConfig::default(),
+            image: image(version),
+            now: START,
+            log: Vec::new(),
+            timers: BTreeMap::new(),
+            markers: VecDeque::new(),
+            answers: Vec::new(),
+            tickets: 0,
+            ids: 999,
+        }
+    }
+
+    fn draw(&mut self) -> ProducerId {
+        self.ids += 1;
+        ProducerId(self.ids)
+    }
+
+    fn with<R>(&self, run: impl FnOnce(&TransactionShard, &mut Surroundings<'_>) -> R) -> R {
+        let mut around = Surroundings {
+            now: self.now,
+            image: &self.image,
+            draw_uuid: &mut || unreachable!("transactions draw none"),
+        };
+        run(&self.shard, &mut around)
+    }
+
+    /// Asks, and takes over what was decided.
+    pub(super) fn ask(&mut self, request: TransactionRequest) -> Ticket {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        let result = self.with(|shard, around| shard.decide(around, &self.config, ticket, request));
+        self.take(result);
+        ticket
+    }
+
+    fn take(&mut self, result: CoordinatorResult<TransactionShard>) {
+        assert_eq!(result.producer, None);
+        for record in result.records {
+            let bytes = record.encode().unwrap();
+            let record = TransactionRecord::decode(&bytes.key, bytes.value.as_ref()).unwrap();
+            self.log.push(record.clone());
+            self.shard.replay(Offset(self.log.len() as i64), None, record);
+        }
+        result
+            .volatile
+            .into_iter()
+            .for_each(|change| self.shard.note(change));
+        for timer in result.timers {
+            match timer {
+                TimerChange::At(timer, at) => drop(self.timers.insert(timer, at)),
+                TimerChange::Cancel(timer) => drop(self.timers.remove(&timer)),
+            }
+        }
+        self.answers.extend(result.answers);
+        for effect in result.effects {
+            match effect {
+                TransactionEffect::WriteMarkers(markers) => self.markers.push_back(markers),
+                TransactionEffect::DrawProducerId {
+                    transactional_id,
+                    producer,
+                } => {
+                    let fresh = Some(self.draw());
+                    self.ask(TransactionRequest::AbortTimedOut(AbortTimedOut {
+                        transactional_id,
+                        producer,
+                        fresh,
+                    }));
+                }
+            }
+        }
+        self.check();
+    }
+
+    /// What always holds between two decisions.
+    fn check(&self) {
+        let open = self.shard.open_count() > 0;
+        assert!(!open || self.timers.contains_key(&TransactionTimer::Timeouts));
+        assert!(self.shard.is_empty() || self.timers.contains_key(&TransactionTimer::Expiration));
+        for (id, entry) in self.shard.entries() {
+            let transaction = &entry.known.transaction;
+            assert_eq!(entry.ending.is_some(), transaction.status.is_prepared());
+            let waiting = entry.ending.as_ref().map_or(0, |ending| ending.waiting.len());
+            let patience = TransactionTimer::Patience(id.clone());
+            assert_eq!(waiting > 0, self.timers.contains_key(&patience), "{waiting}");
+            assert!(transaction.producer.epoch < ProducerEpoch(i16::MAX) || transaction.status.is_prepared());
+        }
+    }
+
+    /// A shard that is loaded by what was recorded.
+    pub(super) fn loaded(&self) -> TransactionShard {
+        let mut shard = TransactionShard::new();
+        for (offset, record) in (0..).zip(&self.log) {
+            shard.replay(Offset(offset), None, record.clone());
+        }
+        shard
+    }
+
+    fn load(&mut self) {
+        self.shard = self.loaded();
+        (self.timers, self.markers) = Default::default();
+        let result = self.with(|shard, around| shard.on_loaded(around, &self.config));
+        self.take(result);
+    }
+
+    /// Time passes, and timers ring.
+    pub(super) fn pass(&mut self, ms: i64) {
+        let until = self.now.plus_ms(ms);
+        while let Some((timer, at)) = self
+            .timers
+            .iter()
+            .map(|(timer, at)| (timer.clone(), *at))
+            .min_by_key(|(_, at)| *at)
+            .filter(|(_, at)| *at <= until)
+        {
+            self.now = self.now.max(at);
+            self.timers.remove(&timer);
+            let result = self.with(|shard, around| shard.on_timer(around, &self.config, timer));
+            self.take(result);
+        }
+        self.now = until;
+    }
+
+    /// What became of the markers in these partitions; of all if none is named.
+    pub(super) fn report(&mut self, outcome: MarkerOutcome, only: &[TopicPartition]) {
+        for markers in std::mem::take(&mut self.markers) {
+            let (told, left): (Vec<_>, Vec<_>) = markers
+                .partitions
+                .iter()
+                .cloned()
+                .partition(|partition| only.is_empty() || only.contains(partition));
+            if !left.is_empty() {
+                self.markers.push_back(Markers {
+                    partitions: left,
+                    ..markers.clone()
+                });
+            }
+            if !told.is_empty() {
+                self.ask(TransactionRequest::Markers(MarkersReport {
+                    transactional_id: markers.transactional_id,
+                    producer: markers.producer,
+                    outcomes: told.into_iter().map(|partition| (partition, outcome)).collect(),
+                }));
+            }
+        }
+    }
+
+    /// Asks as a handler does: again with a producer id if one is needed.
+    pub(super) fn request(&mut self, request: impl Fn(Option<ProducerId>) -> TransactionRequest) -> Ticket {
+        let ticket = self.ask(request(None));
+        let needs = |(told, answer): &(Ticket, TransactionAnswer)| {
+            *told == ticket && *answer == TransactionAnswer::NeedsProducerId
+        };
+        if !self.answers.iter().any(needs) {
+            return ticket;
+        }
+        self.answers.retain(|answer| !needs(answer));
+        let fresh = self.draw();
+        self.ask(request(Some(fresh)))
+    }
+
+    fn init(&mut self, mut words: std::str::SplitWhitespace<'_>) {
+        let mut timeout_ms = 60_000;
+        let mut expected = None;
+        while let Some(word) = words.next() {
+            match word {
+                "as" => expected = Some(producer(words.next().unwrap())),
+                timeout => timeout_ms = timeout.parse().unwrap(),
+            }
+        }
+        self.request(|fresh| {
+            TransactionRequest::InitProducerId(InitProducerId {
+                transactional_id: ID.into(),
+                timeout_ms,
+                two_phase_commit: false,
+                keep_prepared: false,
+                expected,
+                fresh,
+            })
+        });
+    }
+
+    fn end(&mut self, mut words: std::str::SplitWhitespace<'_>, commit: bool, version: i16) {
+        let producer = producer(words.next().unwrap());
+        self.request(|fresh| {
+            TransactionRequest::EndTransaction(EndTransaction {
+                transactional_id: ID.into(),
+                producer,
+                commit,
+                version,
+                fresh,
+            })
+        });
+    }
+
+    /// Runs one step of the language.
+    pub(super) fn run(&mut self, step: &str) -> String {
+        let mut words = step.split_whitespace();
+        let transactional_id: Arc<str> = ID.into();
+        match words.next().unwrap() {
+            "init" => self.init(words),
+            word @ ("add" | "add1") => drop(self.ask(TransactionRequest::AddPartitions(AddPartitions {
+                transactional_id,
+                producer: producer(words.next().unwrap()),
+                partitions: partitions(words),
+                version: if word == "add" { VERSION_2 } else { VERSION_1 },
+            }))),
+            "verify" => drop(self.ask(TransactionRequest::VerifyPartitions(VerifyPartitions {
+                transactional_id,
+                producer: producer(words.next().unwrap()),
+                partitions: partitions(words),
+            }))),
+            "commit" => self.end(words, true, VERSION_2),
+            "abort" => self.end(words, false, VERSION_2),
+            "commit1" => self.end(words, true, VERSION_1),
+            "abort1" => self.end(words, false, VERSION_1),
+            "written" => self.report(MarkerOutcome::Written, &partitions(words)),
+            "failed" => self.report(MarkerOutcome::Failed, &partitions(words)),
+            "gone" => self.report(MarkerOutcome::Gone, &partitions(words)),
+            "pass" => self.pass(words.next().unwrap().parse().unwrap()),
+            "load" => self.load(),
+            "delete" => self.delete(words.next().unwrap()),
+            "state" => return self.state(),
+            "markers" => return self.described_markers(),
+            other => panic!("{other}"),
+        }
+        let said = std::mem::take(&mut self.answers);
+        let said = said
+            .iter()
+            .filter(|(_, answer)| *answer != TransactionAnswer::Reported);
+        said.map(|(_, answer)| say(answer)).collect::<Vec<_>>().join("; ")
+    }
+
+    fn delete(&mut self, topic: &str) {
+        let topic_id = self.image.topics().by_name(topic).unwrap().id;
+        let record = MetadataRecord::RemoveTopic(RemoveTopicRecord {
+            topic_id,
+            ..Default::default()
+        });
+        self.image = self.image.apply(Position::default(), &[record]).unwrap().0;
+    }
+
+    fn state(&self) -> String {
+        let Some(entry) = self.shard.entry(ID) else {
+            return "none".to_owned();
+        };
+        let transaction = &entry.known.transaction;
+        let mut text = format!("{} {}", transaction.status, name(transaction.producer));
+        for partition in entry.unmarked() {
+            text += &format!(" {partition}");
+        }
+        text
+    }
+
+    fn described_markers(&self) -> String {
+        let described = self.markers.iter().map(|markers| {
+            let mut text = format!(
+                "{} {} v{}{}",
+                if markers.commit { "commit" } else { "abort" },
+                name(markers.producer),
+                markers.version,
+                if markers.is_again { " again" } else { "" }
+            );
+            for partition in &markers.partitions {
+                text += &format!(" {partition}");
+            }
+            text
+        });
+        described.collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// Runs the steps and compares what each says.
+pub(super) fn play(version: i16, steps: &[(&str, &str)]) {
+    let mut driver = Driver::new(version);
+    for (at, (step, expected)) in steps.iter().enumerate() {
+        assert_eq!(driver.run(step), *expected, "step {at}, {step}, of {steps:?}");
+    }
+}

@@ -1,0 +1,127 @@
+//! What happens by itself: transactions that take too long are made void, and ids that nobody uses are forgotten.
+//!
+//! Always holds: a transaction is ended no earlier than its timeout says, and no later than one interval after that; its producer
+//! is shut out. An id is forgotten only when it has no transaction. A timer is set while there is anything for it to find: the one
+//! for timeouts while a transaction is open, the one for expiration while there is an id.
+
+use std::time::Duration;
+
+use klamm_model::{ProducerId, TimestampMs};
+use klamm_protocol::coordinator_records::TransactionLogKey;
+
+use super::decision::Decision;
+use super::record::TransactionRecord;
+use super::request::{AbortTimedOut, TransactionAnswer, TransactionConfig, TransactionEffect};
+use super::shard::{TransactionShard, TransactionTimer};
+use super::state::Status;
+use crate::contract::{CoordinatorResult, Ticket, TimerChange};
+
+/// Transactions that are ended, and ids that are forgotten, in one decision.
+const AT_ONCE: usize = 500;
+
+pub(super) fn after(now: TimestampMs, interval: Duration) -> TimestampMs {
+    now.plus_ms(i64::try_from(interval.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// The timer for timeouts rang.
+pub(super) fn abort_timed_out(
+    shard: &TransactionShard,
+    config: &TransactionConfig,
+    server_version: i16,
+    now: TimestampMs,
+) -> CoordinatorResult<TransactionShard> {
+    let mut result = CoordinatorResult {
+        atomic: false,
+        ..Default::default()
+    };
+    let (mut ended, mut looked_at) = (0, 0);
+    for id in shard.due(now).take(AT_ONCE) {
+        let mut decision = Decision::new(shard, config, server_version, now, id.clone(), result);
+        ended += usize::from(abort(&mut decision, None));
+        looked_at += 1;
+        result = decision.finish();
+    }
+    if shard.open_count() > ended {
+        let goes_on = looked_at == AT_ONCE && ended > 0;
+        let next = if goes_on {
+            now
+        } else {
+            after(now, config.abort_interval)
+        };
+        result
+            .timers
+            .push(TimerChange::At(TransactionTimer::Timeouts, next));
+    }
+    result
+}
+
+/// A producer id was drawn to end a transaction with.
+pub(super) fn abort_with(decision: &mut Decision<'_>, ticket: Ticket, request: &AbortTimedOut) {
+    decision.answer(ticket, TransactionAnswer::Reported);
+    let known = decision.known();
+    if known.is_some_and(|known| known.transaction.producer == request.producer) {
+        abort(decision, request.fresh);
+    }
+}
+
+/// Ends the transaction if it takes too long; returns whether it did.
+fn abort(decision: &mut Decision<'_>, fresh: Option<ProducerId>) -> bool {
+    let (now, server_version) = (decision.now(), decision.server_version());
+    let Some(known) = decision.known() else {
+        return false;
+    };
+    let transaction = &known.transaction;
+    if transaction.deadline().is_none_or(|deadline| deadline >= now) {
+        return false;
+    }
+    if transaction.is_exhausted() && fresh.is_none() {
+        decision.effect(TransactionEffect::DrawProducerId {
+            transactional_id: decision.id(),
+            producer: transaction.producer,
+        });
+        return false;
+    }
+    let next_id = fresh.filter(|_| transaction.is_exhausted());
+    decision.change(known.fenced(server_version, next_id, now));
+    true
+}
+
+/// The timer for expiration rang.
+pub(super) fn expire(
+    shard: &TransactionShard,
+    config: &TransactionConfig,
+    now: TimestampMs,
+) -> CoordinatorResult<TransactionShard> {
+    let limit = i64::try_from(config.id_expiration.as_millis()).unwrap_or(i64::MAX);
+    let unused = shard.entries().filter(|(_, entry)| {
+        let transaction = &entry.known.transaction;
+        let is_at_rest = !transaction.status.is_prepared() && transaction.status != Status::Ongoing;
+        is_at_rest && now.ms_since(transaction.updated) >= limit
+    });
+    let records: Vec<TransactionRecord> = unused
+        .take(AT_ONCE)
+        .map(|(id, _)| {
+            let key = TransactionLogKey {
+                transactional_id: (&**id).into(),
+            };
+            TransactionRecord::Transaction(key, None)
+        })
+        .collect();
+    let next = if records.len() == AT_ONCE {
+        Some(now)
+    } else {
+        (shard.entries().count() > records.len()).then(|| after(now, config.expiration_interval))
+    };
+    CoordinatorResult {
+        records,
+        atomic: false,
+        timers: next
+            .map(|at| TimerChange::At(TransactionTimer::Expiration, at))
+            .into_iter()
+            .collect(),
+        ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

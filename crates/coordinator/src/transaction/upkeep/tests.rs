@@ -1,0 +1,234 @@
+use crate::transaction::request::{ListTransactions, TransactionAnswer, TransactionRequest};
+use crate::transaction::shard::TransactionTimer;
+use crate::transaction::testing::{Driver, play};
+
+#[test]
+fn a_transaction_that_takes_too_long_is_made_void() {
+    for (version, add, expected) in [(2, "add", "v2"), (2, "add1", "v2"), (0, "add1", "v0")] {
+        play(
+            version,
+            &[
+                ("init 60000", "1000@0"),
+                (&format!("{add} 1000@0 a-0"), "added"),
+                ("pass 60000", ""),
+                ("state", "Ongoing 1000@0 a-0"),
+                ("pass 10000", ""),
+                ("state", "PrepareAbort 1000@1 a-0"),
+                ("markers", &format!("abort 1000@1 {expected} a-0")),
+                ("commit1 1000@0", "ProducerFenced"),
+                ("written", ""),
+                ("state", "CompleteAbort 1000@1"),
+                ("add 1000@0 a-0", "ProducerFenced"),
+                ("verify 1000@0 a-0", "ProducerFenced"),
+            ],
+        );
+    }
+    // In version 2 the producer gets over it as after an error of its own.
+    play(
+        2,
+        &[
+            ("init 60000", "1000@0"),
+            ("add 1000@0 a-0", "added"),
+            ("pass 80000", ""),
+            ("commit 1000@0", "InvalidTxnState"),
+            ("abort 1000@0", "ended 1000@1"),
+            ("written", ""),
+            ("init as 1000@0", "1000@1"),
+        ],
+    );
+}
+
+#[test]
+fn after_a_load_transactions_take_too_long_as_before() {
+    play(
+        2,
+        &[
+            ("init 60000", "1000@0"),
+            ("add 1000@0 a-0", "added"),
+            ("pass 59000", ""),
+            ("load", ""),
+            ("pass 11000", ""),
+            ("state", "PrepareAbort 1000@1 a-0"),
+        ],
+    );
+}
+
+#[test]
+fn who_has_the_last_epoch_is_shut_out_with_another_id() {
+    let mut driver = Driver::new(2);
+    for _ in 0..i16::MAX {
+        driver.run("init");
+    }
+    assert_eq!(driver.run("add 1000@32766 a-0"), "added");
+    driver.run("pass 80000");
+    assert_eq!(driver.run("state"), "PrepareAbort 1000@32767 a-0");
+    driver.run("written");
+    assert_eq!(driver.run("state"), "CompleteAbort 1001@0");
+    assert_eq!(driver.run("init"), "1001@1");
+}
+
+#[test]
+fn an_id_that_nobody_uses_is_forgotten() {
+    const WEEK: &str = "pass 604800000";
+    play(
+        2,
+        &[
+            ("init", "1000@0"),
+            ("pass 604000000", ""),
+            ("state", "Empty 1000@0"),
+            ("pass 4400000", ""),
+            ("state", "none"),
+            ("add 1000@0 a-0", "InvalidProducerIdMapping"),
+            ("init as 1000@0", "1001@0"),
+            ("add 1001@0 a-0", "added"),
+            ("commit 1001@0", "ended 1001@1"),
+            (WEEK, ""),
+            (WEEK, ""),
+            ("state", "PrepareCommit 1001@1 a-0"),
+            ("written", ""),
+            (WEEK, ""),
+            ("state", "none"),
+            ("load", ""),
+            ("state", "none"),
+        ],
+    );
+}
+
+#[test]
+fn a_shard_without_transactions_has_no_timers() {
+    let mut driver = Driver::new(2);
+    driver.run("load");
+    assert!(driver.timers.is_empty());
+    driver.run("init");
+    assert_eq!(
+        driver.timers.keys().collect::<Vec<_>>(),
+        [&TransactionTimer::Expiration]
+    );
+    driver.run("add 1000@0 a-0");
+    driver.run("commit 1000@0");
+    driver.run("written");
+    driver.run("pass 10000");
+    assert_eq!(
+        driver.timers.keys().collect::<Vec<_>>(),
+        [&TransactionTimer::Expiration]
+    );
+    driver.run("pass 700000000");
+    assert!(driver.timers.is_empty());
+}
+
+#[test]
+fn transactions_are_listed_by_what_is_asked() {
+    let mut driver = Driver::new(2);
+    driver.run("init");
+    driver.run("add 1000@0 a-0");
+    driver.run("pass 5000");
+    let cases: Vec<(ListTransactions, usize)> = vec![
+        (
+            ListTransactions {
+                longer_than_ms: -1,
+                ..Default::default()
+            },
+            1,
+        ),
+        (
+            ListTransactions {
+                longer_than_ms: 4999,
+                ..Default::default()
+            },
+            1,
+        ),
+        (
+            ListTransactions {
+                longer_than_ms: 5000,
+                ..Default::default()
+            },
+            0,
+        ),
+        (
+            ListTransactions {
+                longer_than_ms: -1,
+                producer_ids: vec![7, 1000],
+                ..Default::default()
+            },
+            1,
+        ),
+        (
+            ListTransactions {
+                longer_than_ms: -1,
+                producer_ids: vec![7],
+                ..Default::default()
+            },
+            0,
+        ),
+        (
+            ListTransactions {
+                longer_than_ms: -1,
+                states: vec!["Ongoing".into()],
+                ..Default::default()
+            },
+            1,
+        ),
+        (
+            ListTransactions {
+                longer_than_ms: -1,
+                states: vec!["Dead".into()],
+                ..Default::default()
+            },
+            0,
+        ),
+        (
+            ListTransactions {
+                longer_than_ms: -1,
+                wanted: Some(Box::new(|id| id == "t")),
+                ..Default::default()
+            },
+            1,
+        ),
+        (
+            ListTransactions {
+                longer_than_ms: -1,
+                wanted: Some(Box::new(|id| id == "u")),
+                ..Default::default()
+            },
+            0,
+        ),
+    ];
+    for (at, (request, count)) in cases.into_iter().enumerate() {
+        driver.ask(TransactionRequest::List(request));
+        let Some((_, TransactionAnswer::Listed(Ok(listed)))) = driver.answers.pop() else {
+            panic!("case {at}");
+        };
+        assert_eq!(listed.len(), count, "case {at}");
+    }
+}
+
+#[test]
+fn a_transaction_is_described() {
+    use klamm_model::ErrorCode;
+    let mut driver = Driver::new(2);
+    let described = |driver: &mut Driver, id: &str| {
+        driver.ask(TransactionRequest::Describe(id.into()));
+        match driver.answers.pop() {
+            Some((_, TransactionAnswer::Described(described))) => described,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(described(&mut driver, ""), Err(ErrorCode::InvalidRequest));
+    assert_eq!(
+        described(&mut driver, "t"),
+        Err(ErrorCode::TransactionalIdNotFound)
+    );
+    driver.run("init 5000");
+    let empty = described(&mut driver, "t").unwrap();
+    assert_eq!(
+        (empty.status.name(), empty.started, empty.timeout_ms),
+        ("Empty", None, 5000)
+    );
+    driver.run("add 1000@0 a-0 b-0");
+    driver.run("commit 1000@0");
+    driver.run("written a-0");
+    let ending = described(&mut driver, "t").unwrap();
+    assert_eq!(ending.status.name(), "PrepareCommit");
+    assert_eq!(ending.started, Some(driver.now));
+    assert_eq!(ending.partitions, [crate::transaction::testing::partition("b-0")]);
+}
