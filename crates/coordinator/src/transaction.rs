@@ -28,6 +28,8 @@ mod end_transaction;
 mod init_producer_id;
 mod list;
 mod markers;
+#[cfg(test)]
+mod model;
 pub mod record;
 pub mod request;
 pub mod shard;
