@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 
 use klamm_env::sim::disk::{CrashMode, Disk, Failure, Fault, Operation};
 use klamm_model::ProducerId;
+use klamm_records::{Batch, EndTransactionMarker};
 use proptest::prelude::*;
 
 use super::*;
 use crate::config::LogConfig;
+use crate::error::AppendError;
 use crate::flush::close;
+use crate::producers::EndTransaction;
+use crate::read::ReadRequest;
 use crate::retention::{reap, retention};
-use crate::testing::{Held, NOW, batch, end_of, small, transactional};
+use crate::testing::{EPOCH, Held, NOW, batch, bytes_of, end_of, small, transactional};
 use crate::truncate::truncate_to;
 
 #[derive(Clone, Debug)]
@@ -295,6 +299,62 @@ fn a_roll_that_fails_writes_no_entry_twice() {
     let found = aborted_transactions(&held.log, Offset(0)..end).unwrap();
     let markers: Vec<i64> = found.iter().map(|entry| entry.last_offset.0).collect();
     assert_eq!(markers, [1, 3, 5, 7, 9]);
+}
+
+#[test]
+fn a_leader_appends_what_belongs_to_an_open_transaction() {
+    let (_disk, held) = Held::new(LogConfig::default());
+    let first = transactional(1, 0, Some(0), &["a"]);
+    assert!(matches!(
+        held.append(&first),
+        Err(AppendError::InvalidTransactionState { .. })
+    ));
+    held.append_verified(&first).unwrap();
+    held.append(&transactional(1, 0, Some(1), &["b"])).unwrap();
+    let again = held.append(&first).unwrap_err();
+    assert!(
+        matches!(
+            again,
+            AppendError::Duplicate {
+                base_offset: Offset(0),
+                ..
+            }
+        ),
+        "{again}"
+    );
+    let late = held.end_transaction(&end_of(1, 0, true, 2)).unwrap_err();
+    assert!(matches!(late, AppendError::InvalidProducerEpoch { .. }), "{late}");
+    let end = held.end_transaction(&end_of(1, 1, true, 2)).unwrap();
+    assert_eq!(end.base_offset, Offset(2));
+    let zombie = EndTransaction {
+        marker: EndTransactionMarker {
+            committed: false,
+            coordinator_epoch: 4,
+        },
+        ..end_of(1, 1, true, 2)
+    };
+    let fenced = held.end_transaction(&zombie).unwrap_err();
+    assert!(
+        matches!(fenced, AppendError::CoordinatorFenced { .. }),
+        "{fenced}"
+    );
+    held.commit().unwrap();
+    let mut log = held.log.lock();
+    assert_eq!(log.last_stable_offset(), Offset(3));
+    let request = ReadRequest {
+        offset: Offset(2),
+        max_bytes: 1000,
+        upper_bound: Offset(3),
+        min_one: true,
+    };
+    let range = log.read(&request).unwrap().range.unwrap();
+    let marker = Batch::parse(&bytes_of(&range)).unwrap();
+    assert!(marker.header().is_control() && marker.header().is_transactional());
+    assert_eq!(marker.header().leader_epoch(), Some(EPOCH));
+    let record = marker.records(1000).unwrap().next().unwrap().unwrap();
+    // Version and type; version and coordinator epoch.
+    assert_eq!(record.key.as_deref(), Some(&[0, 0, 0, 1][..]));
+    assert_eq!(record.value.as_deref(), Some(&[0, 0, 0, 0, 0, 5][..]));
 }
 
 #[test]

@@ -110,7 +110,8 @@ impl ProducerState {
                 current: ProducerEpoch(before.epoch),
             });
         }
-        if header.is_transactional() {
+        // A marker is of no sequence and opens nothing; `check_marker` has its rules.
+        if header.is_transactional() && !header.is_control() {
             self.check_transaction(&producer, before.as_ref(), offset, guard)?;
         }
         check_sequence(&producer, before.as_ref(), offset)?;
