@@ -29,7 +29,7 @@ mod init_producer_id;
 mod list;
 mod markers;
 #[cfg(test)]
-mod model;
+mod model_tests;
 pub mod record;
 pub mod request;
 pub mod shard;

@@ -51,6 +51,10 @@ impl AbortedIndex {
             self.written_up_to = Some(last.last_offset);
         }
         self.pending.drain(..count);
+        if self.pending.is_empty() {
+            // A sealed segment gets no more.
+            self.pending = Vec::new();
+        }
         self.written += u32::try_from(count).expect("as many as were kept in memory");
     }
 

@@ -207,6 +207,8 @@ impl Log {
 pub fn rest(cell: &impl LogCell) -> Result<(), LogError> {
     let home = home_of(cell);
     let _inside = home.gate.enter()?;
+    let active = cell.with(|log| log.check_dir().map(|()| log.active().base_offset))?;
+    aborted::write_out(cell, active)?;
     cell.with(|log| {
         log.check_dir()?;
         log.marks = None;
