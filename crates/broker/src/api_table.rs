@@ -9,8 +9,9 @@ use klamm_net::Overlap;
 use klamm_protocol::{ApiKey, RequestHeader};
 
 use crate::context::RequestContext;
-use crate::dispatch::{Fault, Serial};
+use crate::dispatch::{Fault, Serial, Wait};
 use crate::handlers;
+use crate::metrics::Phases;
 
 /// One served API.
 #[derive(Debug)]
@@ -29,6 +30,7 @@ macro_rules! api_table {
     (
         hot { $($hot:ident $hot_min:literal..=$hot_max:literal $hot_overlap:ident $hot_module:ident;)* }
         serial { $($name:ident $min:literal..=$max:literal $request:ident $module:ident;)* }
+        waiting { $($late:ident $late_min:literal..=$late_max:literal $late_request:ident $late_module:ident;)* }
     ) => {
         /// The rows, by number.
         pub static ROWS: &[Row] = &[
@@ -44,6 +46,12 @@ macro_rules! api_table {
                 overlap: Overlap::Serial,
                 handler: stringify!($module),
             },)*
+            $(Row {
+                api: ApiKey::$late,
+                versions: $late_min..=$late_max,
+                overlap: Overlap::SerialWait,
+                handler: stringify!($late_module),
+            },)*
         ];
 
         /// Decodes, handles and encodes a request of a serial API.
@@ -51,12 +59,20 @@ macro_rules! api_table {
             context: &RequestContext<'_>,
             header: &RequestHeader,
             serial: &mut Serial<'_>,
+            phases: &mut Phases,
         ) -> Result<(), Fault> {
             match header.api_key {
                 $(ApiKey::$name => {
                     let request = serial.decode::<klamm_protocol::messages::$request>(header.api_version).await?;
                     context.memory.begin(serial.body.answer_charge());
                     let response = Box::pin(handlers::$module::handle(context, request)).await;
+                    context.broker.metrics.requests.answered(header.api_key, &response);
+                    serial.encode(header, &response)
+                })*
+                $(ApiKey::$late => {
+                    let request = serial.decode::<klamm_protocol::messages::$late_request>(header.api_version).await?;
+                    let wait = Wait::new(&mut serial.body, phases, &context.broker.env);
+                    let response = Box::pin(handlers::$late_module::handle(context, request, wait)).await;
                     context.broker.metrics.requests.answered(header.api_key, &response);
                     serial.encode(header, &response)
                 })*
@@ -74,7 +90,13 @@ api_table! {
     serial {
         ListOffsets 1..=11 ListOffsetsRequest list_offsets;
         Metadata 0..=13 MetadataRequest metadata;
+        OffsetCommit 2..=10 OffsetCommitRequest offset_commit;
+        OffsetFetch 1..=10 OffsetFetchRequest offset_fetch;
         FindCoordinator 0..=6 FindCoordinatorRequest find_coordinator;
+        Heartbeat 0..=4 HeartbeatRequest heartbeat;
+        LeaveGroup 0..=5 LeaveGroupRequest leave_group;
+        DescribeGroups 0..=6 DescribeGroupsRequest describe_groups;
+        ListGroups 0..=5 ListGroupsRequest list_groups;
         ApiVersions 0..=5 ApiVersionsRequest api_versions;
         CreateTopics 2..=7 CreateTopicsRequest create_topics;
         DeleteTopics 1..=6 DeleteTopicsRequest delete_topics;
@@ -86,8 +108,10 @@ api_table! {
         AlterConfigs 0..=2 AlterConfigsRequest alter_configs;
         DescribeLogDirs 1..=5 DescribeLogDirsRequest describe_log_dirs;
         CreatePartitions 0..=3 CreatePartitionsRequest create_partitions;
+        DeleteGroups 0..=3 DeleteGroupsRequest delete_groups;
         IncrementalAlterConfigs 0..=1 IncrementalAlterConfigsRequest incremental_alter_configs;
         ListPartitionReassignments 0..=0 ListPartitionReassignmentsRequest list_partition_reassignments;
+        OffsetDelete 0..=0 OffsetDeleteRequest offset_delete;
         DescribeClientQuotas 0..=1 DescribeClientQuotasRequest describe_client_quotas;
         DescribeQuorum 0..=2 DescribeQuorumRequest describe_quorum;
         UpdateFeatures 0..=2 UpdateFeaturesRequest update_features;
@@ -95,6 +119,10 @@ api_table! {
         DescribeProducers 0..=0 DescribeProducersRequest describe_producers;
         ListConfigResources 0..=1 ListConfigResourcesRequest list_config_resources;
         DescribeTopicPartitions 0..=0 DescribeTopicPartitionsRequest describe_topic_partitions;
+    }
+    waiting {
+        JoinGroup 0..=9 JoinGroupRequest join_group;
+        SyncGroup 0..=5 SyncGroupRequest sync_group;
     }
 }
 

@@ -90,6 +90,13 @@ impl Body {
         self.charge.split(0)
     }
 
+    /// Gives up the frame, which nothing keeps alive any more, and what was charged for it and for what was decoded.
+    pub(crate) fn let_go(&mut self) {
+        self.enter(Bytes::new());
+        self.charge.release();
+        self.decoded = None;
+    }
+
     /// What must be kept until the request is answered. The frame is given up, unless something keeps it alive.
     pub(crate) fn into_held(self, keeps_frame: bool) -> Held {
         Held {

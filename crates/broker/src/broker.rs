@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::coordinators::Refusals;
+use crate::coordinators::groups::GroupRuntime;
 use crate::fetch_sessions::FetchSessions;
 use crate::loggers::Loggers;
 use crate::metadata_store::MetadataStore;
@@ -40,6 +41,8 @@ pub(crate) struct Broker {
     pub(crate) vitals: Arc<Vitals>,
     pub(crate) fetch_sessions: FetchSessions,
     pub(crate) producer_ids: ProducerIds,
+    /// The groups that are coordinated here.
+    pub(crate) groups: GroupRuntime,
     /// Why the topics of coordinators are missing.
     pub(crate) refusals: Refusals,
     pub(crate) metrics: Metrics,

@@ -6,7 +6,10 @@
 //!
 //! Next: `handlers/find_coordinator.rs`.
 
+pub(crate) mod groups;
 mod key;
+pub(crate) mod runtime;
+pub(crate) mod split;
 
 use std::collections::BTreeMap;
 

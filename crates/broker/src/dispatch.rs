@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use klamm_env::Env;
 use klamm_net::{Connection, ConnectionInfo, Frame, Outcome, Output, Overlap, Piece, Service};
 use klamm_protocol::{
     ApiKey, DecodeError, EncodeError, HoleContent, MemoryPool, Message, RequestHeader, RequestPrefix, Writer,
@@ -121,6 +122,25 @@ impl<'a> Serial<'a> {
     }
 }
 
+/// A request that is decided on and waits for long.
+pub(crate) struct Wait<'a> {
+    body: &'a mut Body,
+    phases: &'a mut Phases,
+    env: &'a Env,
+}
+
+impl<'a> Wait<'a> {
+    pub(crate) fn new(body: &'a mut Body, phases: &'a mut Phases, env: &'a Env) -> Self {
+        Self { body, phases, env }
+    }
+
+    /// From now on until the answer nothing of the request is kept.
+    pub(crate) fn begin(self) {
+        self.body.let_go();
+        self.phases.wait(self.env);
+    }
+}
+
 /// Encodes a response with its length and header.
 pub(crate) fn encode<M: Message>(
     writer: &mut Writer,
@@ -227,6 +247,7 @@ impl Client {
             broker,
             connection: &self.info,
             version: header.api_version,
+            client_id: header.client_id.as_ref(),
             memory: AnswerMemory::new(&broker.request_memory),
         };
         let outcome = match header.api_key {
@@ -254,7 +275,7 @@ impl Client {
             }
             _ => {
                 let mut serial = Serial::new(body, &mut self.writer);
-                api_table::serve_serial(&context, &header, &mut serial).await?;
+                api_table::serve_serial(&context, &header, &mut serial, &mut phases).await?;
                 hold(&context, &header, out)?;
                 emit(&mut self.writer, header.api_key, out, |_| None);
                 broker

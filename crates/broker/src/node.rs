@@ -16,10 +16,12 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use klamm_config::BrokerConfig;
+use klamm_coordinator::group::GroupConfig;
 use klamm_env::{Env, Task};
 use klamm_log::LogCell;
 use klamm_net::Server;
 use klamm_quorum::{NoPeers, Quorum, QuorumConfig};
+use klamm_records::Compression;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tracing::info;
@@ -30,6 +32,8 @@ use self::listen::{Advertised, Bound};
 use crate::broker::Broker;
 use crate::controller::{self, Controller};
 use crate::coordinators::Refusals;
+use crate::coordinators::groups::Groups;
+use crate::coordinators::runtime::{Parts, Runtime};
 use crate::dispatch::ClientService;
 use crate::fetch_sessions::FetchSessions;
 use crate::loggers::Loggers;
@@ -153,10 +157,21 @@ impl Node {
             env: env.clone(),
             id: config.node.id,
             cluster_id: dirs.cluster_id.to_string().into(),
-            metadata,
             quorum,
             router: Router::new(config.node.id, route),
             stores: dirs.stores(&env, &vitals),
+            groups: Runtime::new(
+                Parts {
+                    env: env.clone(),
+                    vitals: vitals.clone(),
+                    metadata: metadata.clone(),
+                    load_bytes: 5 << 20,
+                    codec: Compression::None.into(),
+                },
+                Groups,
+                GroupConfig::default(),
+            ),
+            metadata,
             vitals,
             replicas: Replicas::default(),
             upkeep: Upkeep::default(),
@@ -239,6 +254,7 @@ impl Node {
             task.abort();
             task.await;
         }
+        self.broker.groups.stop().await;
         self.broker
             .upkeep
             .finish(&self.broker, self.broker.router.broker_epoch())
@@ -258,6 +274,7 @@ impl Drop for Node {
             controllers.abort();
         }
         self.tasks.lock().drain(..).for_each(|task| task.abort());
+        self.broker.groups.abort();
         // They hold the server, which holds the broker.
         self.broker.on_dynamic.lock().clear();
     }

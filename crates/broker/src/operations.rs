@@ -15,6 +15,8 @@ const NOT_ASKED: i32 = i32::MIN;
 const TOPIC: i32 = bits(&[3, 4, 5, 6, 7, 8, 10, 11]);
 /// CREATE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE: with the cluster.
 const CLUSTER: i32 = bits(&[5, 7, 8, 9, 10, 11, 12]);
+/// READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS: with a group.
+const GROUP: i32 = bits(&[3, 6, 8, 10, 11]);
 
 const fn bits(operations: &[u32]) -> i32 {
     let mut bits = 0;
@@ -29,6 +31,11 @@ const fn bits(operations: &[u32]) -> i32 {
 /// The operations on a topic.
 pub(crate) fn of_topic(asked: bool) -> i32 {
     if asked { TOPIC } else { NOT_ASKED }
+}
+
+/// The operations on a group.
+pub(crate) fn of_group(asked: bool) -> i32 {
+    if asked { GROUP } else { NOT_ASKED }
 }
 
 /// The operations on the cluster.

@@ -23,8 +23,10 @@ use klamm_model::{ErrorCode, TopicId};
 pub(crate) use self::apply::{Applier, Store};
 pub(crate) use self::commit::Committer;
 pub(crate) use self::outcome::{Appended, Isolation, ReadOutcome, ReadSpec, Refusal, Watched, Watcher};
-pub(crate) use self::partition::Partition;
+pub(crate) use self::partition::{Partition, WriteError, Written};
 pub(crate) use self::settings::Resolver;
+#[cfg(test)]
+pub(crate) use self::settings::Settings;
 pub(crate) use self::standing::believed_epoch;
 pub(crate) use self::upkeep::Upkeep;
 

@@ -78,6 +78,7 @@ const ROWS: &[Row] = &[
         Layer::Assemblies,
         &[
             "klamm-config",
+            "klamm-coordinator",
             "klamm-env",
             "klamm-log",
             "klamm-metadata",

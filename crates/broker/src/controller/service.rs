@@ -94,6 +94,7 @@ impl Peer {
             broker,
             connection: &self.info,
             version: header.api_version,
+            client_id: header.client_id.as_ref(),
             memory: AnswerMemory::new(memory),
         };
         let serving = Serving {

@@ -4,12 +4,14 @@
 
 use klamm_protocol::messages::{
     AlterConfigsResponse, ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse,
-    DeleteRecordsResponse, DeleteTopicsResponse, DescribeAclsResponse, DescribeClientQuotasResponse,
-    DescribeClusterResponse, DescribeConfigsResponse, DescribeLogDirsResponse, DescribeProducersResponse,
-    DescribeQuorumResponse, DescribeTopicPartitionsResponse, FetchResponse, FindCoordinatorResponse,
-    IncrementalAlterConfigsResponse, InitProducerIdResponse, ListConfigResourcesResponse,
-    ListOffsetsResponse, ListPartitionReassignmentsResponse, MetadataResponse, OffsetForLeaderEpochResponse,
-    ProduceResponse, UpdateFeaturesResponse,
+    DeleteGroupsResponse, DeleteRecordsResponse, DeleteTopicsResponse, DescribeAclsResponse,
+    DescribeClientQuotasResponse, DescribeClusterResponse, DescribeConfigsResponse, DescribeGroupsResponse,
+    DescribeLogDirsResponse, DescribeProducersResponse, DescribeQuorumResponse,
+    DescribeTopicPartitionsResponse, FetchResponse, FindCoordinatorResponse, HeartbeatResponse,
+    IncrementalAlterConfigsResponse, InitProducerIdResponse, JoinGroupResponse, LeaveGroupResponse,
+    ListConfigResourcesResponse, ListGroupsResponse, ListOffsetsResponse, ListPartitionReassignmentsResponse,
+    MetadataResponse, OffsetCommitResponse, OffsetDeleteResponse, OffsetFetchResponse,
+    OffsetForLeaderEpochResponse, ProduceResponse, SyncGroupResponse, UpdateFeaturesResponse,
 };
 
 /// An answer that can have error codes.
@@ -44,25 +46,35 @@ error_codes! {
     ApiVersionsResponse: error_code;
     CreatePartitionsResponse: results.error_code;
     CreateTopicsResponse: topics.error_code;
+    DeleteGroupsResponse: results.error_code;
     DeleteRecordsResponse: topics.partitions.error_code;
     DeleteTopicsResponse: responses.error_code;
     DescribeAclsResponse: error_code;
     DescribeClientQuotasResponse: error_code;
     DescribeClusterResponse: error_code;
     DescribeConfigsResponse: results.error_code;
+    DescribeGroupsResponse: groups.error_code;
     DescribeLogDirsResponse: error_code, results.error_code;
     DescribeProducersResponse: topics.partitions.error_code;
     DescribeQuorumResponse: error_code, topics.partitions.error_code;
     DescribeTopicPartitionsResponse: topics.error_code, topics.partitions.error_code;
     FetchResponse: error_code, responses.partitions.error_code;
     FindCoordinatorResponse: error_code, coordinators.error_code;
+    HeartbeatResponse: error_code;
     IncrementalAlterConfigsResponse: responses.error_code;
     InitProducerIdResponse: error_code;
+    JoinGroupResponse: error_code;
+    LeaveGroupResponse: error_code, members.error_code;
     ListConfigResourcesResponse: error_code;
+    ListGroupsResponse: error_code;
     ListOffsetsResponse: topics.partitions.error_code;
     ListPartitionReassignmentsResponse: error_code;
     MetadataResponse: error_code, topics.error_code, topics.partitions.error_code;
+    OffsetCommitResponse: topics.partitions.error_code;
+    OffsetDeleteResponse: error_code, topics.partitions.error_code;
+    OffsetFetchResponse: error_code, topics.partitions.error_code, groups.error_code, groups.topics.partitions.error_code;
     OffsetForLeaderEpochResponse: topics.partitions.error_code;
     ProduceResponse: responses.partition_responses.error_code;
+    SyncGroupResponse: error_code;
     UpdateFeaturesResponse: error_code, results.error_code;
 }

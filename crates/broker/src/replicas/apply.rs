@@ -89,7 +89,13 @@ impl Applier {
         } else {
             reconfigure(&broker, &delta, &resolver);
         }
+        // Before clients are sent here.
+        broker.groups.follow(broker.id, &image, |topic, index| {
+            let held = broker.replicas.by_id(topic.id)?;
+            held.partition(index).ok()
+        });
         broker.metadata.publish(image);
+        broker.groups.image_changed();
     }
 
     /// The folder in which a partition is to be opened. One that is open already is given its role, and `None` is the answer.

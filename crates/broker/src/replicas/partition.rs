@@ -5,6 +5,7 @@
 //! block.
 
 mod transactions;
+mod writer;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use klamm_records::Validated;
 use klamm_replication::{Committed, Leader, LogEnds};
 use parking_lot::Mutex;
 
+pub(crate) use self::writer::{WriteError, Written};
 use super::commit::{Committer, Target};
 use super::outcome::{Appended, Isolation, ReadOutcome, ReadSpec, Refusal, Watched, Watcher};
 use super::settings::Settings;

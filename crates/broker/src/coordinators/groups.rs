@@ -1,0 +1,112 @@
+//! The coordinators of groups that this broker is: the way from a handler to the shard of a group, and back.
+//!
+//! Always holds: every request gets an answer of its own shape, whatever becomes of the shard. A request is decided on when
+//! [`begin`] returns, and nothing of it is kept by who waits for the answer, but for what a refusal has to name.
+//!
+//! Next: `runtime.rs`; `klamm_coordinator::group` for what is decided.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
+use klamm_coordinator::Answer as _;
+use klamm_coordinator::group::{Answer, Client, Effect, GroupShard, Request, Shape};
+use klamm_model::ErrorCode;
+
+use super::runtime::{Asked, Coordinator, Runtime};
+use super::{Key, Kind};
+use crate::context::RequestContext;
+
+/// Groups, as the runtime needs to know them.
+pub(crate) struct Groups;
+
+/// The runtime of the coordinators of groups.
+pub(crate) type GroupRuntime = Runtime<Groups>;
+
+impl Coordinator for Groups {
+    type Shard = GroupShard;
+    const KIND: Kind = Kind::Group;
+
+    fn carry_out(&self, _partition: i32, effect: Effect) {
+        match effect {}
+    }
+}
+
+/// Takes the answer out of the variant that belongs to the request.
+macro_rules! answer_to {
+    ($variant:ident, $answer:expr) => {
+        match $answer {
+            klamm_coordinator::group::Answer::$variant(answer) => answer,
+            other => unreachable!("an answer to another request: {other:?}"),
+        }
+    };
+}
+pub(crate) use answer_to;
+
+/// A request that was decided on, or refused.
+pub(crate) enum Begun {
+    Refused(Answer),
+    Asked(Shape, Asked<Groups>),
+}
+
+/// Has a request about `group` decided by its shard.
+pub(crate) fn begin(context: &RequestContext<'_>, group: &str, request: Request) -> Begun {
+    let groups = &context.broker.groups;
+    if let Some(refused) = request.refused_anywhere(groups.config()) {
+        return Begun::Refused(refused);
+    }
+    let shape = request.shape();
+    match groups.ask(&Key::Group(group), request) {
+        Ok(asked) => Begun::Asked(shape, asked),
+        Err(code) => Begun::Refused(Answer::refused(&shape, code)),
+    }
+}
+
+/// The same for a request about several groups, all of one partition, or about all groups of one.
+pub(crate) fn begin_in(context: &RequestContext<'_>, partition: i32, request: Request) -> Begun {
+    let shape = request.shape();
+    match context.broker.groups.ask_partition(partition, request) {
+        Ok(asked) => Begun::Asked(shape, asked),
+        Err(code) => Begun::Refused(Answer::refused(&shape, code)),
+    }
+}
+
+impl Begun {
+    /// The answer, once everything is committed that it tells of.
+    pub(crate) async fn answer(self) -> Answer {
+        match self {
+            Self::Refused(answer) => answer,
+            Self::Asked(shape, asked) => match asked.answer().await {
+                Ok(answer) => answer,
+                Err(code) => Answer::refused(&shape, code),
+            },
+        }
+    }
+
+    /// The same for a request that may wait for minutes: when the node stops, the client is sent to look for another
+    /// coordinator.
+    pub(crate) async fn answer_unless_stopping(self, context: &RequestContext<'_>) -> Answer {
+        let (shape, asked) = match self {
+            Self::Refused(answer) => return answer,
+            Self::Asked(shape, asked) => (shape, asked),
+        };
+        let mut answer = pin!(asked.answer());
+        let answered = poll_fn(|cx| match answer.as_mut().poll(cx) {
+            Poll::Pending if context.connection.stopping.has_begun() => {
+                Poll::Ready(Err(ErrorCode::NotCoordinator))
+            }
+            other => other,
+        });
+        answered
+            .await
+            .unwrap_or_else(|code| Answer::refused(&shape, code))
+    }
+}
+
+/// Who asks, as members are described.
+pub(crate) fn client(context: &RequestContext<'_>) -> Client {
+    Client {
+        client_id: context.client_id.cloned().unwrap_or_default(),
+        client_host: format!("/{}", context.connection.peer.ip()).into(),
+    }
+}

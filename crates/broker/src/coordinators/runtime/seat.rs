@@ -1,0 +1,345 @@
+//! One partition of an internal topic that is led here, and its shard.
+//!
+//! Always holds: one shard at a time, behind one lock, which is held for a decision and never across a wait; a shard that is
+//! given up takes with it everybody who waits for it, and they are told so. A ticket is never given twice.
+//!
+//! Next: `drive.rs` for the task that appends, loads and lets timers ring.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use klamm_coordinator::{Shard, Ticket, TransactionalProducer};
+use klamm_model::{ErrorCode, LeaderEpoch, Offset};
+use klamm_records::EndTransactionMarker;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::gathered::{Packing, Taken};
+use super::loaded::{Around, Decided, Due, Loaded};
+use super::{Coordinator, Shared};
+use crate::replicas::Partition;
+
+/// See the head of the file.
+pub(super) struct Seat<C: Coordinator> {
+    pub(super) shared: Arc<Shared<C>>,
+    pub(super) partition: Arc<Partition>,
+    /// In which the partition is led. In another one, another seat is made.
+    pub(super) epoch: LeaderEpoch,
+    phase: Mutex<Phase<C::Shard>>,
+    pub(super) signal: Signal,
+    tickets: AtomicU64,
+}
+
+/// What there is of the shard.
+enum Phase<S: Shard> {
+    /// It is being read.
+    Loading,
+    /// It could not be read, and will be tried again.
+    Failed,
+    Loaded(Box<Loaded<S>>),
+    /// The partition is no longer this broker's, or the node stops.
+    Left,
+}
+
+/// Wakes the seat's task; once for as often as it is told until then.
+#[derive(Debug, Default)]
+pub(super) struct Signal {
+    is_set: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Signal {
+    pub(super) fn set(&self) {
+        if !self.is_set.swap(true, Ordering::AcqRel) {
+            self.waker.wake();
+        }
+    }
+
+    pub(super) fn take(&self) -> bool {
+        self.is_set.swap(false, Ordering::AcqRel)
+    }
+
+    pub(super) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+}
+
+/// What an asker gets: an answer, or the way to it.
+pub(crate) enum Asked<C: Coordinator> {
+    Now(<C::Shard as Shard>::Answer),
+    Later(Later<C>),
+}
+
+/// Somebody who waits for an answer, and no longer when this is dropped.
+pub(crate) struct Later<C: Coordinator> {
+    seat: Arc<Seat<C>>,
+    ticket: Ticket,
+    answer: Option<oneshot::Receiver<<C::Shard as Shard>::Answer>>,
+}
+
+impl<C: Coordinator> Asked<C> {
+    /// The answer; an error once there will be none.
+    pub(crate) async fn answer(self) -> Result<<C::Shard as Shard>::Answer, ErrorCode> {
+        match self {
+            Self::Now(answer) => Ok(answer),
+            Self::Later(later) => later.await,
+        }
+    }
+}
+
+impl<C: Coordinator> Future for Later<C> {
+    type Output = Result<<C::Shard as Shard>::Answer, ErrorCode>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(answer) = &mut self.answer else {
+            return Poll::Pending;
+        };
+        let answered = std::task::ready!(Pin::new(answer).poll(cx));
+        self.answer = None;
+        Poll::Ready(answered.map_err(|_| ErrorCode::NotCoordinator))
+    }
+}
+
+impl<C: Coordinator> Drop for Later<C> {
+    fn drop(&mut self) {
+        if self.answer.is_some() {
+            self.seat.forget(self.ticket);
+        }
+    }
+}
+
+impl<C: Coordinator> Seat<C> {
+    pub(super) fn new(shared: Arc<Shared<C>>, partition: Arc<Partition>, epoch: LeaderEpoch) -> Arc<Self> {
+        Arc::new(Self {
+            shared,
+            partition,
+            epoch,
+            phase: Mutex::new(Phase::Loading),
+            signal: Signal::default(),
+            tickets: AtomicU64::new(0),
+        })
+    }
+
+    /// Has a request decided.
+    pub(super) fn ask(
+        self: &Arc<Self>,
+        request: <C::Shard as Shard>::Request,
+    ) -> Result<Asked<C>, ErrorCode> {
+        let ticket = Ticket(self.tickets.fetch_add(1, Ordering::Relaxed));
+        let mut due = Vec::new();
+        let decided = self.with(|loaded, around| {
+            let high_watermark = self.partition.high_watermark();
+            let decided = loaded.ask(around, ticket, request, high_watermark);
+            loaded.take_due(high_watermark, &mut due);
+            decided
+        })?;
+        self.deliver(due);
+        Ok(match decided? {
+            Decided::Now(answer) => Asked::Now(answer),
+            Decided::Later(answer) => Asked::Later(Later {
+                seat: self.clone(),
+                ticket,
+                answer: Some(answer),
+            }),
+        })
+    }
+
+    /// Ends the transaction of a producer in this partition; ready once that is committed.
+    pub(super) async fn end_transaction(
+        &self,
+        producer: TransactionalProducer,
+        marker: EndTransactionMarker,
+    ) -> Result<(), ErrorCode> {
+        let (sender, written) = oneshot::channel();
+        self.with(|loaded, around| loaded.end_transaction(around, producer, marker, sender))??;
+        written.await.map_err(|_| ErrorCode::NotCoordinator)
+    }
+
+    /// Whether there is a shard, and if not, what an asker is told.
+    pub(super) fn state(&self) -> Result<(), ErrorCode> {
+        state(&self.phase.lock())
+    }
+
+    /// Lets some of the timers that are due ring; whether there may be more.
+    pub(super) fn ring(&self, most: usize) -> Result<bool, ErrorCode> {
+        let now = self.shared.env.monotonic();
+        self.look(|loaded, around| (0..most).all(|_| loaded.ring(around, now)))
+    }
+
+    /// Tells those whose answers are due; what the next of them waits for.
+    pub(super) fn settle(&self) -> Result<Option<Offset>, ErrorCode> {
+        let mut due = Vec::new();
+        let next = self.look(|loaded, _| {
+            loaded.take_due(self.partition.high_watermark(), &mut due);
+            loaded.next_due()
+        })?;
+        self.deliver(due);
+        Ok(next)
+    }
+
+    /// Whether there are records to be appended.
+    pub(super) fn has_gathered(&self) -> Result<bool, ErrorCode> {
+        self.look(|loaded, _| loaded.has_gathered())
+    }
+
+    /// The records that are to be appended.
+    pub(super) fn take_gathered(&self) -> Result<Option<Taken>, ErrorCode> {
+        self.look(|loaded, _| loaded.take_gathered())
+    }
+
+    /// When the next timer wants to be looked at.
+    pub(super) fn next_timer(&self) -> Option<Duration> {
+        match &*self.phase.lock() {
+            Phase::Loaded(loaded) => loaded.next_timer(),
+            _ => None,
+        }
+    }
+
+    /// Puts a shard into service to which all records below `next_offset` were replayed. `false` if nobody needs it any more.
+    pub(super) fn install(&self, shard: C::Shard, next_offset: Offset) -> Result<bool, ErrorCode> {
+        let image = self.shared.metadata.published_arc();
+        self.around(|around| {
+            let mut phase = self.phase.lock();
+            if matches!(*phase, Phase::Left) {
+                return Ok(false);
+            }
+            let loaded = Loaded::new(around, shard, next_offset, image)?;
+            *phase = Phase::Loaded(Box::new(loaded));
+            Ok(true)
+        })
+    }
+
+    /// The shard is given up and will be loaded again. Whoever waits is told so.
+    pub(super) fn unload(&self, has_failed: bool) {
+        let next = match has_failed {
+            true => Phase::Failed,
+            false => Phase::Loading,
+        };
+        self.replace(next);
+    }
+
+    /// The partition is no longer this broker's. Whoever waits is told so.
+    pub(super) fn leave(&self) {
+        self.replace(Phase::Left);
+    }
+
+    /// Whether the partition is no longer this broker's.
+    pub(super) fn has_left(&self) -> bool {
+        matches!(*self.phase.lock(), Phase::Left)
+    }
+
+    fn replace(&self, next: Phase<C::Shard>) {
+        let mut phase = self.phase.lock();
+        if matches!(*phase, Phase::Left) {
+            return;
+        }
+        let before = std::mem::replace(&mut *phase, next);
+        drop(phase);
+        if let Phase::Loaded(loaded) = before {
+            let env = self.shared.env.clone();
+            let let_go = loaded.into_memory();
+            // A large one takes its time.
+            self.shared
+                .env
+                .spawn(async move { env.blocking(move || drop(let_go)).await });
+        }
+    }
+
+    fn forget(&self, ticket: Ticket) {
+        if let Phase::Loaded(loaded) = &mut *self.phase.lock() {
+            loaded.forget(ticket);
+        }
+    }
+
+    /// Uses the shard, and wakes the seat's task if that has given it something to do.
+    fn with<R>(
+        &self,
+        work: impl FnOnce(&mut Loaded<C::Shard>, &Around<'_, C::Shard>) -> R,
+    ) -> Result<R, ErrorCode> {
+        let (result, wakes) = self.around(|around| {
+            let mut phase = self.phase.lock();
+            // The task finds out whether the shard must be given up.
+            let loaded = loaded(&mut phase).inspect_err(|_| self.signal.set())?;
+            let before = (loaded.has_gathered(), loaded.next_due(), loaded.next_timer());
+            loaded.follow(around, &self.shared.metadata.published());
+            let result = work(loaded, around);
+            let gathers = !before.0 && loaded.has_gathered();
+            let waits = before.1.is_none() && loaded.next_due().is_some();
+            let rings = loaded
+                .next_timer()
+                .is_some_and(|next| before.2.is_none_or(|before| next < before));
+            Ok::<_, ErrorCode>((result, gathers || waits || rings))
+        })?;
+        if wakes {
+            self.signal.set();
+        }
+        Ok(result)
+    }
+
+    /// The same for the seat's task itself.
+    fn look<R>(
+        &self,
+        work: impl FnOnce(&mut Loaded<C::Shard>, &Around<'_, C::Shard>) -> R,
+    ) -> Result<R, ErrorCode> {
+        self.around(|around| {
+            let mut phase = self.phase.lock();
+            let loaded = loaded(&mut phase)?;
+            loaded.follow(around, &self.shared.metadata.published());
+            Ok(work(loaded, around))
+        })
+    }
+
+    fn around<R>(&self, work: impl FnOnce(&Around<'_, C::Shard>) -> R) -> R {
+        let packing = || {
+            let max_batch_bytes = self.partition.may_append(self.epoch).map_err(|code| match code {
+                ErrorCode::NotEnoughReplicas => ErrorCode::CoordinatorNotAvailable,
+                _ => ErrorCode::NotCoordinator,
+            })?;
+            Ok(Packing {
+                codec: self.shared.codec,
+                max_batch_bytes,
+            })
+        };
+        work(&Around {
+            env: &self.shared.env,
+            config: &self.shared.config,
+            packing: &packing,
+        })
+    }
+
+    fn deliver(&self, due: Vec<Due<C::Shard>>) {
+        for due in due {
+            for (asker, answer) in due.answers {
+                // Who has gone needs none.
+                asker.send(answer).ok();
+            }
+            for effect in due.effects {
+                self.shared.coordinator.carry_out(self.partition.index(), effect);
+            }
+            if let Some(asker) = due.written {
+                asker.send(()).ok();
+            }
+        }
+    }
+}
+
+fn state<S: Shard>(phase: &Phase<S>) -> Result<(), ErrorCode> {
+    match phase {
+        Phase::Loaded(loaded) if !loaded.is_torn() => Ok(()),
+        Phase::Loading => Err(ErrorCode::CoordinatorLoadInProgress),
+        Phase::Loaded(_) | Phase::Failed | Phase::Left => Err(ErrorCode::NotCoordinator),
+    }
+}
+
+/// The shard, or what an asker is told instead.
+fn loaded<S: Shard>(phase: &mut Phase<S>) -> Result<&mut Loaded<S>, ErrorCode> {
+    state(phase)?;
+    match phase {
+        Phase::Loaded(loaded) => Ok(loaded),
+        _ => Err(ErrorCode::NotCoordinator),
+    }
+}

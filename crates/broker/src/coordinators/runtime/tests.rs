@@ -1,0 +1,350 @@
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use klamm_coordinator::TransactionalProducer;
+use klamm_env::sim::{CrashMode, Failure, Fault, Operation, Options, World};
+use klamm_log::Durability;
+use klamm_metadata::MetadataRecord;
+use klamm_model::{BrokerId, ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Uuid};
+use klamm_protocol::metadata_records::TopicRecord;
+use klamm_records::{Batch, BatchBuilder, Compression, EndTransactionMarker};
+
+use self::toy::{Ask, Fixture, ME, Told, UNKNOWN, With};
+use crate::replicas::Written;
+
+mod toy;
+
+const COMMIT: EndTransactionMarker = EndTransactionMarker {
+    committed: true,
+    coordinator_epoch: 0,
+};
+
+fn producer(id: i64) -> TransactionalProducer {
+    TransactionalProducer {
+        id: ProducerId(id),
+        epoch: ProducerEpoch(0),
+    }
+}
+
+/// A world in which a sync takes a second.
+fn slow() -> World {
+    World::with(
+        1,
+        Options {
+            blocking_delay: Duration::from_secs(1),
+            ..Options::default()
+        },
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_at_once_is_one_batch() {
+    for durability in [Durability::Fsync, Durability::PageCache] {
+        let fixture = Fixture::open(
+            &World::new(1),
+            With {
+                durability,
+                ..With::default()
+            },
+        );
+        let asked = (0..100).map(|_| fixture.ask(Ask::Add("a", 1)));
+        let told = join_all(asked).await;
+        let expected: Vec<_> = (1..=100).map(|value| Ok(Told::Value(value))).collect();
+        assert_eq!(told, expected, "each sees what was decided before");
+        assert_eq!(fixture.batches(), [100]);
+        assert_eq!(fixture.effects.lock().len(), 100);
+        fixture.ask(Ask::Add("a", 1)).await.unwrap();
+        assert_eq!(fixture.batches(), [100, 1]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_answered_before_what_was_seen_is_on_the_device() {
+    let fixture = Fixture::open(&slow(), With::default());
+    fixture.ask(Ask::Add("b", 5)).await.unwrap();
+    let mut add = pin!(fixture.ask(Ask::Add("a", 1)));
+    assert_eq!(add.as_mut().now_or_never(), None);
+    // The read sees the record, the other writer as well.
+    let mut get = pin!(fixture.ask(Ask::Get("a")));
+    assert_eq!(get.as_mut().now_or_never(), None);
+    fixture.env.sleep(Duration::from_millis(900)).await;
+    assert_eq!(fixture.batches(), [1, 1]);
+    assert_eq!(fixture.partition.high_watermark(), Offset(1));
+    assert_eq!(add.as_mut().now_or_never(), None);
+    assert_eq!(get.as_mut().now_or_never(), None);
+    assert_eq!(*fixture.effects.lock(), [5]);
+    assert_eq!((add.await, get.await), (Ok(Told::Value(1)), Ok(Told::Value(1))));
+    assert_eq!(fixture.partition.high_watermark(), Offset(2));
+    assert_eq!(*fixture.effects.lock(), [5, 1]);
+    // Nothing is on its way: answered on the spot.
+    assert_eq!(
+        fixture.ask(Ask::Get("a")).now_or_never(),
+        Some(Ok(Told::Value(1)))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_joined_are_told_with_the_addition() {
+    let fixture = Fixture::open(&World::new(1), With::default());
+    let joined = join_all((0..3).map(|_| fixture.ask(Ask::Join)));
+    // One who has given up is in nobody's way.
+    drop(fixture.begin(Ask::Join));
+    let add = async {
+        fixture.env.sleep(Duration::from_secs(60)).await;
+        fixture.ask(Ask::Add("a", 5)).await
+    };
+    let (joined, added) = futures_util::future::join(joined, add).await;
+    assert_eq!(joined, vec![Ok(Told::Value(5)); 3]);
+    assert_eq!(added, Ok(Told::Value(5)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_append_gives_up_the_shard_and_the_log_is_what_counts() {
+    let world = World::new(1);
+    let fixture = Fixture::open(&world, With::default());
+    fixture.ask(Ask::Add("a", 7)).await.unwrap();
+    let mut joined = pin!(fixture.ask(Ask::Join));
+    assert_eq!(joined.as_mut().now_or_never(), None);
+    let full = Fault::nth(Operation::Write, 0).with(Failure::NoSpace);
+    world.disk("node").inject(full.on("00.log"));
+    let told = join_all((0..3).map(|_| fixture.ask(Ask::Add("a", 1)))).await;
+    assert_eq!(told, vec![Err(ErrorCode::NotCoordinator); 3]);
+    assert_eq!(joined.await, Err(ErrorCode::NotCoordinator));
+    fixture.loaded().await;
+    assert_eq!(fixture.value("a").await, 7, "what was refused has no effect");
+    assert_eq!(*fixture.effects.lock(), [7]);
+    assert_eq!(fixture.ask(Ask::Add("a", 1)).await, Ok(Told::Value(8)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_sync_is_told_and_the_shard_stays_away() {
+    let world = World::new(1);
+    let fixture = Fixture::open(&world, With::default());
+    fixture.ask(Ask::Add("a", 7)).await.unwrap();
+    world.disk("node").inject(Fault::always(Operation::SyncData));
+    assert_eq!(
+        fixture.ask(Ask::Add("a", 1)).await,
+        Err(ErrorCode::NotCoordinator)
+    );
+    fixture.env.sleep(Duration::from_secs(600)).await;
+    assert_eq!(fixture.ask(Ask::Get("a")).await, Err(ErrorCode::NotCoordinator));
+}
+
+#[tokio::test(start_paused = true)]
+async fn timers_ring_by_the_time_that_has_passed() {
+    let world = World::new(1);
+    let fixture = Fixture::open(&world, With::default());
+    let began = fixture.env.monotonic();
+    for (name, ms) in [
+        ("first", 5_000),
+        ("moved", 5_000),
+        ("forgotten", 5_000),
+        ("last", 9_000),
+    ] {
+        fixture.ask(Ask::Remind(name, ms)).await.unwrap();
+    }
+    fixture.ask(Ask::Remind("moved", 8_000)).await.unwrap();
+    fixture.ask(Ask::Forget("forgotten")).await.unwrap();
+    // A clock that is set makes nobody late.
+    world.clock("node").jump(3_600_000);
+    let at = |ms| (began + Duration::from_millis(ms)).saturating_sub(fixture.env.monotonic());
+    for (ms, expected) in [
+        (4_900, [0, 0, 0]),
+        (5_100, [1, 0, 0]),
+        (8_100, [1, 1, 0]),
+        (9_100, [1, 1, 1]),
+        (60_000, [1, 1, 1]),
+    ] {
+        fixture.env.sleep(at(ms)).await;
+        let mut values = Vec::new();
+        for name in ["first", "moved", "last"] {
+            values.push(fixture.value(name).await);
+        }
+        assert_eq!(values, expected, "{ms}");
+    }
+    assert_eq!(fixture.value("forgotten").await, 0);
+    // Sooner than what the task sleeps for.
+    fixture.ask(Ask::Remind("late", 100_000)).await.unwrap();
+    fixture.ask(Ask::Remind("soon", 10)).await.unwrap();
+    fixture.env.sleep(Duration::from_secs(1)).await;
+    assert_eq!(fixture.value("soon").await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_crash_all_that_was_answered_is_there() {
+    for codec in [Compression::None, Compression::Zstd] {
+        let world = World::new(1);
+        let with = With {
+            codec,
+            ..With::default()
+        };
+        let fixture = Fixture::open(&world, with);
+        for _ in 0..100 {
+            fixture.ask(Ask::Add("a", 1)).await.unwrap();
+        }
+        // Over several segments.
+        for _ in 0..8 {
+            fixture.ask(Ask::Long(vec![900; 8], true)).await.unwrap();
+        }
+        for (id, name) in [(7, "committed"), (8, "aborted"), (9, "open")] {
+            fixture.ask(Ask::AddIn(producer(id), name, 3)).await.unwrap();
+            fixture.ask(Ask::Add("a", 1)).await.unwrap();
+        }
+        let abort = EndTransactionMarker {
+            committed: false,
+            ..COMMIT
+        };
+        for (id, marker) in [(7, COMMIT), (8, abort)] {
+            fixture
+                .runtime
+                .end_transaction(0, producer(id), marker)
+                .await
+                .unwrap();
+        }
+        // On its way when the power fails.
+        let mut lost = pin!(fixture.ask(Ask::Add("a", 1)));
+        assert_eq!(lost.as_mut().now_or_never(), None);
+        fixture.runtime.abort();
+        world.disk("node").crash(CrashMode::DropUnsynced);
+
+        let again = Fixture::open(&world, with);
+        assert_eq!(
+            again.ask(Ask::Get("a")).await,
+            Err(ErrorCode::CoordinatorLoadInProgress)
+        );
+        again.loaded().await;
+        for (name, value) in [("a", 103), ("committed", 3), ("aborted", 0), ("open", 0)] {
+            assert_eq!(again.value(name).await, value, "{name}");
+        }
+        again
+            .runtime
+            .end_transaction(0, producer(9), COMMIT)
+            .await
+            .unwrap();
+        assert_eq!(again.value("open").await, 3);
+        assert_eq!(again.ask(Ask::Add("a", 1)).await, Ok(Told::Value(104)));
+        again.runtime.stop().await;
+        assert_eq!(
+            again.ask(Ask::Get("a")).await,
+            Err(ErrorCode::CoordinatorNotAvailable)
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leads_coordinates() {
+    let fixture = Fixture::open(
+        &World::new(1),
+        With {
+            begins: false,
+            ..With::default()
+        },
+    );
+    let not_there = fixture.ask(Ask::Get("a")).await;
+    assert_eq!(not_there, Err(ErrorCode::CoordinatorNotAvailable));
+    fixture.follow();
+    fixture.ask(Ask::Add("a", 1)).await.unwrap();
+    let mut joined = pin!(fixture.ask(Ask::Join));
+    assert_eq!(joined.as_mut().now_or_never(), None);
+
+    fixture.elect(BrokerId(2));
+    // The partition knows, the runtime does not yet.
+    assert_eq!(
+        fixture.ask(Ask::Add("a", 1)).await,
+        Err(ErrorCode::NotCoordinator)
+    );
+    fixture.follow();
+    assert_eq!(joined.await, Err(ErrorCode::NotCoordinator));
+    assert_eq!(fixture.ask(Ask::Get("a")).await, Err(ErrorCode::NotCoordinator));
+
+    fixture.elect(ME);
+    fixture.follow();
+    fixture.loaded().await;
+    assert_eq!(fixture.ask(Ask::Add("a", 1)).await, Ok(Told::Value(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_topic_does_not_take_is_refused_before_anything_changes() {
+    let with = With {
+        max_message_bytes: 1_000,
+        ..With::default()
+    };
+    let fixture = Fixture::open(&World::new(1), with);
+    for (lengths, atomic, expected) in [
+        (vec![600, 600], true, Err(ErrorCode::UnknownServerError)),
+        (vec![10, 2_000], false, Err(ErrorCode::UnknownServerError)),
+        (vec![600, 600], false, Ok(Told::Value(0))),
+    ] {
+        assert_eq!(fixture.ask(Ask::Long(lengths, atomic)).await, expected);
+    }
+    assert_eq!(fixture.batches(), [1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_record_is_passed_over_and_a_broken_one_fails_the_load() {
+    for (number, value, is_loaded) in [(UNKNOWN, &b""[..], true), (0, b"short", false)] {
+        let fixture = Fixture::open(
+            &World::new(1),
+            With {
+                begins: false,
+                ..With::default()
+            },
+        );
+        let mut builder = BatchBuilder::default();
+        let (first, second) = ([0, 0, b'a'], [&number.to_be_bytes()[..], b"b"].concat());
+        builder.append(fixture.now(), Some(&first), Some(&5_i64.to_be_bytes()), &[]);
+        builder.append(fixture.now(), Some(&second), Some(value), &[]);
+        let batch = Batch::parse(&builder.build(Offset(0)).unwrap()).unwrap();
+        let written = Written {
+            header: *batch.header(),
+            body: batch.body(),
+        };
+        fixture
+            .partition
+            .append_in_order(LeaderEpoch(1), Offset(0), &mut [written], fixture.now())
+            .await
+            .unwrap();
+        fixture.follow();
+        fixture.env.sleep(Duration::from_secs(10)).await;
+        let told = fixture.ask(Ask::Get("a")).await;
+        match is_loaded {
+            true => assert_eq!(told, Ok(Told::Value(5))),
+            false => assert_eq!(told, Err(ErrorCode::NotCoordinator)),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_is_told_of_the_cluster_before_it_decides_on_it() {
+    let fixture = Fixture::open(&World::new(1), With::default());
+    let topic = |number: u8| -> MetadataRecord {
+        TopicRecord {
+            name: format!("topic-{number}").into(),
+            topic_id: Uuid([100 + number; 16]),
+            ..Default::default()
+        }
+        .into()
+    };
+    assert_eq!(fixture.ask(Ask::Changes).await, Ok(Told::Changes(0, 1)));
+    fixture.change(&[topic(1), topic(2)]);
+    assert_eq!(fixture.ask(Ask::Changes).await, Ok(Told::Changes(1, 3)));
+    fixture.change(&[topic(3)]);
+    fixture.change(&[topic(4)]);
+    fixture.follow();
+    fixture.env.sleep(Duration::from_millis(1)).await;
+    fixture.change(&[topic(5)]);
+    assert_eq!(fixture.ask(Ask::Changes).await, Ok(Told::Changes(3, 6)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_was_taken_in_part_costs_the_shard() {
+    let fixture = Fixture::open(&World::new(1), With::default());
+    fixture.ask(Ask::Add("a", 1)).await.unwrap();
+    let asked = std::panic::AssertUnwindSafe(async { fixture.ask(Ask::Panic).await });
+    assert!(asked.catch_unwind().await.is_err());
+    assert_eq!(fixture.ask(Ask::Get("a")).await, Err(ErrorCode::NotCoordinator));
+    fixture.loaded().await;
+    assert_eq!((fixture.value("a").await, fixture.value("half").await), (1, 0));
+}

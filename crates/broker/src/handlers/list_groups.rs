@@ -1,0 +1,35 @@
+//! ListGroups, versions 0 to 5: the groups that this broker coordinates. Their states, and only those in given ones, since
+//! version 4 (KIP-518); the same for types since 5 (KIP-848).
+//!
+//! A shard that is being loaded makes the whole answer an error, since nobody would miss what is not in it.
+//!
+//! *Memory*: the answer, one entry for each group. *Authorization*: DESCRIBE on the cluster, or on each group that is listed.
+
+use klamm_coordinator::group::Request;
+use klamm_model::ErrorCode;
+use klamm_protocol::messages::list_groups_response::ListedGroup;
+use klamm_protocol::messages::{ListGroupsRequest, ListGroupsResponse};
+
+use crate::context::RequestContext;
+use crate::coordinators::groups::{self, answer_to};
+use crate::turn::Turn;
+
+/// Answers one request.
+pub(crate) async fn handle(context: &RequestContext<'_>, request: ListGroupsRequest) -> ListGroupsResponse {
+    let mut response = ListGroupsResponse::default();
+    let mut turn = Turn::default();
+    for partition in context.broker.groups.led() {
+        let begun = groups::begin_in(context, partition, Request::ListGroups(request.clone()));
+        let listed = answer_to!(ListGroups, begun.answer().await);
+        match ErrorCode::from_code(listed.error_code) {
+            Some(ErrorCode::None) => {
+                turn.spend(listed.groups.len() * size_of::<ListedGroup>()).await;
+                response.groups.extend(listed.groups);
+            }
+            // Somebody else coordinates them now.
+            Some(ErrorCode::NotCoordinator) => {}
+            _ => return listed,
+        }
+    }
+    response
+}
