@@ -102,10 +102,10 @@ impl<C: Coordinator> Driver<C> {
     }
 
     async fn turn(&mut self) -> Result<(), Lost> {
-        self.settle()?;
         while self.seat.ring(RUNG_AT_ONCE).map_err(Lost::Shard)? {
             task::yield_now().await;
         }
+        self.settle()?;
         if self.seat.has_gathered().map_err(Lost::Shard)? {
             // Requests that are there already are decided first: their records go out with these.
             task::yield_now().await;

@@ -173,6 +173,15 @@ async fn timers_ring_by_the_time_that_has_passed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_timer_tells_without_a_record_is_told_at_once() {
+    let fixture = Fixture::open(&World::new(1), With::default());
+    fixture.ask(Ask::Remind("nothing", 5_000)).await.unwrap();
+    let limit = Duration::from_millis(5_010);
+    let joined = fixture.env.timeout(limit, fixture.ask(Ask::Join)).await;
+    assert_eq!(joined, Ok(Ok(Told::Value(1))));
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_crash_all_that_was_answered_is_there() {
     for codec in [Compression::None, Compression::Zstd] {
         let world = World::new(1);

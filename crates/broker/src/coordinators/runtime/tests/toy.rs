@@ -200,7 +200,15 @@ impl Shard for Toy {
     }
 
     fn on_timer(&self, _: &mut Surroundings<'_>, (): &(), timer: String) -> CoordinatorResult<Self> {
-        self.add(None, &timer, 1)
+        let result = self.add(None, &timer, 1);
+        match &*timer {
+            // Tells those who have joined, and records nothing.
+            "nothing" => CoordinatorResult {
+                records: Vec::new(),
+                ..result
+            },
+            _ => result,
+        }
     }
 
     fn on_loaded(&self, _: &mut Surroundings<'_>, (): &()) -> CoordinatorResult<Self> {
