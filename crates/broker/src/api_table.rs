@@ -32,7 +32,7 @@ macro_rules! api_table {
         serial { $($name:ident $min:literal..=$max:literal $request:ident $module:ident;)* }
         waiting { $($late:ident $late_min:literal..=$late_max:literal $late_request:ident $late_module:ident;)* }
     ) => {
-        /// The rows, by number.
+        /// The rows.
         pub static ROWS: &[Row] = &[
             $(Row {
                 api: ApiKey::$hot,

@@ -142,14 +142,14 @@ impl<C: Coordinator> Runtime<C> {
     /// Has a request decided by the shard that `key` belongs to.
     pub(crate) fn ask(&self, key: &Key<'_>, request: Request<C>) -> Result<Asked<C>, ErrorCode> {
         let table = self.table.load();
-        let table = table.as_ref().ok_or(ErrorCode::CoordinatorNotAvailable)?;
+        let table = table.as_ref().ok_or(ErrorCode::NotCoordinator)?;
         table.seat(table.partition_of(key)?)?.ask(request)
     }
 
     /// The partition that `key` belongs to, wherever it is led.
     pub(crate) fn partition_of(&self, key: &Key<'_>) -> Result<i32, ErrorCode> {
         let table = self.table.load();
-        let table = table.as_ref().ok_or(ErrorCode::CoordinatorNotAvailable)?;
+        let table = table.as_ref().ok_or(ErrorCode::NotCoordinator)?;
         table.partition_of(key)
     }
 
@@ -179,7 +179,7 @@ impl<C: Coordinator> Runtime<C> {
 
     fn seat(&self, partition: i32) -> Result<Arc<Seat<C>>, ErrorCode> {
         let table = self.table.load();
-        let table = table.as_ref().ok_or(ErrorCode::CoordinatorNotAvailable)?;
+        let table = table.as_ref().ok_or(ErrorCode::NotCoordinator)?;
         table.seat(partition).cloned()
     }
 
@@ -292,7 +292,7 @@ impl<C: Coordinator> Table<C> {
     fn partition_of(&self, key: &Key<'_>) -> Result<i32, ErrorCode> {
         let partition = partition_of(&key.placed_by(), self.partition_count);
         let partition = partition.and_then(|partition| i32::try_from(partition).ok());
-        partition.ok_or(ErrorCode::CoordinatorNotAvailable)
+        partition.ok_or(ErrorCode::NotCoordinator)
     }
 }
 

@@ -43,9 +43,11 @@ pub(crate) fn answer(
             ..Default::default()
         };
     }
+    let mut api_keys: Vec<_> = rows.iter().map(version).collect();
+    api_keys.sort_unstable_by_key(|served| served.api_key);
     let finalized = image.features().iter().filter(|(_, level)| **level > 0);
     ApiVersionsResponse {
-        api_keys: rows.iter().map(version).collect(),
+        api_keys,
         supported_features: features::SUPPORTED
             .iter()
             // Before version 4 a client cannot read a range that begins at 0.

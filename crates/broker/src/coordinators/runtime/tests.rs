@@ -235,10 +235,7 @@ async fn after_a_crash_all_that_was_answered_is_there() {
         assert_eq!(again.value("open").await, 3);
         assert_eq!(again.ask(Ask::Add("a", 1)).await, Ok(Told::Value(104)));
         again.runtime.stop().await;
-        assert_eq!(
-            again.ask(Ask::Get("a")).await,
-            Err(ErrorCode::CoordinatorNotAvailable)
-        );
+        assert_eq!(again.ask(Ask::Get("a")).await, Err(ErrorCode::NotCoordinator));
     }
 }
 
@@ -252,7 +249,7 @@ async fn who_leads_coordinates() {
         },
     );
     let not_there = fixture.ask(Ask::Get("a")).await;
-    assert_eq!(not_there, Err(ErrorCode::CoordinatorNotAvailable));
+    assert_eq!(not_there, Err(ErrorCode::NotCoordinator));
     fixture.follow();
     fixture.ask(Ask::Add("a", 1)).await.unwrap();
     let mut joined = pin!(fixture.ask(Ask::Join));
