@@ -7,6 +7,7 @@
 //! | address of the controller listener | `<controller>`, `<controller port>` | likewise |
 //! | topic ids | `<id TOPIC>`, `<id TOPIC 2>` for the next topic of that name | random; ids of 16 equal bytes are a scenario's own |
 //! | producer ids | `<producer N>` for the Nth that a scenario got for itself, otherwise `<new producer>`, `<known producer>` | each broker counts in blocks of its own |
+//! | what makes the id of a member one of its own | `<member N>`, likewise | random |
 //! | fetch session ids | `<session N>`, likewise | random |
 //! | times within a day of now | `<now>` | clocks go on |
 //! | voter directory ids | `<directory>` | random |
@@ -62,6 +63,8 @@ pub(crate) struct Normalizer {
     producers: Vec<i64>,
     other_producers: Vec<i64>,
     sessions: Vec<i64>,
+    /// The random parts of the ids of members.
+    members: Vec<String>,
     folds_defaults: bool,
     /// Texts of this run that may stand within messages, and what stands for them.
     texts: Vec<(String, String)>,
@@ -84,6 +87,7 @@ impl Normalizer {
             producers: Vec::new(),
             other_producers: Vec::new(),
             sessions: Vec::new(),
+            members: Vec::new(),
             folds_defaults: false,
         }
     }
@@ -176,11 +180,12 @@ impl Normalizer {
         placeholder
     }
 
-    fn string(&self, api: ApiKey, name: &str, text: &mut String) -> Option<String> {
+    fn string(&mut self, api: ApiKey, name: &str, text: &mut String) -> Option<String> {
         match name {
             "Host" if *text == self.place.host => return Some("<host>".to_owned()),
             "Documentation" => return Some("<text>".to_owned()),
             "LogDir" if api == ApiKey::DescribeLogDirs => return Some("<log dir>".to_owned()),
+            "MemberId" | "Leader" => self.member(text),
             _ => {}
         }
         for (known, placeholder) in &self.texts {
@@ -190,6 +195,25 @@ impl Normalizer {
         }
         *text = without_times(text);
         None
+    }
+
+    /// Replaces what the coordinator has drawn for a member, which stands behind what the member calls itself.
+    fn member(&mut self, text: &mut String) {
+        let drawn = text
+            .len()
+            .checked_sub(36)
+            .and_then(|at| text.split_at_checked(at));
+        let is_drawn = |drawn: &str| {
+            let mut bytes = drawn.bytes().enumerate();
+            bytes.all(|(at, byte)| match at {
+                8 | 13 | 18 | 23 => byte == b'-',
+                _ => byte.is_ascii_hexdigit(),
+            })
+        };
+        if let Some((own, drawn)) = drawn.filter(|(_, drawn)| is_drawn(drawn)) {
+            let place = place_of(&mut self.members, drawn.to_owned());
+            *text = format!("{own}<member {place}>");
+        }
     }
 
     /// Notes a producer id that a scenario got for itself.
@@ -278,6 +302,10 @@ fn is_unordered(api: ApiKey, name: &str) -> bool {
         // The order in which a limit is used up shows in the records.
         ApiKey::Fetch => matches!(name, "Responses" | "Partitions"),
         ApiKey::UpdateFeatures => name == "Results",
+        ApiKey::OffsetCommit | ApiKey::OffsetDelete => matches!(name, "Topics" | "Partitions"),
+        ApiKey::OffsetFetch => matches!(name, "Topics" | "Partitions"),
+        ApiKey::ListGroups | ApiKey::DescribeGroups => name == "Groups",
+        ApiKey::DeleteGroups => name == "Results",
         ApiKey::ApiVersions => matches!(name, "SupportedFeatures" | "FinalizedFeatures"),
         _ => false,
     }

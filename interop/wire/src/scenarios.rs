@@ -12,6 +12,8 @@ mod configs;
 mod coordinators;
 mod create_topics;
 mod fetch;
+mod group_offsets;
+mod groups;
 mod headers;
 mod idempotence;
 mod metadata;
@@ -59,5 +61,10 @@ pub(crate) const SCENARIOS: &[(&str, Run)] = &[
     ("describe_configs_broker", configs::broker_keys),
     ("alter_configs", alter_configs::whole),
     ("incremental_alter_configs", alter_configs::incremental),
+    ("groups_without_topic", groups::without_topic),
     ("find_coordinator", coordinators::run),
+    ("group_offsets", group_offsets::run),
+    ("groups_refused", groups::refused),
+    ("groups_alone", groups::alone),
+    ("groups_static", groups::fixed),
 ];
