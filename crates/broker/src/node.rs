@@ -16,12 +16,10 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use klamm_config::BrokerConfig;
-use klamm_coordinator::group::GroupConfig;
 use klamm_env::{Env, Task};
 use klamm_log::LogCell;
 use klamm_net::Server;
 use klamm_quorum::{NoPeers, Quorum, QuorumConfig};
-use klamm_records::Compression;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tracing::info;
@@ -32,8 +30,7 @@ use self::listen::{Advertised, Bound};
 use crate::broker::Broker;
 use crate::controller::{self, Controller};
 use crate::coordinators::Refusals;
-use crate::coordinators::groups::Groups;
-use crate::coordinators::runtime::{Parts, Runtime};
+use crate::coordinators::groups;
 use crate::dispatch::ClientService;
 use crate::fetch_sessions::FetchSessions;
 use crate::loggers::Loggers;
@@ -160,17 +157,7 @@ impl Node {
             quorum,
             router: Router::new(config.node.id, route),
             stores: dirs.stores(&env, &vitals),
-            groups: Runtime::new(
-                Parts {
-                    env: env.clone(),
-                    vitals: vitals.clone(),
-                    metadata: metadata.clone(),
-                    load_bytes: 5 << 20,
-                    codec: Compression::None.into(),
-                },
-                Groups,
-                GroupConfig::default(),
-            ),
+            groups: groups::runtime(&env, &vitals, &metadata, &config.groups),
             metadata,
             vitals,
             replicas: Replicas::default(),

@@ -22,6 +22,10 @@ mod disks;
 mod failing;
 #[path = "configuration/fixture.rs"]
 mod fixture;
+#[path = "configuration/group_life.rs"]
+mod group_life;
+#[path = "configuration/groups.rs"]
+mod groups;
 #[path = "configuration/housekeeping.rs"]
 mod housekeeping;
 #[path = "configuration/levels.rs"]

@@ -4,9 +4,11 @@
 //! errors are found at once, not the first alone. What may change while running stands apart in [`Dynamic`] and in
 //! `topic::TopicConfig`, which are resolved again from the layers on every change.
 //!
-//! Next: `broker/listeners.rs`, `broker/node.rs`, `broker/dynamic.rs`, `broker/internal_topics.rs`.
+//! Next: `broker/listeners.rs`, `broker/node.rs`, `broker/dynamic.rs`, `broker/groups.rs`,
+//! `broker/internal_topics.rs`.
 
 mod dynamic;
+mod groups;
 mod internal_topics;
 mod listeners;
 mod node;
@@ -16,6 +18,7 @@ use std::time::Duration;
 
 pub use dynamic::Dynamic;
 pub(crate) use dynamic::problem;
+pub use groups::Groups;
 pub use internal_topics::{InternalTopic, InternalTopics};
 pub use listeners::{Advertised, HostPort, Listener, Listeners};
 pub use node::{Node, Voter};
@@ -37,6 +40,8 @@ pub struct BrokerConfig {
     pub topics: TopicDefaults,
     /// What the topics of the coordinators are made with.
     pub internal_topics: InternalTopics,
+    /// Groups and their offsets.
+    pub groups: Groups,
     /// The housekeeping of logs.
     pub housekeeping: Housekeeping,
     /// What was set at the start, as texts: the static layer.
@@ -123,6 +128,7 @@ impl BrokerConfig {
                     listeners,
                     net,
                     topics,
+                    groups: groups::read(&reader),
                     internal_topics: internal_topics::read(&reader),
                     housekeeping,
                     fixed: values,

@@ -44,6 +44,34 @@ static TESTS: &[(&str, &[&str])] = &[
         &["klamm.log.dirs.unformatted"],
     ),
     (
+        "klamm-broker: groups::a_first_member_waits_so_long_for_others",
+        &["group.initial.rebalance.delay.ms"],
+    ),
+    (
+        "klamm-broker: groups::a_group_has_so_many_members",
+        &["group.max.size"],
+    ),
+    (
+        "klamm-broker: groups::a_member_may_be_silent_so_long",
+        &["group.max.session.timeout.ms", "group.min.session.timeout.ms"],
+    ),
+    (
+        "klamm-broker: groups::metadata_of_an_offset_has_so_many_bytes",
+        &["offset.metadata.max.bytes"],
+    ),
+    (
+        "klamm-broker: groups::offsets_are_kept_so_long_and_looked_at_so_often",
+        &["offsets.retention.check.interval.ms", "offsets.retention.minutes"],
+    ),
+    (
+        "klamm-broker: groups::offsets_are_stored_in_a_codec",
+        &["offsets.topic.compression.codec"],
+    ),
+    (
+        "klamm-broker: groups::so_many_bytes_of_offsets_are_loaded_at_once",
+        &["offsets.load.buffer.size"],
+    ),
+    (
         "klamm-broker: housekeeping::offsets_are_written_down_from_time_to_time",
         &[
             "log.flush.offset.checkpoint.interval.ms",

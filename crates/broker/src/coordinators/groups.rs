@@ -7,21 +7,56 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use klamm_coordinator::Answer as _;
-use klamm_coordinator::group::{Answer, Client, Effect, GroupShard, Request, Shape};
+use klamm_coordinator::group::{Answer, Client, Effect, GroupConfig, GroupShard, Request, Shape};
+use klamm_env::Env;
 use klamm_model::ErrorCode;
+use klamm_records::Compression;
 
-use super::runtime::{Asked, Coordinator, Runtime};
+use super::runtime::{Asked, Coordinator, Parts, Runtime};
 use super::{Key, Kind};
 use crate::context::RequestContext;
+use crate::metadata_store::MetadataStore;
+use crate::vitals::Vitals;
 
 /// Groups, as the runtime needs to know them.
 pub(crate) struct Groups;
 
 /// The runtime of the coordinators of groups.
 pub(crate) type GroupRuntime = Runtime<Groups>;
+
+/// A runtime for a broker that is set like this.
+pub(crate) fn runtime(
+    env: &Env,
+    vitals: &Arc<Vitals>,
+    metadata: &Arc<MetadataStore>,
+    set: &klamm_config::broker::Groups,
+) -> GroupRuntime {
+    let parts = Parts {
+        env: env.clone(),
+        vitals: vitals.clone(),
+        metadata: metadata.clone(),
+        load_bytes: set.load_bytes as usize,
+        // The configuration lets no other number through.
+        codec: Compression::from_id(set.codec)
+            .unwrap_or(Compression::None)
+            .into(),
+    };
+    let config = GroupConfig {
+        initial_rebalance_delay: set.initial_rebalance_delay,
+        min_session_timeout: set.min_session_timeout,
+        max_session_timeout: set.max_session_timeout,
+        max_size: set.max_size as usize,
+        offset_metadata_max_bytes: set.offset_metadata_max_bytes as usize,
+        offsets_retention: set.offsets_retention,
+        offsets_retention_check_interval: set.offsets_retention_check_interval,
+        ..GroupConfig::default()
+    };
+    Runtime::new(parts, Groups, config)
+}
 
 impl Coordinator for Groups {
     type Shard = GroupShard;
