@@ -38,6 +38,11 @@ func features() {
 	check("delete records", func() error { return deleteRecords(cl, admin) })
 	check("unknown topic", func() error { return unknownTopic(admin) })
 	check("cluster", func() error { return cluster(admin) })
+	for name, balancer := range map[string]kgo.GroupBalancer{
+		"range": kgo.RangeBalancer(), "cooperative": kgo.CooperativeStickyBalancer(),
+	} {
+		check("two share by "+name, func() error { return share(admin, name, balancer) })
+	}
 }
 
 // samples is every shape of a record; the timestamps are whole milliseconds, as the wire has them.

@@ -99,6 +99,83 @@ public final class Clients {
         return Admin.create(config);
     }
 
+    /** Members that subscribe and share. */
+    private static final class Groups {
+        private static final int PARTITIONS = 4;
+        private static final int RECORDS = 50;
+        private static final long LIMIT_MS = 90_000;
+
+        /** Two members read a topic together, each record once; then the group is described, looked up and deleted. */
+        static Object share(String strategy) throws Exception {
+            String topic = "java-groups-" + strategy;
+            try (Admin admin = admin()) {
+                admin.createTopics(List.of(new NewTopic(topic, PARTITIONS, (short) 1))).all().get();
+                List<ProducerRecord<byte[], byte[]>> records = new ArrayList<>();
+                for (int n = 0; n < PARTITIONS * RECORDS; n++) {
+                    records.add(new ProducerRecord<>(topic, n % PARTITIONS, null, bytes("" + n)));
+                }
+                try (KafkaProducer<byte[], byte[]> producer = producer("none")) {
+                    records.forEach(producer::send);
+                    producer.flush();
+                }
+                Map<TopicPartition, Map<Long, Integer>> read = new HashMap<>();
+                try (var first = member(topic, strategy)) {
+                    poll(List.of(first), read, () -> first.assignment().size() == PARTITIONS && !read.isEmpty());
+                    try (var second = member(topic, strategy)) {
+                        var both = List.of(first, second);
+                        poll(both, read, () -> first.assignment().size() == 2 && second.assignment().size() == 2);
+                        poll(both, read, () -> read.values().stream().mapToInt(Map::size).sum() == PARTITIONS * RECORDS);
+                        var described = admin.describeClassicGroups(List.of(topic)).all().get().get(topic);
+                        same(described.members().size(), 2);
+                    }
+                }
+                for (Map<Long, Integer> offsets : read.values()) {
+                    same(offsets.values().stream().allMatch(times -> times == 1), true);
+                }
+                var committed = admin.listConsumerGroupOffsets(topic).partitionsToOffsetAndMetadata().get();
+                for (int partition = 0; partition < PARTITIONS; partition++) {
+                    same(committed.get(new TopicPartition(topic, partition)).offset(), (long) RECORDS);
+                }
+                admin.deleteConsumerGroups(List.of(topic)).all().get();
+            }
+            return null;
+        }
+
+        private static KafkaConsumer<byte[], byte[]> member(String topic, String strategy) {
+            Properties config = new Properties();
+            config.put("bootstrap.servers", BOOTSTRAP);
+            config.put("group.id", topic);
+            config.put("enable.auto.commit", "false");
+            config.put("auto.offset.reset", "earliest");
+            config.put("heartbeat.interval.ms", "300");
+            config.put("max.poll.records", "20");
+            config.put("partition.assignment.strategy", "org.apache.kafka.clients.consumer." + strategy);
+            var consumer = new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+            consumer.subscribe(List.of(topic));
+            return consumer;
+        }
+
+        /** Lets the members read by turns, each committing what it has read, until it is as it should be. */
+        private static void poll(
+                List<KafkaConsumer<byte[], byte[]>> members,
+                Map<TopicPartition, Map<Long, Integer>> read,
+                Callable<Boolean> isDone)
+                throws Exception {
+            for (long limit = System.currentTimeMillis() + LIMIT_MS; !isDone.call(); ) {
+                for (var consumer : members) {
+                    for (var record : consumer.poll(Duration.ofMillis(100))) {
+                        var where = new TopicPartition(record.topic(), record.partition());
+                        read.computeIfAbsent(where, none -> new HashMap<>()).merge(record.offset(), 1, Integer::sum);
+                    }
+                    consumer.commitSync();
+                }
+                if (System.currentTimeMillis() > limit) {
+                    throw new Mismatch("the members have " + members.stream().map(KafkaConsumer::assignment).toList());
+                }
+            }
+        }
+    }
+
     /** Every shape of a record with every codec, offsets for times; administration is what the tools do. */
     private static final class Features {
         static void run() {
@@ -106,6 +183,9 @@ public final class Clients {
                 check("codec " + codec, () -> roundTrip(codec));
             }
             check("offsets for times", Features::offsetsForTimes);
+            for (String strategy : List.of("RangeAssignor", "CooperativeStickyAssignor")) {
+                check("two share by the " + strategy, () -> Groups.share(strategy));
+            }
         }
 
         private static List<ProducerRecord<byte[], byte[]>> samples(String topic) {

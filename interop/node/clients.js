@@ -1,6 +1,6 @@
 // kafkajs against a broker: see ../README.md for what this is told and what it prints.
 //
-// Its consumer works only as a member of a group, so the harness reads back with kcat what is produced here.
+// What is produced here is read back by the harness with kcat.
 'use strict'
 
 const { CompressionCodecs, CompressionTypes, ConfigResourceTypes, Kafka, Partitioners, logLevel } = require('kafkajs')
@@ -65,7 +65,59 @@ async function features() {
   await withClient(kafka.admin(), async (admin) => {
     for (const [name, compression] of CODECS) await check(`codec ${name}`, () => produceSamples(admin, name, compression))
     await administer(admin)
+    await check('two share in a group', () => share(admin))
   })
+}
+
+/** Two members of a group read a topic together, each record once; what they have committed is there for the next. */
+async function share(admin) {
+  const [topic, partitions, records] = ['kafkajs-groups', 4, 50]
+  await admin.createTopics({ topics: [{ topic, numPartitions: partitions }] })
+  const producer = kafka.producer({ createPartitioner: Partitioners.DefaultPartitioner })
+  const messages = Array.from({ length: partitions * records }, (_, n) => ({ partition: n % partitions, value: String(n) }))
+  await withClient(producer, () => producer.send({ topic, messages, acks: -1 }))
+  const read = new Map()
+  const first = await member(topic, read)
+  await until('the first has all', () => first.assigned === partitions)
+  const second = await member(topic, read)
+  await until('each has half', () => first.assigned === partitions / 2 && second.assigned === partitions / 2)
+  await until('all is read', () => read.size === partitions * records)
+  same([...read.values()].filter((times) => times !== 1), [])
+  const { groups } = await admin.describeGroups([topic])
+  same([groups[0].state, groups[0].members.length], ['Stable', 2])
+  await first.consumer.disconnect()
+  await second.consumer.disconnect()
+  const [offsets] = await admin.fetchOffsets({ groupId: topic, topics: [topic] })
+  same(offsets.partitions.map(({ offset }) => offset), Array.from({ length: partitions }, () => String(records)))
+  const [deleted] = await admin.deleteGroups([topic])
+  same(deleted.errorCode ?? 0, 0)
+}
+
+/** A member that commits each record before it is taken for read. */
+async function member(topic, read) {
+  const consumer = kafka.consumer({ groupId: topic, heartbeatInterval: 300, sessionTimeout: 10_000 })
+  const member = { consumer, assigned: 0 }
+  await consumer.connect()
+  await consumer.subscribe({ topic, fromBeginning: true })
+  consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
+    member.assigned = (payload.memberAssignment[topic] ?? []).length
+  })
+  await consumer.run({
+    autoCommit: false,
+    eachMessage: async ({ partition, message }) => {
+      await consumer.commitOffsets([{ topic, partition, offset: String(BigInt(message.offset) + 1n) }])
+      const place = `${partition}/${message.offset}`
+      read.set(place, (read.get(place) ?? 0) + 1)
+    },
+  })
+  return member
+}
+
+async function until(what, isSo) {
+  for (const limit = Date.now() + PATIENCE_MS; !isSo(); ) {
+    if (Date.now() > limit) throw new Error(`not so within a minute: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
 }
 
 async function produceSamples(admin, name, compression) {

@@ -25,10 +25,14 @@ pub(super) fn prepare() -> Result<Ready> {
             .current_dir(&folder);
         command
     };
-    let (features, confluent, pure) = (command.clone(), command.clone(), command);
+    let (features, groups) = (command.clone(), command.clone());
+    let (confluent, pure) = (command.clone(), command);
     Ok(Ready::Scenarios(vec![
         Scenario::calm("features", move |broker, checks| {
             program::run(features("features.py"), "features", broker, checks)
+        }),
+        Scenario::killing("groups", move |broker, checks| {
+            program::run_asking(groups("groups.py"), "groups", broker, checks)
         }),
         Scenario::killing("million-confluent", move |broker, checks| {
             program::run_killing(confluent("million.py"), "confluent", MILLION, broker, checks)
