@@ -49,6 +49,13 @@ pub struct Appended {
 /// What became of one batch.
 pub type Outcome = Result<Appended, AppendError>;
 
+/// What a batch that does not get into the log means for those behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AfterFailure {
+    GoOn,
+    Stop,
+}
+
 /// Up to `N` batches that were looked at, of which some were accepted.
 struct Group<const N: usize> {
     /// Why a batch was refused; `None` for an accepted one.
@@ -70,30 +77,60 @@ impl Log {
         now: TimestampMs,
         mut tell: impl FnMut(Outcome),
     ) -> Result<(), NotReady> {
+        self.append_batches(batches, leader_epoch, now, AfterFailure::GoOn, &mut tell)
+    }
+
+    /// The same for batches that build upon each other: behind the first that is refused or cannot be written none is
+    /// appended, and none has an outcome.
+    pub fn append_in_order(
+        &mut self,
+        batches: &mut [Incoming<'_>],
+        leader_epoch: LeaderEpoch,
+        now: TimestampMs,
+        mut tell: impl FnMut(Outcome),
+    ) -> Result<(), NotReady> {
+        self.append_batches(batches, leader_epoch, now, AfterFailure::Stop, &mut tell)
+    }
+
+    fn append_batches(
+        &mut self,
+        batches: &mut [Incoming<'_>],
+        leader_epoch: LeaderEpoch,
+        now: TimestampMs,
+        after_failure: AfterFailure,
+        tell: &mut impl FnMut(Outcome),
+    ) -> Result<(), NotReady> {
         let mut rest = batches;
         while !rest.is_empty() {
-            if let Err(error) = self.check_dir() {
-                tell(Err(error.into()));
-                rest = &mut rest[1..];
-                continue;
+            let (looked_at, is_whole) = match self.check_dir() {
+                Ok(()) => {
+                    self.append_first::<BATCHES_PER_WRITE>(rest, leader_epoch, now, after_failure, tell)?
+                }
+                Err(error) => {
+                    tell(Err(error.into()));
+                    (1, false)
+                }
+            };
+            if !is_whole && after_failure == AfterFailure::Stop {
+                return Ok(());
             }
-            let taken = self.append_first::<BATCHES_PER_WRITE>(rest, leader_epoch, now, &mut tell)?;
-            rest = &mut rest[taken..];
+            rest = &mut rest[looked_at..];
         }
         Ok(())
     }
 
-    /// Appends the first of `batches`, up to `N` with one write, and says how many have an outcome now. `N` is what the
-    /// stack has room for: a group of many is dear to move for a single batch.
+    /// Appends the first of `batches`, up to `N` with one write, and says how many have an outcome now, and whether all of these
+    /// are in the log. `N` is what the stack has room for: a group of many is dear to move for a single batch.
     fn append_first<const N: usize>(
         &mut self,
         batches: &mut [Incoming<'_>],
         leader_epoch: LeaderEpoch,
         now: TimestampMs,
+        after_failure: AfterFailure,
         tell: &mut impl FnMut(Outcome),
-    ) -> Result<usize, NotReady> {
+    ) -> Result<(usize, bool), NotReady> {
         let file = self.writable()?;
-        let group = self.assemble::<N>(batches, leader_epoch, now);
+        let group = self.assemble::<N>(batches, leader_epoch, now, after_failure);
         let looked_at = group.looked_at;
         if looked_at == 0 {
             return Err(self.roll_need());
@@ -101,8 +138,8 @@ impl Log {
         if group.bytes > 0 {
             self.epochs.assign(leader_epoch, self.log_end_offset);
         }
-        self.write_group(&batches[..looked_at], group, &file, tell);
-        Ok(looked_at)
+        let is_whole = self.write_group(&batches[..looked_at], group, &file, tell);
+        Ok((looked_at, is_whole))
     }
 
     /// [`Log::append_as_leader`] for one batch.
@@ -116,7 +153,8 @@ impl Log {
             return Ok(Err(error.into()));
         }
         let mut outcome = None;
-        self.append_first::<1>(&mut [batch], leader_epoch, now, &mut |told| outcome = Some(told))?;
+        let tell = &mut |told| outcome = Some(told);
+        self.append_first::<1>(&mut [batch], leader_epoch, now, AfterFailure::GoOn, tell)?;
         Ok(outcome.expect("an outcome for each batch"))
     }
 
@@ -152,6 +190,7 @@ impl Log {
         batches: &mut [Incoming<'_>],
         leader_epoch: LeaderEpoch,
         now: TimestampMs,
+        after_failure: AfterFailure,
     ) -> Group<N> {
         let mut group = Group {
             refusals: [const { None }; N],
@@ -182,9 +221,14 @@ impl Log {
                     group.end_offset = last.plus(1);
                     group.bytes += size;
                 }
+                // Those before it go out first.
+                Err(_) if after_failure == AfterFailure::Stop && at > 0 => break,
                 Err(refusal) => group.refusals[at] = Some(refusal),
             }
             group.looked_at = at + 1;
+            if group.refusals[at].is_some() && after_failure == AfterFailure::Stop {
+                break;
+            }
         }
         group
     }
@@ -236,13 +280,14 @@ impl Log {
         too_old || active.index_is_full(config.segment_index_bytes) || active.relative(last).is_none()
     }
 
+    /// Whether all of them are in the log now.
     fn write_group<const N: usize>(
         &mut self,
         batches: &[Incoming<'_>],
         mut group: Group<N>,
         file: &Arc<dyn File>,
         tell: &mut impl FnMut(Outcome),
-    ) {
+    ) -> bool {
         let mut headers = [[0; HEADER_BYTES]; N];
         for (bytes, batch) in headers.iter_mut().zip(batches) {
             batch.header.write_to(bytes);
@@ -260,7 +305,9 @@ impl Log {
         } else {
             Ok(())
         };
+        let mut is_whole = written.is_ok();
         for (batch, refusal) in batches.iter().zip(&mut group.refusals) {
+            is_whole &= refusal.is_none();
             tell(match (refusal.take(), &written) {
                 (Some(refusal), _) => Err(refusal),
                 (None, Err(error)) => Err(AppendError::Storage(error.again())),
@@ -270,6 +317,7 @@ impl Log {
         if written.is_ok() && count > 0 {
             self.noted(file);
         }
+        is_whole
     }
 
     /// Writes at the end of the active segment. What a failed write left there is cut, or the log dir goes out of service.

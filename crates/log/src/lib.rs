@@ -6,7 +6,7 @@
 //!
 //! | may run on a network thread | blocks |
 //! |---|---|
-//! | `append_as_leader`, `append_end_transaction`, `append_as_follower`, `verify`, `read`, `Log::aborted_transactions`, `flush_target`, `flushed`, all accessors | `LogDir`, `Log::open`, `prepare`, `read_blocking`, `aborted_transactions`, `FlushTicket::sync`, `flush`, `close`, `retention`, `truncate`, `verify` |
+//! | `append_as_leader`, `append_in_order`, `append_end_transaction`, `append_as_follower`, `verify`, `read`, `Log::aborted_transactions`, `flush_target`, `flushed`, all accessors | `LogDir`, `Log::open`, `prepare`, `read_blocking`, `aborted_transactions`, `FlushTicket::sync`, `flush`, `close`, `retention`, `truncate`, `verify` |
 //!
 //! Start with [`Log`], then [`dir`] for the folder around it.
 #![cfg_attr(test, allow(clippy::unwrap_used))]

@@ -34,6 +34,17 @@ fn a_full_segment_is_rolled() {
 
 /// Appends `batches` in one call.
 fn append_all(held: &Held, batches: &[bytes::Bytes]) -> Result<Vec<Outcome>, NotReady> {
+    append_with(batches, |incoming, outcomes| {
+        held.log
+            .lock()
+            .append_as_leader(incoming, EPOCH, NOW, |outcome| outcomes.push(outcome))
+    })
+}
+
+fn append_with(
+    batches: &[bytes::Bytes],
+    append: impl FnOnce(&mut [Incoming<'_>], &mut Vec<Outcome>) -> Result<(), NotReady>,
+) -> Result<Vec<Outcome>, NotReady> {
     let mut headers: Vec<BatchHeader> = batches
         .iter()
         .map(|bytes| *Batch::parse(bytes).unwrap().header())
@@ -48,10 +59,44 @@ fn append_all(held: &Held, batches: &[bytes::Bytes]) -> Result<Vec<Outcome>, Not
         })
         .collect();
     let mut outcomes = Vec::new();
-    held.log
-        .lock()
-        .append_as_leader(&mut incoming, EPOCH, NOW, |outcome| outcomes.push(outcome))
-        .map(|()| outcomes)
+    append(&mut incoming, &mut outcomes).map(|()| outcomes)
+}
+
+#[test]
+fn nothing_is_appended_behind_one_of_an_order_that_failed() {
+    let config = LogConfig {
+        max_message_bytes: 500,
+        ..LogConfig::default()
+    };
+    let large = batch(NOW.0, &[&"x".repeat(600)]);
+    let small: Vec<_> = (0..40).map(|_| batch(NOW.0, &["v"])).collect();
+    // Where the one that is refused stands: within a write, as its first, in a later one.
+    for refused in [0, 1, 15, 16, 17, 39] {
+        let (_disk, held) = Held::new(config.clone());
+        held.prepare(NotReady::Open).unwrap();
+        let mut batches = small.clone();
+        batches[refused] = large.clone();
+        let append = |incoming: &mut [Incoming<'_>], outcomes: &mut Vec<Outcome>| {
+            let mut log = held.log.lock();
+            log.append_in_order(incoming, EPOCH, NOW, |outcome| outcomes.push(outcome))
+        };
+        let outcomes = append_with(&batches, append).unwrap();
+        assert_eq!(outcomes.len(), refused + 1);
+        assert!(matches!(outcomes[refused], Err(AppendError::TooLarge { .. })));
+        assert!(outcomes[..refused].iter().all(Result::is_ok));
+        assert_eq!(held.records(Offset(0)), expected(0, &vec!["v"; refused]));
+    }
+
+    let (disk, held) = Held::new(config);
+    held.prepare(NotReady::Open).unwrap();
+    // There is room again before the next write.
+    disk.inject(Fault::nth(Operation::Write, 0).with(Failure::NoSpace));
+    let outcomes = append_with(&small, |incoming, outcomes| {
+        let mut log = held.log.lock();
+        log.append_in_order(incoming, EPOCH, NOW, |outcome| outcomes.push(outcome))
+    });
+    assert!(outcomes.unwrap().iter().all(Result::is_err));
+    assert_eq!(held.log.lock().log_end_offset(), Offset(0));
 }
 
 #[test]

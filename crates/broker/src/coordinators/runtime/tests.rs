@@ -289,6 +289,27 @@ async fn what_the_topic_does_not_take_is_refused_before_anything_changes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_appended_behind_a_batch_that_the_topic_no_longer_takes() {
+    let fixture = Fixture::open(&World::new(1), With::default());
+    let asks = [
+        Ask::AddIn(producer(1), "before", 1),
+        Ask::Long(vec![900], true),
+        Ask::AddIn(producer(2), "behind", 1),
+        Ask::Add("behind", 1),
+    ];
+    let asked = asks.map(|ask| fixture.begin(ask).unwrap().answer());
+    fixture.configure(With {
+        max_message_bytes: 500,
+        ..With::default()
+    });
+    let told = join_all(asked).await;
+    assert_eq!(told[1..], vec![Err(ErrorCode::NotCoordinator); 3]);
+    fixture.loaded().await;
+    assert_eq!(fixture.batches(), [1]);
+    assert_eq!(fixture.value("behind").await, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unknown_record_is_passed_over_and_a_broken_one_fails_the_load() {
     for (number, value, is_loaded) in [(UNKNOWN, &b""[..], true), (0, b"short", false)] {
         let fixture = Fixture::open(

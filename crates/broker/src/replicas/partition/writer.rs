@@ -1,7 +1,7 @@
 //! What a coordinator does with its partition: it reads it whole, once, and is its only writer from then on.
 //!
 //! Always holds: batches are appended where their writer said they would be, in the leader's epoch that it began in, or not at
-//! all; what it was told of before a failure is in the log.
+//! all; behind one that does not get into the log, none does.
 //!
 //! Next: `coordinators/runtime.rs`.
 
@@ -130,14 +130,15 @@ impl Partition {
         let incoming = progress.batches.iter_mut().map(|batch| Incoming {
             header: &mut batch.header,
             body: &batch.body,
+            guard: None,
         });
         let mut incoming: Vec<_> = incoming.collect();
         let (mut count, mut failure) = (0, None);
         let ready = state
             .log
-            .append_as_leader(&mut incoming, epoch, now, |outcome| match outcome {
+            .append_in_order(&mut incoming, epoch, now, |outcome| match outcome {
                 Ok(_) => count += 1,
-                Err(error) => failure = failure.take().or(Some(error)),
+                Err(error) => failure = Some(error),
             });
         drop(incoming);
         if count > 0 {

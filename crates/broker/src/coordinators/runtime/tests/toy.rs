@@ -392,6 +392,11 @@ impl Fixture {
         self.partition_follows();
     }
 
+    /// The topic takes batches of this size at most.
+    pub(super) fn configure(&self, with: With) {
+        self.partition.configure(settings(with));
+    }
+
     fn partition_follows(&self) {
         let image = self.image.lock();
         self.partition.follow(ME, image.partition(&TOPIC, 0).unwrap());
