@@ -9,6 +9,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use klamm_coordinator::Answer as _;
 use klamm_coordinator::group::{Answer, Client, Effect, GroupConfig, GroupShard, Request, Shape};
@@ -44,6 +45,7 @@ pub(crate) fn runtime(
         codec: Compression::from_id(set.codec)
             .unwrap_or(Compression::None)
             .into(),
+        commit_timeout: Duration::from_secs(5),
     };
     let config = GroupConfig {
         initial_rebalance_delay: set.initial_rebalance_delay,
@@ -113,7 +115,7 @@ impl Begun {
             Self::Refused(answer) => answer,
             Self::Asked(shape, asked) => match asked.answer().await {
                 Ok(answer) => answer,
-                Err(code) => Answer::refused(&shape, code),
+                Err(code) => refused(&shape, code),
             },
         }
     }
@@ -132,10 +134,19 @@ impl Begun {
             }
             other => other,
         });
-        answered
-            .await
-            .unwrap_or_else(|code| Answer::refused(&shape, code))
+        answered.await.unwrap_or_else(|code| refused(&shape, code))
     }
+}
+
+/// The answer when there is none. Of one that is not committed in time Kafka says what clients of that API take for a reason
+/// to ask again: to OffsetFetch, older ones expect nothing but to look for another coordinator.
+fn refused(shape: &Shape, code: ErrorCode) -> Answer {
+    let code = match (code, shape) {
+        (ErrorCode::RequestTimedOut, Shape::OffsetFetch(_)) => ErrorCode::NotCoordinator,
+        (ErrorCode::RequestTimedOut, _) => ErrorCode::CoordinatorNotAvailable,
+        (code, _) => code,
+    };
+    Answer::refused(shape, code)
 }
 
 /// Who asks, as members are described.
@@ -143,5 +154,28 @@ pub(crate) fn client(context: &RequestContext<'_>) -> Client {
     Client {
         client_id: context.client_id.cloned().unwrap_or_default(),
         client_host: format!("/{}", context.connection.peer.ip()).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_committed_in_time_has_the_code_that_clients_expect() {
+        use ErrorCode::{CoordinatorNotAvailable, NotCoordinator, RequestTimedOut};
+        let heartbeat = Shape::Heartbeat;
+        let fetch = Shape::OffsetFetch("group".into());
+        let code = |shape: &Shape, code| match refused(shape, code) {
+            Answer::Heartbeat(answer) => answer.error_code,
+            Answer::OffsetFetch(answer) => answer.error_code,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(code(&heartbeat, RequestTimedOut), CoordinatorNotAvailable.code());
+        assert_eq!(code(&fetch, RequestTimedOut), NotCoordinator.code());
+        assert_eq!(
+            code(&fetch, CoordinatorNotAvailable),
+            CoordinatorNotAvailable.code()
+        );
     }
 }

@@ -14,15 +14,18 @@
 //! Next: `runtime/seat.rs` for one of them, `runtime/loaded.rs` for how a decision is taken, `runtime/drive.rs` for the task,
 //! `runtime/load.rs`.
 
+mod around;
 mod drive;
 mod gathered;
 mod load;
 mod loaded;
+mod parked;
 mod seat;
 mod timers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use klamm_coordinator::{Shard, TransactionalProducer};
@@ -71,6 +74,8 @@ pub(crate) struct Parts {
     pub(crate) load_bytes: usize,
     /// How records are packed.
     pub(crate) codec: Codec,
+    /// How long an answer waits until what it tells of is committed.
+    pub(crate) commit_timeout: Duration,
 }
 
 /// What the seats of a runtime share.
@@ -83,6 +88,7 @@ struct Shared<C: Coordinator> {
     loaders: Semaphore,
     load_bytes: usize,
     codec: Codec,
+    commit_timeout: Duration,
 }
 
 /// See the head of the file.
@@ -117,6 +123,7 @@ impl<C: Coordinator> Runtime<C> {
             metadata,
             load_bytes,
             codec,
+            commit_timeout,
         } = parts;
         Self {
             shared: Arc::new(Shared {
@@ -128,6 +135,7 @@ impl<C: Coordinator> Runtime<C> {
                 loaders: Semaphore::new(LOADERS),
                 load_bytes,
                 codec,
+                commit_timeout,
             }),
             table: ArcSwapOption::empty(),
             followed: Mutex::default(),

@@ -1,11 +1,12 @@
 //! The task of a seat: loads the shard, appends what it decides on, tells those whose answers are due, lets timers ring.
 //!
-//! Always holds: one task a seat, which alone appends to the partition; what gathers while it appends goes out with its next
-//! turn. An append or a wait that fails gives up the shard, which is loaded again from what is in the log.
+//! Always holds: one task a seat, which alone carries out and tells what is due; what gathers while it appends goes out with
+//! its next turn. An append or a wait that fails gives up the shard, which is loaded again from what is in the log.
 //!
 //! Next: `loaded.rs` for what is parked until when.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -15,10 +16,10 @@ use klamm_model::{ErrorCode, Offset};
 use thiserror::Error;
 
 use super::Coordinator;
-use super::gathered::PackError;
+use super::around::AppendFailure;
 use super::load::load;
 use super::seat::Seat;
-use crate::replicas::{Watched, WriteError};
+use crate::replicas::Watched;
 use crate::waiters::Waiter;
 
 /// Timers that ring before others may use the shard.
@@ -32,9 +33,7 @@ enum Lost {
     #[error("the shard: {0}")]
     Shard(ErrorCode),
     #[error("appending: {0}")]
-    Append(#[from] WriteError),
-    #[error("appending: {0}")]
-    Pack(#[from] PackError),
+    Append(#[from] AppendFailure),
     #[error("waiting for the high watermark: {0}")]
     Wait(ErrorCode),
 }
@@ -78,6 +77,8 @@ struct Driver<C: Coordinator> {
     /// What it waits for.
     armed: Option<Offset>,
     timer: Option<Timer>,
+    /// When it rings, until it has.
+    rings_at: Option<Duration>,
 }
 
 impl<C: Coordinator> Driver<C> {
@@ -87,6 +88,7 @@ impl<C: Coordinator> Driver<C> {
             waiter: Arc::default(),
             armed: None,
             timer: None,
+            rings_at: None,
         }
     }
 
@@ -105,14 +107,15 @@ impl<C: Coordinator> Driver<C> {
         while self.seat.ring(RUNG_AT_ONCE).map_err(Lost::Shard)? {
             task::yield_now().await;
         }
-        self.settle()?;
+        if self.is_due() {
+            self.settle()?;
+        }
         if self.seat.has_gathered().map_err(Lost::Shard)? {
             // Requests that are there already are decided first: their records go out with these.
             task::yield_now().await;
             self.append().await?;
-            self.settle()?;
         }
-        Ok(())
+        self.settle()
     }
 
     async fn append(&self) -> Result<(), Lost> {
@@ -120,13 +123,26 @@ impl<C: Coordinator> Driver<C> {
         let Some(taken) = seat.take_gathered().map_err(Lost::Shard)? else {
             return Ok(());
         };
-        let at = taken.base_offset;
-        let mut batches = taken.pack()?;
-        let now = seat.shared.env.now();
-        seat.partition
-            .append_in_order(seat.epoch, at, &mut batches, now)
-            .await?;
-        Ok(())
+        let (at, end) = (taken.base_offset, taken.end_offset);
+        let mut batches = taken.pack().map_err(AppendFailure::from)?;
+        let env = &seat.shared.env;
+        let partition = &seat.partition;
+        let mut appended = pin!(partition.append_in_order(seat.epoch, at, &mut batches, env.now()));
+        loop {
+            let late = seat.next_late();
+            let wait = late.map_or(seat.shared.commit_timeout, |late| {
+                late.saturating_sub(env.monotonic())
+            });
+            // A device that hangs does not make anybody wait for ever.
+            match env.timeout(wait, appended.as_mut()).await {
+                Ok(appended) => {
+                    appended.map_err(AppendFailure::from)?;
+                    break;
+                }
+                Err(_) => seat.refuse_late(),
+            }
+        }
+        seat.appended(end).map_err(Lost::Shard)
     }
 
     /// Tells those whose answers are due, and has itself woken when the next are.
@@ -152,12 +168,19 @@ impl<C: Coordinator> Driver<C> {
         }
     }
 
+    /// Whether the high watermark is where it was waited for.
+    fn is_due(&self) -> bool {
+        self.armed.is_some() && self.waiter.has_fired()
+    }
+
     /// Waits until there is something to do.
     async fn rest(&mut self) {
         let env = &self.seat.shared.env;
-        let mut rings = false;
-        if let Some(at) = self.seat.next_timer() {
-            rings = true;
+        // One that rings too early is looked at then: most are moved to later before they ring.
+        if let Some(at) = self.seat.next_look()
+            && self.rings_at.is_none_or(|rings_at| at < rings_at)
+        {
+            self.rings_at = Some(at);
             let wait = at.saturating_sub(env.monotonic()).max(Duration::from_millis(1));
             match &mut self.timer {
                 Some(timer) => timer.reset(wait),
@@ -167,10 +190,12 @@ impl<C: Coordinator> Driver<C> {
         poll_fn(|cx| {
             self.seat.signal.register(cx.waker());
             self.waiter.register(cx.waker());
-            let is_due = self.armed.is_some() && self.waiter.has_fired();
-            let timer = self.timer.as_mut().filter(|_| rings);
+            let timer = self.timer.as_mut().filter(|_| self.rings_at.is_some());
             let rang = timer.is_some_and(|timer| timer.poll_elapsed(cx).is_ready());
-            match self.seat.signal.take() || is_due || rang {
+            if rang {
+                self.rings_at = None;
+            }
+            match self.seat.signal.take() || self.is_due() || rang {
                 true => Poll::Ready(()),
                 false => Poll::Pending,
             }

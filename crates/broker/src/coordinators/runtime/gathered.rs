@@ -176,6 +176,7 @@ impl Gathered {
         let base_offset = std::mem::replace(&mut self.base_offset, self.next_offset);
         Some(Taken {
             base_offset,
+            end_offset: self.next_offset,
             batches: std::mem::take(&mut self.batches),
         })
     }
@@ -185,6 +186,7 @@ impl Gathered {
 #[derive(Debug)]
 pub(super) struct Taken {
     pub(super) base_offset: Offset,
+    pub(super) end_offset: Offset,
     batches: Vec<Gathering>,
 }
 

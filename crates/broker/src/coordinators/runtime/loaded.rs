@@ -2,11 +2,11 @@
 //!
 //! Always holds: a result is taken whole or not at all; a decision sees what all earlier ones have changed; the shard is told
 //! of each change of the cluster before it decides on a request that could see it. An answer is parked until everything is
-//! committed that its decision could have seen: up to the end of its own records, which stand behind all others. No I/O here.
+//! committed that its decision could have seen: up to the end of its own records, which stand behind all others.
 //!
-//! Next: `seat.rs`, which holds it under a lock.
+//! Next: `seat.rs`, which holds it under a lock; `parked.rs`, `gathered.rs`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,13 +14,14 @@ use klamm_coordinator::{
     CoordinatorRecord, CoordinatorResult, RecordBytes, Shard, Surroundings, Ticket, TimerChange,
     TransactionalProducer,
 };
-use klamm_env::Env;
 use klamm_metadata::Image;
 use klamm_model::{ErrorCode, Offset, TimestampMs};
 use klamm_records::EndTransactionMarker;
 use tokio::sync::oneshot;
 
+use super::around::Around;
 use super::gathered::{Gathered, Packing, Taken};
+use super::parked::{Due, Parked, Sender, Told};
 use super::timers::Timers;
 
 /// How long a decision that nobody asked for waits when it could not be carried out.
@@ -32,50 +33,19 @@ pub(super) struct Loaded<S: Shard> {
     /// What the shard was last told of.
     image: Arc<Image>,
     gathered: Gathered,
-    /// In the order of their offsets.
-    parked: VecDeque<Parked<S>>,
-    waiting: BTreeMap<Ticket, oneshot::Sender<S::Answer>>,
+    /// Up to where what was decided is in the log.
+    appended: Offset,
+    parked: Parked<S>,
+    waiting: BTreeMap<Ticket, Sender<S::Answer>>,
     timers: Timers<S::Timer>,
     /// A result was taken in part when something panicked: the shard must not be used any more.
     is_torn: bool,
 }
 
-/// What becomes due when everything below an offset is committed.
-struct Parked<S: Shard> {
-    offset: Offset,
-    due: Due<S>,
-}
-
-/// What is due.
-pub(super) struct Due<S: Shard> {
-    pub(super) answers: Vec<(oneshot::Sender<S::Answer>, S::Answer)>,
-    pub(super) effects: Vec<S::Effect>,
-    /// Somebody who waits for a marker.
-    pub(super) written: Option<oneshot::Sender<()>>,
-}
-
-impl<S: Shard> Default for Due<S> {
-    fn default() -> Self {
-        Self {
-            answers: Vec::new(),
-            effects: Vec::new(),
-            written: None,
-        }
-    }
-}
-
-/// What decisions are made with beside the shard and the cluster.
-pub(super) struct Around<'a, S: Shard> {
-    pub(super) env: &'a Env,
-    pub(super) config: &'a S::Config,
-    /// How records are packed; why there can be none now.
-    pub(super) packing: &'a dyn Fn() -> Result<Packing, ErrorCode>,
-}
-
 /// What became of a request.
 pub(super) enum Decided<S: Shard> {
     Now(S::Answer),
-    Later(oneshot::Receiver<S::Answer>),
+    Later(oneshot::Receiver<Result<S::Answer, ErrorCode>>),
 }
 
 impl<S: Shard> Loaded<S> {
@@ -90,15 +60,16 @@ impl<S: Shard> Loaded<S> {
             shard,
             image,
             gathered: Gathered::new(next_offset),
-            parked: VecDeque::new(),
+            appended: next_offset,
+            parked: Parked::default(),
             waiting: BTreeMap::new(),
             timers: Timers::default(),
             is_torn: false,
         };
-        let result = loaded.decide(around, |shard, surroundings| {
+        let (now, result) = loaded.decide(around, |shard, surroundings| {
             shard.on_loaded(surroundings, around.config)
         });
-        loaded.take(around, result)?;
+        loaded.take(around, now, result)?;
         Ok(loaded)
     }
 
@@ -107,7 +78,7 @@ impl<S: Shard> Loaded<S> {
         self.is_torn
     }
 
-    /// Whether there are records that are not in the log.
+    /// Whether there are records that nobody has taken to append them.
     pub(super) fn has_gathered(&self) -> bool {
         !self.gathered.is_empty()
     }
@@ -117,9 +88,14 @@ impl<S: Shard> Loaded<S> {
         self.timers.next()
     }
 
-    /// What the first of those who wait for the high watermark waits for.
+    /// What the first of those who wait for the high watermark waits for, of what is in the log.
     pub(super) fn next_due(&self) -> Option<Offset> {
-        self.parked.front().map(|parked| parked.offset)
+        self.parked.next_due().filter(|offset| *offset <= self.appended)
+    }
+
+    /// When somebody will have waited for longer than `limit`.
+    pub(super) fn next_late(&self, limit: Duration) -> Option<Duration> {
+        self.parked.since().map(|since| since.saturating_add(limit))
     }
 
     /// Takes the records that are to be appended.
@@ -127,13 +103,31 @@ impl<S: Shard> Loaded<S> {
         self.gathered.take()
     }
 
-    /// Takes what is due under this high watermark.
-    pub(super) fn take_due(&mut self, high_watermark: Offset, due: &mut Vec<Due<S>>) {
-        while let Some(front) = self.parked.front()
-            && front.offset <= high_watermark
-        {
-            due.extend(self.parked.pop_front().map(|parked| parked.due));
+    /// What was taken is in the log, which ends there.
+    pub(super) fn appended(&mut self, end: Offset) {
+        self.appended = end;
+    }
+
+    /// Takes what is due, and those who wait for longer than `limit`.
+    pub(super) fn take_due(
+        &mut self,
+        around: &Around<'_, S>,
+        limit: Duration,
+        due: &mut Due<S>,
+    ) -> Result<(), ErrorCode> {
+        if self.parked.is_empty() {
+            return Ok(());
         }
+        // Of what is not in the log nothing is committed, whoever has written there.
+        let committed = around.committed()?.min(self.appended);
+        self.parked.take_due(committed, due);
+        self.take_late(around.env.monotonic(), limit, due);
+        Ok(())
+    }
+
+    /// Takes those who wait for longer than `limit`.
+    pub(super) fn take_late(&mut self, now: Duration, limit: Duration, due: &mut Due<S>) {
+        self.parked.take_late(limit, now, due);
     }
 
     /// Whoever holds this ticket waits no more.
@@ -146,33 +140,32 @@ impl<S: Shard> Loaded<S> {
         (self.shard, self.timers)
     }
 
-    /// Decides on a request. `high_watermark` is that of the moment.
+    /// Decides on a request.
     pub(super) fn ask(
         &mut self,
         around: &Around<'_, S>,
         ticket: Ticket,
         request: S::Request,
-        high_watermark: Offset,
     ) -> Result<Decided<S>, ErrorCode> {
-        let mut result = self.decide(around, |shard, surroundings| {
+        let (now, mut result) = self.decide(around, |shard, surroundings| {
             shard.decide(surroundings, around.config, ticket, request)
         });
-        let sees_the_committed = result.records.is_empty() && self.gathered.next_offset() <= high_watermark;
         let own = result.answers.iter().position(|(whose, _)| *whose == ticket);
-        if let (true, Some(own)) = (sees_the_committed, own) {
-            let (_, answer) = result.answers.remove(own);
-            self.take(around, result)?;
+        let own = own.map(|own| result.answers.remove(own).1);
+        self.take(around, now, result)?;
+        let Some(answer) = own else {
+            let (sender, receiver) = oneshot::channel();
+            self.waiting.insert(ticket, sender);
+            return Ok(Decided::Later(receiver));
+        };
+        let offset = self.gathered.next_offset();
+        if offset <= self.appended && offset <= around.committed()? {
             return Ok(Decided::Now(answer));
         }
         let (sender, receiver) = oneshot::channel();
-        self.waiting.insert(ticket, sender);
-        match self.take(around, result) {
-            Ok(()) => Ok(Decided::Later(receiver)),
-            Err(code) => {
-                self.waiting.remove(&ticket);
-                Err(code)
-            }
-        }
+        let told = Told::Answer(sender, answer);
+        self.parked.tell(offset, around.env.monotonic(), told);
+        Ok(Decided::Later(receiver))
     }
 
     /// Tells the shard of what has changed in the cluster since it was last told.
@@ -181,10 +174,10 @@ impl<S: Shard> Loaded<S> {
             return;
         }
         let before = std::mem::replace(&mut self.image, image.clone());
-        let result = self.decide(around, |shard, surroundings| {
+        let (now, result) = self.decide(around, |shard, surroundings| {
             shard.on_metadata(surroundings, around.config, &before)
         });
-        match self.take(around, result) {
+        match self.take(around, now, result) {
             Ok(()) => {}
             // Told again at the next look, with what has changed until then.
             Err(code) if code != ErrorCode::UnknownServerError => self.image = before,
@@ -197,10 +190,10 @@ impl<S: Shard> Loaded<S> {
         let Some(timer) = self.timers.ring(now) else {
             return false;
         };
-        let result = self.decide(around, |shard, surroundings| {
+        let (time, result) = self.decide(around, |shard, surroundings| {
             shard.on_timer(surroundings, around.config, timer.clone())
         });
-        if let Err(code) = self.take(around, result) {
+        if let Err(code) = self.take(around, time, result) {
             tracing::warn!(?timer, %code, "what a timer of a coordinator asks for is tried again");
             self.timers.set(timer, now + RETRY);
         }
@@ -213,39 +206,42 @@ impl<S: Shard> Loaded<S> {
         around: &Around<'_, S>,
         producer: TransactionalProducer,
         marker: EndTransactionMarker,
-        written: oneshot::Sender<()>,
+        written: Sender<()>,
     ) -> Result<(), ErrorCode> {
-        (around.packing)()?;
+        around.packing()?;
         self.is_torn = true;
         self.gathered.push_marker(producer, marker, around.env.now());
         self.shard
             .replay_end_transaction_marker(producer, marker.committed);
-        let due = Due {
-            written: Some(written),
-            ..Due::default()
-        };
-        self.park(due);
+        let (offset, now) = (self.gathered.next_offset(), around.env.monotonic());
+        self.parked.tell(offset, now, Told::Written(written));
         self.is_torn = false;
         Ok(())
     }
 
+    /// What is decided, and at which time of day.
     fn decide(
         &self,
         around: &Around<'_, S>,
         decide: impl FnOnce(&S, &mut Surroundings<'_>) -> CoordinatorResult<S>,
-    ) -> CoordinatorResult<S> {
+    ) -> (TimestampMs, CoordinatorResult<S>) {
+        let now = around.env.now();
         let mut draw_uuid = || around.env.random_uuid();
         let mut surroundings = Surroundings {
-            now: around.env.now(),
+            now,
             image: &self.image,
             draw_uuid: &mut draw_uuid,
         };
-        decide(&self.shard, &mut surroundings)
+        (now, decide(&self.shard, &mut surroundings))
     }
 
     /// Takes a result, or changes nothing.
-    fn take(&mut self, around: &Around<'_, S>, result: CoordinatorResult<S>) -> Result<(), ErrorCode> {
-        let now = around.env.now();
+    fn take(
+        &mut self,
+        around: &Around<'_, S>,
+        now: TimestampMs,
+        result: CoordinatorResult<S>,
+    ) -> Result<(), ErrorCode> {
         let encoded = match result.records.is_empty() {
             true => None,
             false => Some(encode(around, &result)?),
@@ -263,40 +259,30 @@ impl<S: Shard> Loaded<S> {
         for change in result.volatile {
             self.shard.note(change);
         }
+        let monotonic = around.env.monotonic();
         for change in result.timers {
-            self.change_timer(around.env, now, change);
+            self.change_timer((now, monotonic), change);
         }
-        let waiting = &mut self.waiting;
-        // Who is not waiting any more has given up.
-        let answers = result
-            .answers
-            .into_iter()
-            .filter_map(|(ticket, answer)| Some((waiting.remove(&ticket)?, answer)));
-        let due = Due {
-            answers: answers.collect(),
-            effects: result.effects,
-            written: None,
-        };
-        if !due.answers.is_empty() || !due.effects.is_empty() {
-            self.park(due);
+        let offset = self.gathered.next_offset();
+        for (ticket, answer) in result.answers {
+            // Who is not waiting any more has given up.
+            if let Some(asker) = self.waiting.remove(&ticket) {
+                self.parked.tell(offset, monotonic, Told::Answer(asker, answer));
+            }
+        }
+        for effect in result.effects {
+            self.parked.carry_out(offset, effect);
         }
         self.is_torn = false;
         Ok(())
     }
 
-    fn park(&mut self, due: Due<S>) {
-        self.parked.push_back(Parked {
-            offset: self.gathered.next_offset(),
-            due,
-        });
-    }
-
     /// Times of day become times of the monotonic clock: a clock that is set does not make everybody late.
-    fn change_timer(&mut self, env: &Env, now: TimestampMs, change: TimerChange<S::Timer>) {
+    fn change_timer(&mut self, (now, monotonic): (TimestampMs, Duration), change: TimerChange<S::Timer>) {
         match change {
             TimerChange::At(timer, at) => {
                 let wait = Duration::from_millis(u64::try_from(at.ms_since(now)).unwrap_or(0));
-                self.timers.set(timer, env.monotonic().saturating_add(wait));
+                self.timers.set(timer, monotonic.saturating_add(wait));
             }
             TimerChange::Cancel(timer) => self.timers.cancel(timer),
         }
@@ -308,7 +294,7 @@ fn encode<S: Shard>(
     around: &Around<'_, S>,
     result: &CoordinatorResult<S>,
 ) -> Result<(Packing, Vec<RecordBytes>), ErrorCode> {
-    let packing = (around.packing)()?;
+    let packing = around.packing()?;
     let encoded: Result<Vec<_>, _> = result.records.iter().map(CoordinatorRecord::encode).collect();
     let encoded = encoded.map_err(|error| {
         tracing::error!(%error, "a coordinator decided on records that cannot be written");

@@ -18,8 +18,10 @@ use klamm_records::EndTransactionMarker;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::gathered::{Packing, Taken};
-use super::loaded::{Around, Decided, Due, Loaded};
+use super::around::Around;
+use super::gathered::Taken;
+use super::loaded::{Decided, Loaded};
+use super::parked::{Due, Told};
 use super::{Coordinator, Shared};
 use crate::replicas::Partition;
 
@@ -78,11 +80,11 @@ pub(crate) enum Asked<C: Coordinator> {
 pub(crate) struct Later<C: Coordinator> {
     seat: Arc<Seat<C>>,
     ticket: Ticket,
-    answer: Option<oneshot::Receiver<<C::Shard as Shard>::Answer>>,
+    answer: Option<oneshot::Receiver<Result<<C::Shard as Shard>::Answer, ErrorCode>>>,
 }
 
 impl<C: Coordinator> Asked<C> {
-    /// The answer; an error once there will be none.
+    /// The answer; an error once there will be none, REQUEST_TIMED_OUT if what was decided is not committed in time.
     pub(crate) async fn answer(self) -> Result<<C::Shard as Shard>::Answer, ErrorCode> {
         match self {
             Self::Now(answer) => Ok(answer),
@@ -100,7 +102,7 @@ impl<C: Coordinator> Future for Later<C> {
         };
         let answered = std::task::ready!(Pin::new(answer).poll(cx));
         self.answer = None;
-        Poll::Ready(answered.map_err(|_| ErrorCode::NotCoordinator))
+        Poll::Ready(answered.unwrap_or(Err(ErrorCode::NotCoordinator)))
     }
 }
 
@@ -130,14 +132,7 @@ impl<C: Coordinator> Seat<C> {
         request: <C::Shard as Shard>::Request,
     ) -> Result<Asked<C>, ErrorCode> {
         let ticket = Ticket(self.tickets.fetch_add(1, Ordering::Relaxed));
-        let mut due = Vec::new();
-        let decided = self.with(|loaded, around| {
-            let high_watermark = self.partition.high_watermark();
-            let decided = loaded.ask(around, ticket, request, high_watermark);
-            loaded.take_due(high_watermark, &mut due);
-            decided
-        })?;
-        self.deliver(due);
+        let decided = self.with(|loaded, around| loaded.ask(around, ticket, request))?;
         Ok(match decided? {
             Decided::Now(answer) => Asked::Now(answer),
             Decided::Later(answer) => Asked::Later(Later {
@@ -156,7 +151,7 @@ impl<C: Coordinator> Seat<C> {
     ) -> Result<(), ErrorCode> {
         let (sender, written) = oneshot::channel();
         self.with(|loaded, around| loaded.end_transaction(around, producer, marker, sender))??;
-        written.await.map_err(|_| ErrorCode::NotCoordinator)
+        written.await.unwrap_or(Err(ErrorCode::NotCoordinator))
     }
 
     /// Whether there is a shard, and if not, what an asker is told.
@@ -170,15 +165,26 @@ impl<C: Coordinator> Seat<C> {
         self.look(|loaded, around| (0..most).all(|_| loaded.ring(around, now)))
     }
 
-    /// Tells those whose answers are due; what the next of them waits for.
+    /// Carries out and tells what is due; what the next of it waits for. Only the seat's task does this, hence in order.
     pub(super) fn settle(&self) -> Result<Option<Offset>, ErrorCode> {
-        let mut due = Vec::new();
-        let next = self.look(|loaded, _| {
-            loaded.take_due(self.partition.high_watermark(), &mut due);
-            loaded.next_due()
+        let limit = self.shared.commit_timeout;
+        let mut due = Due::default();
+        let next = self.look(|loaded, around| {
+            loaded.take_due(around, limit, &mut due)?;
+            Ok(loaded.next_due())
         })?;
         self.deliver(due);
-        Ok(next)
+        next
+    }
+
+    /// Tells those who have waited for too long.
+    pub(super) fn refuse_late(&self) {
+        let limit = self.shared.commit_timeout;
+        let mut due = Due::default();
+        if let Phase::Loaded(loaded) = &mut *self.phase.lock() {
+            loaded.take_late(self.shared.env.monotonic(), limit, &mut due);
+        }
+        self.deliver(due);
     }
 
     /// Whether there are records to be appended.
@@ -191,10 +197,27 @@ impl<C: Coordinator> Seat<C> {
         self.look(|loaded, _| loaded.take_gathered())
     }
 
-    /// When the next timer wants to be looked at.
-    pub(super) fn next_timer(&self) -> Option<Duration> {
+    /// What was taken is in the log, which ends there.
+    pub(super) fn appended(&self, end: Offset) -> Result<(), ErrorCode> {
+        self.look(|loaded, _| loaded.appended(end))
+    }
+
+    /// When somebody will have waited for too long.
+    pub(super) fn next_late(&self) -> Option<Duration> {
         match &*self.phase.lock() {
-            Phase::Loaded(loaded) => loaded.next_timer(),
+            Phase::Loaded(loaded) => loaded.next_late(self.shared.commit_timeout),
+            _ => None,
+        }
+    }
+
+    /// When the task must look again at the latest.
+    pub(super) fn next_look(&self) -> Option<Duration> {
+        let limit = self.shared.commit_timeout;
+        match &*self.phase.lock() {
+            Phase::Loaded(loaded) => {
+                let times = [loaded.next_timer(), loaded.next_late(limit)];
+                times.into_iter().flatten().min()
+            }
             _ => None,
         }
     }
@@ -294,36 +317,22 @@ impl<C: Coordinator> Seat<C> {
     }
 
     fn around<R>(&self, work: impl FnOnce(&Around<'_, C::Shard>) -> R) -> R {
-        let packing = || {
-            let max_batch_bytes = self.partition.may_append(self.epoch).map_err(|code| match code {
-                ErrorCode::NotEnoughReplicas => ErrorCode::CoordinatorNotAvailable,
-                _ => ErrorCode::NotCoordinator,
-            })?;
-            Ok(Packing {
-                codec: self.shared.codec,
-                max_batch_bytes,
-            })
-        };
         work(&Around {
             env: &self.shared.env,
             config: &self.shared.config,
-            packing: &packing,
+            partition: &self.partition,
+            epoch: self.epoch,
+            codec: self.shared.codec,
         })
     }
 
-    fn deliver(&self, due: Vec<Due<C::Shard>>) {
-        for due in due {
-            for (asker, answer) in due.answers {
-                // Who has gone needs none.
-                asker.send(answer).ok();
-            }
-            for effect in due.effects {
-                self.shared.coordinator.carry_out(self.partition.index(), effect);
-            }
-            if let Some(asker) = due.written {
-                asker.send(()).ok();
-            }
+    fn deliver(&self, due: Due<C::Shard>) {
+        for effect in due.effects {
+            self.shared.coordinator.carry_out(self.partition.index(), effect);
         }
+        due.told.into_iter().for_each(Told::send);
+        let late = due.late.into_iter();
+        late.for_each(|told| told.refuse(ErrorCode::RequestTimedOut));
     }
 }
 

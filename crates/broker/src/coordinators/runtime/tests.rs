@@ -28,12 +28,12 @@ fn producer(id: i64) -> TransactionalProducer {
     }
 }
 
-/// A world in which a sync takes a second.
-fn slow() -> World {
+/// A world in which a sync takes so many seconds.
+fn slow(seconds: u64) -> World {
     World::with(
         1,
         Options {
-            blocking_delay: Duration::from_secs(1),
+            blocking_delay: Duration::from_secs(seconds),
             ..Options::default()
         },
     )
@@ -54,15 +54,76 @@ async fn what_is_asked_at_once_is_one_batch() {
         let expected: Vec<_> = (1..=100).map(|value| Ok(Told::Value(value))).collect();
         assert_eq!(told, expected, "each sees what was decided before");
         assert_eq!(fixture.batches(), [100]);
-        assert_eq!(fixture.effects.lock().len(), 100);
         fixture.ask(Ask::Add("a", 1)).await.unwrap();
         assert_eq!(fixture.batches(), [100, 1]);
+        fixture.env.sleep(Duration::from_millis(1)).await;
+        assert_eq!(fixture.effects.lock().len(), 101);
     }
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_the_task_carries_out_what_is_due_and_in_order() {
+    let cached = With {
+        durability: Durability::PageCache,
+        ..With::default()
+    };
+    let fixture = Fixture::open(&World::new(1), cached);
+    fixture.ask(Ask::Add("a", 1)).await.unwrap();
+    fixture.env.sleep(Duration::from_millis(1)).await;
+    for by in 2..5 {
+        fixture.begin(Ask::Add("a", by)).unwrap();
+    }
+    assert_eq!(*fixture.effects.lock(), [1]);
+    fixture.env.sleep(Duration::from_millis(1)).await;
+    assert_eq!(*fixture.effects.lock(), [1, 2, 3, 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_ever_when_the_device_hangs() {
+    let with = With {
+        commit_timeout: Duration::from_secs(5),
+        ..With::default()
+    };
+    let fixture = Fixture::open(&slow(20), with);
+    // First a file cannot be opened for so long, then a sync does not end.
+    for (round, hangs) in (1..).zip(["opening", "syncing"]) {
+        let began = fixture.env.monotonic();
+        let add = fixture.ask(Ask::Add("a", 1));
+        let get = async {
+            fixture.env.sleep(Duration::from_secs(2)).await;
+            fixture.ask(Ask::Get("a")).await
+        };
+        let both = fixture
+            .env
+            .timeout(Duration::from_secs(10), futures_util::future::join(add, get));
+        let (added, got) = both.await.expect(hangs);
+        assert_eq!(added, Err(ErrorCode::RequestTimedOut), "{hangs}");
+        assert_eq!(got, Err(ErrorCode::RequestTimedOut), "{hangs}");
+        let took = fixture.env.monotonic() - began;
+        assert!((7_000..7_010).contains(&took.as_millis()), "{hangs}: {took:?}");
+        // What is to be done outside is done late, but done.
+        fixture.env.sleep(Duration::from_mins(2)).await;
+        assert_eq!(fixture.effects.lock().len(), round);
+        assert_eq!(fixture.value("a").await, round as i64);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watermark_of_another_epoch_lets_nobody_go() {
+    let fixture = Fixture::open(&slow(1), With::default());
+    fixture.ask(Ask::Add("a", 1)).await.unwrap();
+    let mut add = pin!(fixture.ask(Ask::Add("a", 1)));
+    assert_eq!(add.as_mut().now_or_never(), None);
+    // Led by another broker and by this one again before the runtime hears of it.
+    fixture.elect(BrokerId(2));
+    fixture.elect(ME);
+    assert_eq!(fixture.ask(Ask::Get("a")).await, Err(ErrorCode::NotCoordinator));
+    assert_eq!(add.await, Err(ErrorCode::NotCoordinator));
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_is_answered_before_what_was_seen_is_on_the_device() {
-    let fixture = Fixture::open(&slow(), With::default());
+    let fixture = Fixture::open(&slow(1), With::default());
     fixture.ask(Ask::Add("b", 5)).await.unwrap();
     let mut add = pin!(fixture.ask(Ask::Add("a", 1)));
     assert_eq!(add.as_mut().now_or_never(), None);

@@ -61,6 +61,14 @@ impl Partition {
         Ok(log.max_message_bytes.min(log.segment_bytes) as usize)
     }
 
+    /// Up to where everything is committed, for the leader of `epoch`; `None` once that is over: a later watermark says nothing
+    /// of what was appended in it.
+    pub(crate) fn committed_in(&self, epoch: LeaderEpoch) -> Option<Offset> {
+        let state = self.state.lock();
+        let leader = state.standing.leader()?;
+        (leader.leader_epoch() == epoch).then(|| state.log.high_watermark())
+    }
+
     /// Where the log begins and ends, for the leader of `epoch`.
     pub(crate) fn bounds(&self, epoch: LeaderEpoch) -> Result<(Offset, Offset), ErrorCode> {
         self.as_leader(Some(epoch), |log, _| {

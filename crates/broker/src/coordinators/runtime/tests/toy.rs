@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use klamm_coordinator::{
@@ -281,6 +282,7 @@ pub(super) struct With {
     pub(super) durability: Durability,
     pub(super) codec: Compression,
     pub(super) max_message_bytes: u32,
+    pub(super) commit_timeout: Duration,
     /// Whether the shard is loaded at once.
     pub(super) begins: bool,
 }
@@ -291,6 +293,7 @@ impl Default for With {
             durability: Durability::Fsync,
             codec: Compression::None,
             max_message_bytes: 1_000_000,
+            commit_timeout: Duration::from_secs(5),
             begins: true,
         }
     }
@@ -309,8 +312,8 @@ fn settings(with: With) -> Arc<Settings> {
         timestamp_after_max_ms: i64::MAX,
         compression: None,
         min_insync_replicas: 1,
-        max_lag: std::time::Duration::from_secs(30),
-        roll_jitter_max: std::time::Duration::ZERO,
+        max_lag: Duration::from_secs(30),
+        roll_jitter_max: Duration::ZERO,
         max_decompressed_record_bytes: u32::MAX,
     })
 }
@@ -338,6 +341,7 @@ impl Fixture {
             metadata: metadata.clone(),
             load_bytes: 3_000,
             codec: Codec::from(with.codec),
+            commit_timeout: with.commit_timeout,
         };
         let fixture = Self {
             partition: Partition::new(env.clone(), committer, settings, log),
@@ -427,7 +431,7 @@ impl Fixture {
 
     /// Asks until the shard is loaded.
     pub(super) async fn loaded(&self) {
-        let wait = std::time::Duration::from_millis(10);
+        let wait = Duration::from_millis(10);
         while let Err(code) = self.ask(Ask::Get("")).await {
             assert!(
                 matches!(
