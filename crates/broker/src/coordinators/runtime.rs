@@ -3,11 +3,12 @@
 //! ```text
 //! handler ─► ask ─► decide, gather, replay (lock of the shard) ─► parked ─► high watermark ─► answer
 //!                             │                                               ▲
+//!                             ├─► nobody waits: appended at once ─────────────┤
 //!                             └─► the seat's task ─► one append ──────────────┘
 //! ```
 //!
-//! Always holds: a decision is made on the thread that asks, at once, and its records go into the log together with those of
-//! all who were decided on in the meantime; nobody is answered before everything that the decision could have seen is committed.
+//! Always holds: a decision is made on the thread that asks, at once, and its records go into the log with it, or, where others
+//! wait already, together with those of all who were decided on in the meantime; nobody is answered before everything that the decision could have seen is committed.
 //! Whatever fails on the way costs the shard, which is loaded again; who waits is told NOT_COORDINATOR, and asks again.
 //! Which shards there are follows from the metadata alone.
 //!

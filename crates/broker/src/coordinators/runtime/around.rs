@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use klamm_coordinator::Shard;
 use klamm_env::Env;
-use klamm_model::{ErrorCode, LeaderEpoch, Offset};
+use klamm_model::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
 use klamm_records::Codec;
 use thiserror::Error;
 
 use super::gathered::{PackError, Packing};
-use crate::replicas::{Partition, WriteError};
+use crate::replicas::{Partition, WriteError, Written};
 
 /// See the head of the file.
 pub(super) struct Around<'a, S: Shard> {
@@ -51,5 +51,15 @@ impl<S: Shard> Around<'_, S> {
     pub(super) fn committed(&self) -> Result<Offset, ErrorCode> {
         let committed = self.partition.committed_in(self.epoch);
         committed.ok_or(ErrorCode::NotCoordinator)
+    }
+
+    /// Appends a batch if nothing has to be waited for; up to where everything is committed then.
+    pub(super) fn append(
+        &self,
+        at: Offset,
+        batch: &mut Written,
+        now: TimestampMs,
+    ) -> Result<Option<Offset>, WriteError> {
+        self.partition.append_at_once(self.epoch, at, batch, now)
     }
 }

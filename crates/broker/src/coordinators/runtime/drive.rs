@@ -104,13 +104,13 @@ impl<C: Coordinator> Driver<C> {
     }
 
     async fn turn(&mut self) -> Result<(), Lost> {
-        while self.seat.ring(RUNG_AT_ONCE).map_err(Lost::Shard)? {
+        while self.seat.ring(RUNG_AT_ONCE).map_err(|code| self.lost(code))? {
             task::yield_now().await;
         }
         if self.is_due() {
             self.settle()?;
         }
-        if self.seat.has_gathered().map_err(Lost::Shard)? {
+        if self.seat.has_gathered().map_err(|code| self.lost(code))? {
             // Requests that are there already are decided first: their records go out with these.
             task::yield_now().await;
             self.append().await?;
@@ -118,9 +118,16 @@ impl<C: Coordinator> Driver<C> {
         self.settle()
     }
 
+    fn lost(&self, code: ErrorCode) -> Lost {
+        match self.seat.failure() {
+            Some(failure) => Lost::Append(failure),
+            None => Lost::Shard(code),
+        }
+    }
+
     async fn append(&self) -> Result<(), Lost> {
         let seat = &self.seat;
-        let Some(taken) = seat.take_gathered().map_err(Lost::Shard)? else {
+        let Some(taken) = seat.take_gathered().map_err(|code| self.lost(code))? else {
             return Ok(());
         };
         let (at, end) = (taken.base_offset, taken.end_offset);
@@ -142,13 +149,13 @@ impl<C: Coordinator> Driver<C> {
                 Err(_) => seat.refuse_late(),
             }
         }
-        seat.appended(end).map_err(Lost::Shard)
+        seat.appended(end).map_err(|code| self.lost(code))
     }
 
     /// Tells those whose answers are due, and has itself woken when the next are.
     fn settle(&mut self) -> Result<(), Lost> {
         loop {
-            let Some(next) = self.seat.settle().map_err(Lost::Shard)? else {
+            let Some(next) = self.seat.settle().map_err(|code| self.lost(code))? else {
                 self.waiter.disarm();
                 self.armed = None;
                 return Ok(());

@@ -9,7 +9,11 @@ use klamm_coordinator::{RecordBytes, TransactionalProducer};
 use klamm_model::{Offset, TimestampMs};
 use klamm_records::{Batch, BatchBuilder, BatchError, Codec, Compression, EndTransactionMarker};
 
-use crate::replicas::Written;
+use super::around::AppendFailure;
+use crate::replicas::{WriteError, Written};
+
+/// What is little enough to be packed and appended under the lock of the shard, in bytes before it is packed.
+const LITTLE: usize = 64 << 10;
 
 /// See the head of the file.
 #[derive(Debug)]
@@ -18,6 +22,8 @@ pub(super) struct Gathered {
     base_offset: Offset,
     /// Of the next record.
     next_offset: Offset,
+    /// What stands before all others: it was to be appended at once, and the log was not ready.
+    packed: Option<Written>,
     batches: Vec<Gathering>,
 }
 
@@ -72,6 +78,7 @@ impl Gathered {
         Self {
             base_offset: next_offset,
             next_offset,
+            packed: None,
             batches: Vec::new(),
         }
     }
@@ -82,7 +89,7 @@ impl Gathered {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.batches.is_empty()
+        self.packed.is_none() && self.batches.is_empty()
     }
 
     /// Whether the topic takes records, all in one batch if they are `atomic`.
@@ -168,16 +175,49 @@ impl Gathered {
         self.next_offset = self.next_offset.plus(1);
     }
 
+    /// Has `append` append all that has gathered, if that is one batch and little. `None` if it stays here, as it does when
+    /// `append` could not.
+    pub(super) fn append_little<R>(
+        &mut self,
+        append: impl FnOnce(Offset, &mut Written) -> Result<Option<R>, WriteError>,
+    ) -> Result<Option<R>, AppendFailure> {
+        let is_little = match (&self.packed, &*self.batches) {
+            (None, [one]) => one.builder.size_before_packing() <= LITTLE,
+            _ => false,
+        };
+        let Some(gathering) = self.batches.pop_if(|_| is_little) else {
+            return Ok(None);
+        };
+        let mut batch = gathering.pack()?;
+        let appended = append(self.base_offset, &mut batch)?;
+        match appended {
+            Some(_) => self.base_offset = self.next_offset,
+            None => self.packed = Some(batch),
+        }
+        Ok(appended)
+    }
+
     /// All that has gathered, to be packed; `None` if there is nothing.
     pub(super) fn take(&mut self) -> Option<Taken> {
-        if self.batches.is_empty() {
+        if self.is_empty() {
             return None;
         }
         let base_offset = std::mem::replace(&mut self.base_offset, self.next_offset);
         Some(Taken {
             base_offset,
             end_offset: self.next_offset,
+            packed: self.packed.take(),
             batches: std::mem::take(&mut self.batches),
+        })
+    }
+}
+
+impl Gathering {
+    fn pack(self) -> Result<Written, PackError> {
+        let batch = Batch::parse(&self.builder.build(Offset(0))?)?;
+        Ok(Written {
+            header: *batch.header(),
+            body: batch.body(),
         })
     }
 }
@@ -187,20 +227,15 @@ impl Gathered {
 pub(super) struct Taken {
     pub(super) base_offset: Offset,
     pub(super) end_offset: Offset,
+    packed: Option<Written>,
     batches: Vec<Gathering>,
 }
 
 impl Taken {
     /// The batches.
     pub(super) fn pack(self) -> Result<Vec<Written>, PackError> {
-        let packed = self.batches.into_iter().map(|gathering| {
-            let batch = Batch::parse(&gathering.builder.build(Offset(0))?)?;
-            Ok(Written {
-                header: *batch.header(),
-                body: batch.body(),
-            })
-        });
-        packed.collect()
+        let others = self.batches.into_iter().map(Gathering::pack);
+        self.packed.map(Ok).into_iter().chain(others).collect()
     }
 }
 

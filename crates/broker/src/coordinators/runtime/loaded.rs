@@ -4,6 +4,10 @@
 //! of each change of the cluster before it decides on a request that could see it. An answer is parked until everything is
 //! committed that its decision could have seen: up to the end of its own records, which stand behind all others.
 //!
+//! Records go into the log in one of two ways. On a quiet shard, on which nobody waits, who asks appends them at once: that is
+//! a copy into the page cache, and where that suffices the answer is due with it. Where others wait already, records gather, and
+//! the seat's task appends them all together.
+//!
 //! Next: `seat.rs`, which holds it under a lock; `parked.rs`, `gathered.rs`.
 
 use std::collections::BTreeMap;
@@ -19,7 +23,7 @@ use klamm_model::{ErrorCode, Offset, TimestampMs};
 use klamm_records::EndTransactionMarker;
 use tokio::sync::oneshot;
 
-use super::around::Around;
+use super::around::{AppendFailure, Around};
 use super::gathered::{Gathered, Packing, Taken};
 use super::parked::{Due, Parked, Sender, Told};
 use super::timers::Timers;
@@ -35,11 +39,14 @@ pub(super) struct Loaded<S: Shard> {
     gathered: Gathered,
     /// Up to where what was decided is in the log.
     appended: Offset,
+    /// The seat's task appends what it has taken.
+    is_appending: bool,
     parked: Parked<S>,
     waiting: BTreeMap<Ticket, Sender<S::Answer>>,
     timers: Timers<S::Timer>,
-    /// A result was taken in part when something panicked: the shard must not be used any more.
+    /// A result was taken in part when something panicked, or an append failed: the shard must not be used any more.
     is_torn: bool,
+    failure: Option<AppendFailure>,
 }
 
 /// What became of a request.
@@ -61,10 +68,12 @@ impl<S: Shard> Loaded<S> {
             image,
             gathered: Gathered::new(next_offset),
             appended: next_offset,
+            is_appending: false,
             parked: Parked::default(),
             waiting: BTreeMap::new(),
             timers: Timers::default(),
             is_torn: false,
+            failure: None,
         };
         let (now, result) = loaded.decide(around, |shard, surroundings| {
             shard.on_loaded(surroundings, around.config)
@@ -76,6 +85,11 @@ impl<S: Shard> Loaded<S> {
     /// Whether the shard must not be used any more.
     pub(super) fn is_torn(&self) -> bool {
         self.is_torn
+    }
+
+    /// Why it must not be, if that is known.
+    pub(super) fn failure(&mut self) -> Option<AppendFailure> {
+        self.failure.take()
     }
 
     /// Whether there are records that nobody has taken to append them.
@@ -98,13 +112,16 @@ impl<S: Shard> Loaded<S> {
         self.parked.since().map(|since| since.saturating_add(limit))
     }
 
-    /// Takes the records that are to be appended.
+    /// Takes the records that are to be appended; until [`appended`](Self::appended) is told, nobody else appends.
     pub(super) fn take_gathered(&mut self) -> Option<Taken> {
-        self.gathered.take()
+        let taken = self.gathered.take();
+        self.is_appending |= taken.is_some();
+        taken
     }
 
     /// What was taken is in the log, which ends there.
     pub(super) fn appended(&mut self, end: Offset) {
+        self.is_appending = false;
         self.appended = end;
     }
 
@@ -152,20 +169,52 @@ impl<S: Shard> Loaded<S> {
         });
         let own = result.answers.iter().position(|(whose, _)| *whose == ticket);
         let own = own.map(|own| result.answers.remove(own).1);
+        let is_quiet = self.gathered.is_empty() && !self.is_appending && self.parked.nobody_waits();
         self.take(around, now, result)?;
+        let committed = match is_quiet {
+            true => self.append_at_once(around, now)?,
+            false => None,
+        };
         let Some(answer) = own else {
             let (sender, receiver) = oneshot::channel();
             self.waiting.insert(ticket, sender);
             return Ok(Decided::Later(receiver));
         };
         let offset = self.gathered.next_offset();
-        if offset <= self.appended && offset <= around.committed()? {
-            return Ok(Decided::Now(answer));
+        if offset <= self.appended {
+            let committed = committed.map_or_else(|| around.committed(), Ok)?;
+            if offset <= committed {
+                return Ok(Decided::Now(answer));
+            }
         }
         let (sender, receiver) = oneshot::channel();
         let told = Told::Answer(sender, answer);
         self.parked.tell(offset, around.env.monotonic(), told);
         Ok(Decided::Later(receiver))
+    }
+
+    /// Appends what has gathered, if it is little and nothing must be waited for; up to where everything is committed then.
+    /// Otherwise it is left to the seat's task.
+    fn append_at_once(
+        &mut self,
+        around: &Around<'_, S>,
+        now: TimestampMs,
+    ) -> Result<Option<Offset>, ErrorCode> {
+        let appended = self
+            .gathered
+            .append_little(|at, batch| around.append(at, batch, now));
+        match appended {
+            Ok(Some(committed)) => {
+                self.appended = self.gathered.next_offset();
+                Ok(Some(committed))
+            }
+            Ok(None) => Ok(None),
+            Err(failure) => {
+                self.is_torn = true;
+                self.failure = Some(failure);
+                Err(ErrorCode::NotCoordinator)
+            }
+        }
     }
 
     /// Tells the shard of what has changed in the cluster since it was last told.

@@ -81,6 +81,11 @@ impl<S: Shard> Default for Due<S> {
 }
 
 impl<S: Shard> Parked<S> {
+    /// Whether nobody waits for an answer.
+    pub(super) fn nobody_waits(&self) -> bool {
+        self.answers.is_empty()
+    }
+
     /// `offset` and `since` are not below what they were before.
     pub(super) fn tell(&mut self, offset: Offset, since: Duration, told: Told<S>) {
         self.answers.push_back(Entry { offset, since, told });

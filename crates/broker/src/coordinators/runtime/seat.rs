@@ -18,7 +18,7 @@ use klamm_records::EndTransactionMarker;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::around::Around;
+use super::around::{AppendFailure, Around};
 use super::gathered::Taken;
 use super::loaded::{Decided, Loaded};
 use super::parked::{Due, Told};
@@ -202,6 +202,14 @@ impl<C: Coordinator> Seat<C> {
         self.look(|loaded, _| loaded.appended(end))
     }
 
+    /// Why the shard must be given up, if that is known.
+    pub(super) fn failure(&self) -> Option<AppendFailure> {
+        match &mut *self.phase.lock() {
+            Phase::Loaded(loaded) => loaded.failure(),
+            _ => None,
+        }
+    }
+
     /// When somebody will have waited for too long.
     pub(super) fn next_late(&self) -> Option<Duration> {
         match &*self.phase.lock() {
@@ -295,7 +303,7 @@ impl<C: Coordinator> Seat<C> {
             let rings = loaded
                 .next_timer()
                 .is_some_and(|next| before.2.is_none_or(|before| next < before));
-            Ok::<_, ErrorCode>((result, gathers || waits || rings))
+            Ok::<_, ErrorCode>((result, gathers || waits || rings || loaded.is_torn()))
         })?;
         if wakes {
             self.signal.set();

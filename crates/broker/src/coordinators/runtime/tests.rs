@@ -53,12 +53,44 @@ async fn what_is_asked_at_once_is_one_batch() {
         let told = join_all(asked).await;
         let expected: Vec<_> = (1..=100).map(|value| Ok(Told::Value(value))).collect();
         assert_eq!(told, expected, "each sees what was decided before");
-        assert_eq!(fixture.batches(), [100]);
+        // The file must be opened for the first; the others come in the meantime.
+        assert_eq!(fixture.batches(), [1, 99]);
         fixture.ask(Ask::Add("a", 1)).await.unwrap();
-        assert_eq!(fixture.batches(), [100, 1]);
+        assert_eq!(fixture.batches(), [1, 99, 1]);
         fixture.env.sleep(Duration::from_millis(1)).await;
         assert_eq!(fixture.effects.lock().len(), 101);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_a_quiet_shard_appends_without_a_switch_of_tasks() {
+    let cached = With {
+        durability: Durability::PageCache,
+        ..With::default()
+    };
+    let fixture = Fixture::open(&World::new(1), cached);
+    fixture.ask(Ask::Add("a", 1)).await.unwrap();
+    for value in 2..=20 {
+        let told = fixture.ask(Ask::Add("a", 1)).now_or_never();
+        assert_eq!(told, Some(Ok(Told::Value(value))));
+    }
+    assert_eq!(fixture.batches(), [1; 20]);
+    // More than what is packed under a lock is left to the task.
+    let large = fixture.ask(Ask::Long(vec![4_000; 20], false));
+    assert_eq!(large.now_or_never(), None);
+
+    let fixture = Fixture::open(&slow(1), With::default());
+    fixture.ask(Ask::Add("a", 1)).await.unwrap();
+    let first = fixture.begin(Ask::Add("a", 1)).unwrap();
+    assert_eq!(fixture.batches(), [1, 1], "its sync begins at once");
+    let others = join_all((0..10).map(|_| fixture.ask(Ask::Add("a", 1))));
+    let (first, _) = futures_util::future::join(first.answer(), others).await;
+    assert_eq!(first, Ok(Told::Value(2)));
+    assert_eq!(
+        fixture.batches(),
+        [1, 1, 10],
+        "those who come while others wait gather"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -105,7 +105,7 @@ impl Partition {
         let mut progress = Progress { batches, at };
         loop {
             match self.try_append_in_order(epoch, &mut progress, now)? {
-                Ok(()) => {
+                Ok(_) => {
                     self.flush_by_count().await.map_err(AppendError::Storage)?;
                     return Ok(());
                 }
@@ -118,12 +118,29 @@ impl Partition {
         }
     }
 
+    /// The same for one batch, if nothing has to be waited for: up to where everything is committed then.
+    pub(crate) fn append_at_once(
+        &self,
+        epoch: LeaderEpoch,
+        at: Offset,
+        batch: &mut Written,
+        now: TimestampMs,
+    ) -> Result<Option<Offset>, WriteError> {
+        if self.settings.load().log.flush_messages.is_some() {
+            return Ok(None);
+        }
+        let batches = std::slice::from_mut(batch);
+        let appended = self.try_append_in_order(epoch, &mut Progress { batches, at }, now)?;
+        Ok(appended.ok())
+    }
+
+    /// Up to where everything is committed when all is appended.
     fn try_append_in_order(
         &self,
         epoch: LeaderEpoch,
         progress: &mut Progress<'_>,
         now: TimestampMs,
-    ) -> Result<Result<(), NotReady>, WriteError> {
+    ) -> Result<Result<Offset, NotReady>, WriteError> {
         let mut state = self.state.lock();
         let leader = state.standing.leader().ok_or(Refusal::NotLeader)?;
         if leader.leader_epoch() != epoch {
@@ -158,6 +175,6 @@ impl Partition {
         progress.at = state.log.log_end_offset();
         let batches = std::mem::take(&mut progress.batches);
         progress.batches = &mut batches[count..];
-        Ok(ready)
+        Ok(ready.map(|()| state.log.high_watermark()))
     }
 }
