@@ -21,6 +21,7 @@ mod gathered;
 mod load;
 mod loaded;
 mod parked;
+mod retry;
 mod seat;
 mod timers;
 

@@ -8,9 +8,10 @@
 //! a copy into the page cache, and where that suffices the answer is due with it. Where others wait already, records gather, and
 //! the seat's task appends them all together.
 //!
-//! Next: `seat.rs`, which holds it under a lock; `parked.rs`, `gathered.rs`.
+//! Next: `seat.rs`, which holds it under a lock; `parked.rs`, `gathered.rs`, `retry.rs`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,10 +27,11 @@ use tokio::sync::oneshot;
 use super::around::{AppendFailure, Around};
 use super::gathered::{Gathered, Packing, Taken};
 use super::parked::{Due, Parked, Sender, Told};
+use super::retry::Retry;
 use super::timers::Timers;
 
-/// How long a decision that nobody asked for waits when it could not be carried out.
-const RETRY: Duration = Duration::from_millis(500);
+/// How long what the topic does not take waits, though nobody has asked for it: something must be set otherwise first.
+const NOT_TAKEN: Duration = Duration::from_mins(10);
 
 /// See the head of the file.
 pub(super) struct Loaded<S: Shard> {
@@ -44,6 +46,9 @@ pub(super) struct Loaded<S: Shard> {
     parked: Parked<S>,
     waiting: BTreeMap<Ticket, Sender<S::Answer>>,
     timers: Timers<S::Timer>,
+    retry: Retry,
+    /// When the shard is told of the cluster, which it was in vain.
+    again_at: Option<Duration>,
     /// A result was taken in part when something panicked, or an append failed: the shard must not be used any more.
     is_torn: bool,
     failure: Option<AppendFailure>,
@@ -72,6 +77,8 @@ impl<S: Shard> Loaded<S> {
             parked: Parked::default(),
             waiting: BTreeMap::new(),
             timers: Timers::default(),
+            retry: Retry::default(),
+            again_at: None,
             is_torn: false,
             failure: None,
         };
@@ -99,7 +106,7 @@ impl<S: Shard> Loaded<S> {
 
     /// When the next timer wants to be looked at.
     pub(super) fn next_timer(&self) -> Option<Duration> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.again_at).min()
     }
 
     /// What the first of those who wait for the high watermark waits for, of what is in the log.
@@ -222,15 +229,20 @@ impl<S: Shard> Loaded<S> {
         if Arc::ptr_eq(&self.image, image) {
             return;
         }
+        if let Some(at) = self.again_at
+            && around.env.monotonic() < at
+        {
+            return;
+        }
+        self.again_at = None;
         let before = std::mem::replace(&mut self.image, image.clone());
         let (now, result) = self.decide(around, |shard, surroundings| {
             shard.on_metadata(surroundings, around.config, &before)
         });
-        match self.take(around, now, result) {
-            Ok(()) => {}
-            // Told again at the next look, with what has changed until then.
-            Err(code) if code != ErrorCode::UnknownServerError => self.image = before,
-            Err(code) => tracing::error!(%code, "a change of the cluster has no effect on a coordinator"),
+        if let Err(code) = self.take(around, now, result) {
+            // Told again later, with what has changed until then.
+            self.image = before;
+            self.again_at = Some(self.again_at(around, code, &"a change of the cluster"));
         }
     }
 
@@ -243,10 +255,24 @@ impl<S: Shard> Loaded<S> {
             shard.on_timer(surroundings, around.config, timer.clone())
         });
         if let Err(code) = self.take(around, time, result) {
-            tracing::warn!(?timer, %code, "what a timer of a coordinator asks for is tried again");
-            self.timers.set(timer, now + RETRY);
+            let at = self.again_at(around, code, &timer);
+            self.timers.set(timer, at);
         }
         true
+    }
+
+    /// When something that nobody has asked for, and that could not be appended, is decided on again.
+    fn again_at(&mut self, around: &Around<'_, S>, code: ErrorCode, what: &dyn fmt::Debug) -> Duration {
+        let (partition, now) = (around.partition, around.env.monotonic());
+        if code == ErrorCode::UnknownServerError {
+            tracing::error!(%partition, ?what, "what follows for a coordinator cannot be recorded: the topic does not take it");
+            return now.saturating_add(NOT_TAKEN);
+        }
+        let (wait, is_news) = self.retry.failed(now);
+        if is_news {
+            tracing::warn!(%partition, ?what, %code, "what follows for a coordinator cannot be recorded now: tried again and again");
+        }
+        now.saturating_add(wait)
     }
 
     /// Ends the transaction of a producer; `written` is told once that is committed.
@@ -298,6 +324,7 @@ impl<S: Shard> Loaded<S> {
         self.is_torn = true;
         let records = result.records.into_iter();
         if let Some((packing, encoded)) = encoded {
+            self.retry.succeeded();
             let first = self
                 .gathered
                 .push(packing, result.producer, &encoded, result.atomic, now);

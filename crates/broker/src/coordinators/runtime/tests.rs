@@ -1,4 +1,5 @@
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -11,7 +12,7 @@ use klamm_model::{BrokerId, ErrorCode, LeaderEpoch, Offset, ProducerEpoch, Produ
 use klamm_protocol::metadata_records::TopicRecord;
 use klamm_records::{Batch, BatchBuilder, Compression, EndTransactionMarker};
 
-use self::toy::{Ask, Fixture, ME, Told, UNKNOWN, With};
+use self::toy::{Ask, Fixture, ME, RECORDED, Told, UNKNOWN, With};
 use crate::replicas::Written;
 
 mod toy;
@@ -151,6 +152,43 @@ async fn a_watermark_of_another_epoch_lets_nobody_go() {
     fixture.elect(ME);
     assert_eq!(fixture.ask(Ask::Get("a")).await, Err(ErrorCode::NotCoordinator));
     assert_eq!(add.await, Err(ErrorCode::NotCoordinator));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_recorded_is_decided_again_ever_more_seldom() {
+    const TIMERS: u32 = 100;
+    let fixture = Fixture::open(&World::new(1), With::default());
+    for number in 0..TIMERS {
+        let name: &str = format!("timer-{number}").leak();
+        fixture.ask(Ask::Remind(name, 1_000)).await.unwrap();
+    }
+    fixture.configure(With {
+        min_insync_replicas: 2,
+        ..With::default()
+    });
+    let topic = TopicRecord {
+        name: RECORDED.into(),
+        topic_id: Uuid([99; 16]),
+        ..Default::default()
+    };
+    fixture.change(&[topic.into()]);
+    let decided = fixture.runtime.config();
+    let before = decided.changes.load(Ordering::Relaxed);
+    for _ in 0..600 {
+        fixture.env.sleep(Duration::from_millis(500)).await;
+        let told = fixture.ask(Ask::Add("a", 1)).await;
+        assert_eq!(told, Err(ErrorCode::CoordinatorNotAvailable));
+        fixture.ask(Ask::Get("a")).await.unwrap();
+    }
+    let rung = decided.timers.load(Ordering::Relaxed);
+    assert!((10 * TIMERS..20 * TIMERS).contains(&rung), "{rung}");
+    let changes = decided.changes.load(Ordering::Relaxed) - before;
+    assert!((10..30).contains(&changes), "{changes}");
+
+    fixture.configure(With::default());
+    fixture.env.sleep(Duration::from_secs(31)).await;
+    assert_eq!(fixture.value("timer-7").await, 1);
+    assert_eq!(fixture.value(RECORDED).await, 1);
 }
 
 #[tokio::test(start_paused = true)]

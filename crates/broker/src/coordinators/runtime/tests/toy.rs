@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -27,6 +28,8 @@ use crate::vitals::Vitals;
 
 pub(super) const ME: BrokerId = BrokerId(1);
 const TOPIC: TopicId = Uuid([7; 16]);
+/// When there is a topic of this name, changes of the cluster are counted under it.
+pub(super) const RECORDED: &str = "recorded";
 /// A record type that the toy does not know.
 pub(super) const UNKNOWN: i16 = 9;
 
@@ -39,6 +42,13 @@ pub(super) struct Toy {
     joined: Vec<Ticket>,
     /// How often it was told of a change of the cluster.
     changes: i64,
+}
+
+/// What a toy was asked to decide on.
+#[derive(Debug, Default)]
+pub(super) struct Decided {
+    pub(super) timers: AtomicU32,
+    pub(super) changes: AtomicU32,
 }
 
 #[derive(Clone, Debug)]
@@ -138,7 +148,7 @@ pub(super) enum Note {
 }
 
 impl Shard for Toy {
-    type Config = ();
+    type Config = Decided;
     type Request = Ask;
     type Answer = Told;
     type Record = Added;
@@ -153,7 +163,7 @@ impl Shard for Toy {
     fn decide(
         &self,
         around: &mut Surroundings<'_>,
-        (): &(),
+        _: &Decided,
         ticket: Ticket,
         request: Ask,
     ) -> CoordinatorResult<Self> {
@@ -200,7 +210,13 @@ impl Shard for Toy {
         }
     }
 
-    fn on_timer(&self, _: &mut Surroundings<'_>, (): &(), timer: String) -> CoordinatorResult<Self> {
+    fn on_timer(
+        &self,
+        _: &mut Surroundings<'_>,
+        decided: &Decided,
+        timer: String,
+    ) -> CoordinatorResult<Self> {
+        decided.timers.fetch_add(1, Ordering::Relaxed);
         let result = self.add(None, &timer, 1);
         match &*timer {
             // Tells those who have joined, and records nothing.
@@ -212,13 +228,24 @@ impl Shard for Toy {
         }
     }
 
-    fn on_loaded(&self, _: &mut Surroundings<'_>, (): &()) -> CoordinatorResult<Self> {
+    fn on_loaded(&self, _: &mut Surroundings<'_>, _: &Decided) -> CoordinatorResult<Self> {
         CoordinatorResult::default()
     }
 
-    fn on_metadata(&self, around: &mut Surroundings<'_>, (): &(), before: &Image) -> CoordinatorResult<Self> {
+    fn on_metadata(
+        &self,
+        around: &mut Surroundings<'_>,
+        decided: &Decided,
+        before: &Image,
+    ) -> CoordinatorResult<Self> {
         assert_ne!(before.position(), around.image.position());
+        decided.changes.fetch_add(1, Ordering::Relaxed);
+        let is_recorded = around.image.topics().by_name(RECORDED).is_some();
         CoordinatorResult {
+            records: match is_recorded {
+                true => self.add(None, RECORDED, 1).records,
+                false => Vec::new(),
+            },
             volatile: vec![Note::Changed],
             ..Default::default()
         }
@@ -282,6 +309,7 @@ pub(super) struct With {
     pub(super) durability: Durability,
     pub(super) codec: Compression,
     pub(super) max_message_bytes: u32,
+    pub(super) min_insync_replicas: usize,
     pub(super) commit_timeout: Duration,
     /// Whether the shard is loaded at once.
     pub(super) begins: bool,
@@ -293,6 +321,7 @@ impl Default for With {
             durability: Durability::Fsync,
             codec: Compression::None,
             max_message_bytes: 1_000_000,
+            min_insync_replicas: 1,
             commit_timeout: Duration::from_secs(5),
             begins: true,
         }
@@ -311,7 +340,7 @@ fn settings(with: With) -> Arc<Settings> {
         timestamp_before_max_ms: i64::MAX,
         timestamp_after_max_ms: i64::MAX,
         compression: None,
-        min_insync_replicas: 1,
+        min_insync_replicas: with.min_insync_replicas,
         max_lag: Duration::from_secs(30),
         roll_jitter_max: Duration::ZERO,
         max_decompressed_record_bytes: u32::MAX,
@@ -345,7 +374,7 @@ impl Fixture {
         };
         let fixture = Self {
             partition: Partition::new(env.clone(), committer, settings, log),
-            runtime: Arc::new(Runtime::new(parts, coordinator, ())),
+            runtime: Arc::new(Runtime::new(parts, coordinator, Decided::default())),
             env,
             metadata,
             effects,
@@ -361,7 +390,7 @@ impl Fixture {
             PartitionRecord {
                 partition_id: 0,
                 topic_id: TOPIC,
-                replicas: vec![ME.0],
+                replicas: vec![ME.0, 2],
                 isr: vec![ME.0],
                 leader: ME.0,
                 leader_epoch: 1,
