@@ -128,6 +128,8 @@ pub struct CoordinatorResult<S: Shard> {
     pub timers: Vec<TimerChange<S::Timer>>,
     /// What is to be done outside of the shard, once all of this is committed.
     pub effects: Vec<S::Effect>,
+    /// What [`Shard::on_unwritten`] is asked when a request was decided on and the records cannot be written.
+    pub unwritten: Option<S::Timer>,
 }
 
 impl<S: Shard> Default for CoordinatorResult<S> {
@@ -140,6 +142,7 @@ impl<S: Shard> Default for CoordinatorResult<S> {
             answers: Vec::new(),
             timers: Vec::new(),
             effects: Vec::new(),
+            unwritten: None,
         }
     }
 }
@@ -165,6 +168,7 @@ impl<S: Shard> CoordinatorResult<S> {
         self.answers.extend(later.answers);
         self.timers.extend(later.timers);
         self.effects.extend(later.effects);
+        self.unwritten = self.unwritten.take().or(later.unwritten);
     }
 }
 
@@ -204,6 +208,18 @@ pub trait Shard: Sized + Send + 'static {
         config: &Self::Config,
         timer: Self::Timer,
     ) -> CoordinatorResult<Self>;
+
+    /// What a request has asked for cannot be written, and who asked is told `code`. Decides what others must know of it, without
+    /// a record; `about` is what the result named.
+    fn on_unwritten(
+        &self,
+        _around: &mut Surroundings<'_>,
+        _config: &Self::Config,
+        _about: Self::Timer,
+        _code: ErrorCode,
+    ) -> CoordinatorResult<Self> {
+        CoordinatorResult::default()
+    }
 
     /// Everything that was recorded has been replayed: sets the timers.
     fn on_loaded(&self, around: &mut Surroundings<'_>, config: &Self::Config) -> CoordinatorResult<Self>;
