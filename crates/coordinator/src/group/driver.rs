@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use klamm_metadata::Image;
-use klamm_model::{Offset, TimestampMs, Uuid};
+use klamm_model::{ErrorCode, Offset, TimestampMs, Uuid};
 use klamm_protocol::ByteString;
 use klamm_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use klamm_protocol::messages::leave_group_request::MemberIdentity;
@@ -75,6 +75,20 @@ impl Driver {
         let result = self.decide(|shard, around, config| shard.decide(around, config, ticket, request));
         self.apply(result);
         ticket
+    }
+
+    /// Asks for what cannot be written.
+    pub(crate) fn ask_in_vain(&mut self, request: impl Into<Request>, code: ErrorCode) {
+        let ticket = Ticket(self.tickets);
+        self.tickets += 1;
+        let request = request.into();
+        let result = self.decide(|shard, around, config| shard.decide(around, config, ticket, request));
+        assert!(!result.records.is_empty());
+        if let Some(about) = result.unwritten {
+            let result = self.decide(|shard, around, config| shard.on_unwritten(around, config, about, code));
+            assert!(result.records.is_empty());
+            self.apply(result);
+        }
     }
 
     /// Asks, and is answered at once.

@@ -399,6 +399,24 @@ impl GroupShard {
         }
     }
 
+    /// What a leader has assigned cannot be recorded.
+    pub(super) fn assignment_unwritten(
+        &self,
+        now: TimestampMs,
+        config: &GroupConfig,
+        id: &Arc<str>,
+        code: ErrorCode,
+    ) -> GroupResult {
+        match self.groups.get(id) {
+            Some(Group::Classic(group)) => {
+                let mut turn = Turn::new(config, now, id.clone(), ClassicGroup::clone(group));
+                turn.assignment_unwritten(code);
+                turn.done()
+            }
+            None => GroupResult::default(),
+        }
+    }
+
     /// Starts the sessions of all members again; whoever is not heard of is gone.
     pub(super) fn start_all(&self, now: TimestampMs, config: &GroupConfig) -> GroupResult {
         let wait_ms = i64::try_from(config.offsets_retention_check_interval.as_millis()).unwrap_or(i64::MAX);

@@ -188,6 +188,19 @@ impl Shard for GroupShard {
         }
     }
 
+    fn on_unwritten(
+        &self,
+        around: &mut Surroundings<'_>,
+        config: &GroupConfig,
+        about: Timer,
+        code: ErrorCode,
+    ) -> GroupResult {
+        match about {
+            Timer::ClassicSync(group) => self.assignment_unwritten(around.now, config, &group, code),
+            _ => GroupResult::default(),
+        }
+    }
+
     fn on_loaded(&self, around: &mut Surroundings<'_>, config: &GroupConfig) -> GroupResult {
         self.start_all(around.now, config)
     }

@@ -176,8 +176,17 @@ impl<S: Shard> Loaded<S> {
         });
         let own = result.answers.iter().position(|(whose, _)| *whose == ticket);
         let own = own.map(|own| result.answers.remove(own).1);
+        let unwritten = result.unwritten.take();
         let is_quiet = self.gathered.is_empty() && !self.is_appending && self.parked.nobody_waits();
-        self.take(around, now, result)?;
+        if let Err(code) = self.take(around, now, result) {
+            if let Some(about) = unwritten {
+                let (now, result) = self.decide(around, |shard, surroundings| {
+                    shard.on_unwritten(surroundings, around.config, about, code)
+                });
+                self.take(around, now, result)?;
+            }
+            return Err(code);
+        }
         let committed = match is_quiet {
             true => self.append_at_once(around, now)?,
             false => None,

@@ -192,6 +192,21 @@ async fn what_cannot_be_recorded_is_decided_again_ever_more_seldom() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn those_who_wait_for_what_cannot_be_written_are_told() {
+    let fixture = Fixture::open(&World::new(1), With::default());
+    let joined = join_all((0..3).map(|_| fixture.begin(Ask::Join).unwrap().answer()));
+    fixture.configure(With {
+        min_insync_replicas: 2,
+        ..With::default()
+    });
+    let code = ErrorCode::CoordinatorNotAvailable;
+    assert_eq!(fixture.ask(Ask::AddFor("told")).await, Err(code));
+    let told = fixture.env.timeout(Duration::from_secs(1), joined).await;
+    assert_eq!(told, Ok(vec![Ok(Told::Refused(code)); 3]));
+    assert_eq!(fixture.value("told").await, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_is_answered_before_what_was_seen_is_on_the_device() {
     let fixture = Fixture::open(&slow(1), With::default());
     fixture.ask(Ask::Add("b", 5)).await.unwrap();

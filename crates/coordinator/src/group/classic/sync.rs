@@ -1,6 +1,6 @@
 //! SyncGroup to a classic group: the leader gives the assignment, everybody gets its own.
 //!
-//! The assignment is recorded before anybody is told of it; a member that the leader has left out gets an empty one.
+//! The assignment is recorded before anybody is told of it; where it cannot be, all are told and join again. A member that the leader has left out gets an empty one.
 //!
 //! Next: `turn.rs`.
 
@@ -15,7 +15,7 @@ use super::{ClassicGroup, State};
 use crate::contract::Ticket;
 use crate::group::answer::Answer;
 use crate::group::config::GroupConfig;
-use crate::group::shard::GroupResult;
+use crate::group::shard::{GroupResult, Timer};
 
 /// The answer that says `code`.
 pub(crate) fn refused(code: ErrorCode) -> Answer {
@@ -68,6 +68,10 @@ impl ClassicGroup {
                     .map_or_else(Bytes::new, |bytes| Bytes::copy_from_slice(bytes))
             });
             turn.records = true;
+            return GroupResult {
+                unwritten: Some(Timer::ClassicSync(id.clone())),
+                ..turn.done()
+            };
         }
         turn.done()
     }

@@ -126,6 +126,29 @@ impl Driver {
 }
 
 #[test]
+fn an_assignment_that_cannot_be_written_is_told_to_all_who_wait_for_it() {
+    let mut driver = Driver::new();
+    let entered = [join(""), join("")].map(|how| driver.enter(how));
+    driver.wait(entered[0].1);
+    let joined = entered
+        .each_ref()
+        .map(|(_, ticket)| driver.joined(*ticket).unwrap());
+    let (leader, generation) = (joined[0].leader.to_string(), joined[0].generation_id);
+    let (follower, _) = entered.iter().find(|(member, _)| *member != leader).unwrap();
+    let waiting = driver.ask(sync(generation, follower, &[]));
+    assert!(driver.is_waiting(waiting));
+    let why = ErrorCode::UnknownServerError;
+    driver.ask_in_vain(sync(generation, &leader, &[(follower, "all")]), why);
+    assert_eq!(driver.synced(waiting).unwrap().error_code, why.code());
+    for member in [&leader, follower] {
+        assert_eq!(
+            code(&driver.at_once(heartbeat(generation, member, None))),
+            REBALANCE
+        );
+    }
+}
+
+#[test]
 fn a_first_rebalance_waits_for_more_members_as_long_as_they_come() {
     let mut driver = Driver::new();
     let (first, at) = driver.enter(join(""));

@@ -304,6 +304,14 @@ impl<'a> Turn<'a> {
         self.prepare_rebalance();
     }
 
+    /// The assignment cannot be recorded: who waits for it is told so, and all join again.
+    pub(crate) fn assignment_unwritten(&mut self, code: ErrorCode) {
+        if self.group.state == State::Completing {
+            self.spread_assignment(code, |_| Bytes::new());
+            self.prepare_rebalance();
+        }
+    }
+
     /// Gives every member its assignment, or an error in its place, and tells those who wait for it.
     pub(crate) fn spread_assignment(&mut self, code: ErrorCode, of: impl Fn(&str) -> Bytes) {
         let mut waiting = Vec::new();

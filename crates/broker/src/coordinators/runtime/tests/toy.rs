@@ -68,6 +68,8 @@ pub(super) enum Ask {
     Get(&'static str),
     /// Waits for the next addition.
     Join,
+    /// Adds to a counter. If that cannot be recorded, those who have joined are told so.
+    AddFor(&'static str),
     /// Adds 1 after so long.
     Remind(&'static str, i64),
     Forget(&'static str),
@@ -188,6 +190,10 @@ impl Shard for Toy {
                 ..CoordinatorResult::answer(ticket, Told::Value(0))
             },
             Ask::Get(name) => CoordinatorResult::answer(ticket, Told::Value(self.value(name))),
+            Ask::AddFor(name) => CoordinatorResult {
+                unwritten: Some(name.to_owned()),
+                ..self.add(Some(ticket), name, 1)
+            },
             Ask::Join => CoordinatorResult {
                 volatile: vec![Note::Joined(ticket)],
                 ..Default::default()
@@ -225,6 +231,22 @@ impl Shard for Toy {
                 ..result
             },
             _ => result,
+        }
+    }
+
+    fn on_unwritten(
+        &self,
+        _: &mut Surroundings<'_>,
+        _: &Decided,
+        about: String,
+        code: ErrorCode,
+    ) -> CoordinatorResult<Self> {
+        assert_eq!(about, "told");
+        let told = self.joined.iter();
+        CoordinatorResult {
+            answers: told.map(|ticket| (*ticket, Told::Refused(code))).collect(),
+            volatile: vec![Note::AllLeft],
+            ..Default::default()
         }
     }
 
