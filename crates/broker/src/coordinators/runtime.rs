@@ -219,6 +219,7 @@ impl<C: Coordinator> Runtime<C> {
         for (index, seat) in before.into_iter().flatten() {
             let stays = now.and_then(|now| now.get(index));
             if !stays.is_some_and(|stays| Arc::ptr_eq(stays, seat)) {
+                // Not waited for: what it still appends, the partition refuses, which is led in another epoch or is gone.
                 seat.leave();
                 if let Some(task) = followed.tasks.remove(index) {
                     task.abort();

@@ -1,8 +1,8 @@
 //! Reads a partition whole and replays it to a new shard.
 //!
 //! Always holds: what is read is checked against its checksum; a record type that is not known is passed over, and told of
-//! once; one that is known and cannot be read fails the load, since what it says would be lost. Reading, unpacking and
-//! replaying are done in pieces where blocking is allowed, for a few partitions at a time.
+//! once; one that is known and cannot be read fails the load, since what it says would be lost. Reading, unpacking,
+//! replaying and the first decision are done in pieces where blocking is allowed, for a few partitions at a time.
 //!
 //! Next: `seat.rs`.
 
@@ -39,7 +39,7 @@ pub(super) enum LoadError {
 }
 
 /// Loads the shard of a seat and puts it into service, unless nobody needs it any more.
-pub(super) async fn load<C: Coordinator>(seat: &Seat<C>) -> Result<(), LoadError> {
+pub(super) async fn load<C: Coordinator>(seat: &Arc<Seat<C>>) -> Result<(), LoadError> {
     let shared = &seat.shared;
     let permit = shared.loaders.acquire().await;
     let began = shared.env.monotonic();
@@ -58,17 +58,20 @@ pub(super) async fn load<C: Coordinator>(seat: &Seat<C>) -> Result<(), LoadError
         let took_ms = shared.env.monotonic().saturating_sub(began).as_millis();
         tracing::info!(partition = %seat.partition, records, took_ms, "a coordinator has loaded what was recorded");
     }
+    // What is looked at in all of the shard is looked at here, not under the lock that askers wait for.
+    let of = seat.clone();
+    let loaded = shared.env.blocking(move || of.make(shard, next)).await;
     drop(permit);
-    seat.install(shard, next).map(drop).map_err(LoadError::Refused)
+    seat.install(loaded);
+    Ok(())
 }
 
 /// Puts the shard of a partition without records into service at once.
 pub(super) fn load_if_empty<C: Coordinator>(seat: &Seat<C>) {
     if let Ok((start, end)) = bounds(seat)
         && start == end
-        && let Err(code) = seat.install(C::Shard::new(), end)
     {
-        tracing::debug!(partition = %seat.partition, %code, "a coordinator cannot begin yet");
+        seat.install(seat.make(C::Shard::new(), end));
     }
 }
 

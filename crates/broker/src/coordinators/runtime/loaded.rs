@@ -47,7 +47,9 @@ pub(super) struct Loaded<S: Shard> {
     waiting: BTreeMap<Ticket, Sender<S::Answer>>,
     timers: Timers<S::Timer>,
     retry: Retry,
-    /// When the shard is told of the cluster, which it was in vain.
+    /// What the shard decides on when it is loaded was taken.
+    is_started: bool,
+    /// When that is decided on again, or the shard is told of the cluster again.
     again_at: Option<Duration>,
     /// A result was taken in part when something panicked, or an append failed: the shard must not be used any more.
     is_torn: bool,
@@ -62,12 +64,7 @@ pub(super) enum Decided<S: Shard> {
 
 impl<S: Shard> Loaded<S> {
     /// A shard to which all records below `next_offset` were replayed.
-    pub(super) fn new(
-        around: &Around<'_, S>,
-        shard: S,
-        next_offset: Offset,
-        image: Arc<Image>,
-    ) -> Result<Self, ErrorCode> {
+    pub(super) fn new(around: &Around<'_, S>, shard: S, next_offset: Offset, image: Arc<Image>) -> Self {
         let mut loaded = Self {
             shard,
             image,
@@ -78,15 +75,24 @@ impl<S: Shard> Loaded<S> {
             waiting: BTreeMap::new(),
             timers: Timers::default(),
             retry: Retry::default(),
+            is_started: false,
             again_at: None,
             is_torn: false,
             failure: None,
         };
-        let (now, result) = loaded.decide(around, |shard, surroundings| {
+        loaded.start(around);
+        loaded
+    }
+
+    /// Has the shard decide on what it finds when it is loaded. If that cannot be recorded, it is in service all the same.
+    fn start(&mut self, around: &Around<'_, S>) {
+        let (now, result) = self.decide(around, |shard, surroundings| {
             shard.on_loaded(surroundings, around.config)
         });
-        loaded.take(around, now, result)?;
-        Ok(loaded)
+        match self.take(around, now, result) {
+            Ok(()) => self.is_started = true,
+            Err(code) => self.again_at = Some(self.again_at(around, code, &"what was loaded")),
+        }
     }
 
     /// Whether the shard must not be used any more.
@@ -233,9 +239,11 @@ impl<S: Shard> Loaded<S> {
         }
     }
 
-    /// Tells the shard of what has changed in the cluster since it was last told.
+    /// Tells the shard of what has changed in the cluster since it was last told; and has it decide on what it found when it
+    /// was loaded, if that could not be recorded.
     pub(super) fn follow(&mut self, around: &Around<'_, S>, image: &Arc<Image>) {
-        if Arc::ptr_eq(&self.image, image) {
+        let is_known = Arc::ptr_eq(&self.image, image);
+        if is_known && self.is_started {
             return;
         }
         if let Some(at) = self.again_at
@@ -244,6 +252,12 @@ impl<S: Shard> Loaded<S> {
             return;
         }
         self.again_at = None;
+        if !self.is_started {
+            self.start(around);
+        }
+        if is_known || !self.is_started {
+            return;
+        }
         let before = std::mem::replace(&mut self.image, image.clone());
         let (now, result) = self.decide(around, |shard, surroundings| {
             shard.on_metadata(surroundings, around.config, &before)

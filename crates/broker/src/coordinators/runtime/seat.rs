@@ -230,18 +230,15 @@ impl<C: Coordinator> Seat<C> {
         }
     }
 
-    /// Puts a shard into service to which all records below `next_offset` were replayed. `false` if nobody needs it any more.
-    pub(super) fn install(&self, shard: C::Shard, next_offset: Offset) -> Result<bool, ErrorCode> {
+    /// What there is to a shard to which all records below `next_offset` were replayed. Takes its time if that is large.
+    pub(super) fn make(&self, shard: C::Shard, next_offset: Offset) -> Box<Loaded<C::Shard>> {
         let image = self.shared.metadata.published_arc();
-        self.around(|around| {
-            let mut phase = self.phase.lock();
-            if matches!(*phase, Phase::Left) {
-                return Ok(false);
-            }
-            let loaded = Loaded::new(around, shard, next_offset, image)?;
-            *phase = Phase::Loaded(Box::new(loaded));
-            Ok(true)
-        })
+        self.around(|around| Box::new(Loaded::new(around, shard, next_offset, image)))
+    }
+
+    /// Puts a shard into service, unless nobody needs it any more.
+    pub(super) fn install(&self, loaded: Box<Loaded<C::Shard>>) {
+        self.replace(Phase::Loaded(loaded));
     }
 
     /// The shard is given up and will be loaded again. Whoever waits is told so.

@@ -12,7 +12,7 @@ use klamm_model::{BrokerId, ErrorCode, LeaderEpoch, Offset, ProducerEpoch, Produ
 use klamm_protocol::metadata_records::TopicRecord;
 use klamm_records::{Batch, BatchBuilder, Compression, EndTransactionMarker};
 
-use self::toy::{Ask, Fixture, ME, RECORDED, Told, UNKNOWN, With};
+use self::toy::{Ask, Fixture, ME, RECORDED, STARTS, Told, UNKNOWN, With};
 use crate::replicas::Written;
 
 mod toy;
@@ -204,6 +204,31 @@ async fn those_who_wait_for_what_cannot_be_written_are_told() {
     let told = fixture.env.timeout(Duration::from_secs(1), joined).await;
     assert_eq!(told, Ok(vec![Ok(Told::Refused(code)); 3]));
     assert_eq!(fixture.value("told").await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_cannot_record_what_it_finds_is_read_all_the_same() {
+    let world = World::new(1);
+    let fixture = Fixture::open(&world, With::default());
+    fixture.ask(Ask::Add(STARTS, 1)).await.unwrap();
+    fixture.runtime.abort();
+    world.disk("node").crash(CrashMode::DropUnsynced);
+    let with = With {
+        begins: false,
+        ..With::default()
+    };
+    let again = Fixture::open(&world, with);
+    again.configure(With {
+        min_insync_replicas: 2,
+        ..with
+    });
+    again.follow();
+    let loaded = again.env.timeout(Duration::from_secs(1), again.loaded());
+    assert_eq!(loaded.await, Ok(()));
+    assert_eq!(again.value(STARTS).await, 1);
+    again.configure(With::default());
+    again.env.sleep(Duration::from_secs(1)).await;
+    assert_eq!(again.value(STARTS).await, 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -30,6 +30,8 @@ pub(super) const ME: BrokerId = BrokerId(1);
 const TOPIC: TopicId = Uuid([7; 16]);
 /// When there is a topic of this name, changes of the cluster are counted under it.
 pub(super) const RECORDED: &str = "recorded";
+/// When it is counted under this name, it is so with each load.
+pub(super) const STARTS: &str = "starts";
 /// A record type that the toy does not know.
 pub(super) const UNKNOWN: i16 = 9;
 
@@ -251,7 +253,10 @@ impl Shard for Toy {
     }
 
     fn on_loaded(&self, _: &mut Surroundings<'_>, _: &Decided) -> CoordinatorResult<Self> {
-        CoordinatorResult::default()
+        match self.counters.contains_key(STARTS) {
+            true => self.add(None, STARTS, 1),
+            false => CoordinatorResult::default(),
+        }
     }
 
     fn on_metadata(
