@@ -16,6 +16,7 @@ mod offsets;
 pub mod record;
 mod request;
 pub mod shard;
+mod sweep;
 
 pub use answer::{Answer, Shape};
 pub use classic::ClassicGroup;

@@ -41,6 +41,10 @@ pub(crate) struct Driver {
     pub(crate) now: TimestampMs,
     pub(crate) image: Image,
     pub(crate) timers: BTreeMap<Timer, TimestampMs>,
+    /// How many timers have rung.
+    pub(crate) rung: usize,
+    /// The most records of one decision.
+    pub(crate) most_written: usize,
     log: Vec<Stored>,
     drawn: u64,
     tickets: u64,
@@ -56,6 +60,8 @@ impl Driver {
             now: TimestampMs(1_000_000),
             image: Image::default(),
             timers: BTreeMap::new(),
+            rung: 0,
+            most_written: 0,
             log: Vec::new(),
             drawn: 0,
             tickets: 0,
@@ -130,6 +136,7 @@ impl Driver {
         while let Some((timer, at)) = self.next_timer().filter(|(_, at)| *at <= until) {
             self.timers.remove(&timer);
             self.now = self.now.max(at);
+            self.rung += 1;
             let result = self.decide(|shard, around, config| shard.on_timer(around, config, timer));
             self.apply(result);
         }
@@ -213,6 +220,7 @@ impl Driver {
     }
 
     fn apply(&mut self, result: GroupResult) {
+        self.most_written = self.most_written.max(result.records.len());
         for record in result.records {
             self.write(result.producer, record);
         }

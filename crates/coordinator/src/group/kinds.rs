@@ -2,13 +2,12 @@
 //!
 //! Always holds: a group that has offsets and nothing else is treated as a classic group without members.
 //!
-//! Next: `classic.rs`, `offsets.rs`.
+//! Next: `classic.rs`, `offsets.rs`; `sweep.rs` for what goes by itself.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use klamm_metadata::{Delta, TopicChange, TopicImage};
 use klamm_model::{ErrorCode, TimestampMs};
 use klamm_protocol::ByteString;
 use klamm_protocol::messages::delete_groups_response::DeletableGroupResult;
@@ -27,14 +26,10 @@ use super::config::GroupConfig;
 use super::consumer::CommitCheck;
 use super::describe::{Filter, describe_missing};
 use super::offsets::commit::{self, Committer};
-use super::offsets::expire::Ageing;
 use super::record::GroupRecord;
 use super::request::Request;
 use super::shard::{Group, GroupResult, GroupShard, Timer};
 use crate::contract::{Answer as _, Surroundings, Ticket, TimerChange};
-
-/// The most records that a sweep writes at once; it goes on with the next ones as soon as these are written.
-const MOST_RECORDS_AT_ONCE: usize = 10_000;
 
 impl GroupShard {
     /// The group as one of the classic protocol, if it is there and may be taken for one.
@@ -330,57 +325,6 @@ impl GroupShard {
         }));
     }
 
-    /// Takes back the offsets that have had their time, and groups that are empty and have none left.
-    pub(super) fn sweep(&self, now: TimestampMs, config: &GroupConfig) -> GroupResult {
-        let mut result = GroupResult {
-            atomic: false,
-            ..GroupResult::default()
-        };
-        let offsets_only = self.with_offsets_only();
-        for (id, group) in &self.groups {
-            match group {
-                _ if result.records.len() >= MOST_RECORDS_AT_ONCE => break,
-                Group::Classic(group) => {
-                    let (ageing, subscribed) = group.ageing();
-                    let wanted = |topic: &str| subscribed.may_want(topic);
-                    let records = &mut result.records;
-                    let nothing_left = self.offsets.expire(id, (ageing, wanted), now, config, records);
-                    if nothing_left && group.is_empty() && group.pending.is_empty() {
-                        self.tombstone_of(id, group, &mut result);
-                    }
-                }
-                Group::Consumer(group) => {
-                    let wanted = |topic: &str| group.is_subscribed_to(topic);
-                    let (ageing, records) = (Ageing::SinceCommit, &mut result.records);
-                    if self.offsets.expire(id, (ageing, wanted), now, config, records) && group.is_empty() {
-                        result.records.extend(group.tombstones());
-                    }
-                }
-            }
-        }
-        for id in offsets_only {
-            if result.records.len() >= MOST_RECORDS_AT_ONCE {
-                break;
-            }
-            self.offsets.expire(
-                id,
-                (Ageing::SinceCommit, |_: &str| false),
-                now,
-                config,
-                &mut result.records,
-            );
-        }
-        let wait_ms = if result.records.len() >= MOST_RECORDS_AT_ONCE {
-            0
-        } else {
-            i64::try_from(config.offsets_retention_check_interval.as_millis()).unwrap_or(i64::MAX)
-        };
-        result
-            .timers
-            .push(TimerChange::At(Timer::ExpireOffsets, now.plus_ms(wait_ms)));
-        result
-    }
-
     /// A decision that changes a classic group, if it is one.
     pub(super) fn turn(
         &self,
@@ -413,7 +357,7 @@ impl GroupShard {
                 turn.assignment_unwritten(code);
                 turn.done()
             }
-            None => GroupResult::default(),
+            Some(Group::Consumer(_)) | None => GroupResult::default(),
         }
     }
 
@@ -440,33 +384,5 @@ impl GroupShard {
             }
         }
         result
-    }
-
-    /// Topics are gone, and with them their offsets.
-    pub(super) fn topics_changed(&self, now: TimestampMs, delta: &Delta) -> GroupResult {
-        let mut result = GroupResult::default();
-        for change in delta.topics() {
-            if let TopicChange::Deleted(topic) = change {
-                result.append(self.topic_deleted(now, topic));
-            }
-        }
-        result.atomic = false;
-        result
-    }
-
-    /// Takes back the offsets of a topic that is gone; those that are too many for now, with the timer.
-    pub(super) fn topic_deleted(&self, now: TimestampMs, topic: &TopicImage) -> GroupResult {
-        let records: Vec<GroupRecord> = self.offsets.delete_topic(topic, MOST_RECORDS_AT_ONCE);
-        let more = records.len() == MOST_RECORDS_AT_ONCE;
-        let timer = Timer::TopicDeleted {
-            name: topic.name.clone(),
-            id: topic.id,
-        };
-        GroupResult {
-            records,
-            atomic: false,
-            timers: more.then_some(TimerChange::At(timer, now)).into_iter().collect(),
-            ..GroupResult::default()
-        }
     }
 }

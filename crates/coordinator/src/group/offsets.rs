@@ -16,6 +16,7 @@ pub(crate) mod pending;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use klamm_model::{Offset, TimestampMs, TopicId};
@@ -147,6 +148,11 @@ impl GroupOffsets {
         })
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.topics.iter().map(|topic| topic.partitions.len()).sum()
+    }
+
     /// All topics, in the order of their names.
     pub(crate) fn topics(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = Committed<'_>>)> {
         self.topics.iter().map(|topic| (&*topic.name, topic.committed()))
@@ -251,6 +257,14 @@ impl Offsets {
     /// The groups that have committed something, in their order.
     pub(crate) fn groups(&self) -> impl Iterator<Item = (&Arc<str>, &GroupOffsets)> {
         self.groups.iter()
+    }
+
+    /// Those of them whose names are in a range.
+    pub(crate) fn groups_in<'a>(
+        &'a self,
+        names: (Bound<&str>, Bound<&str>),
+    ) -> impl Iterator<Item = (&'a Arc<str>, &'a GroupOffsets)> + use<'a> {
+        self.groups.range::<str, _>(names)
     }
 
     /// What is committed in transactions that have not ended.

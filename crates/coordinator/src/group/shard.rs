@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use klamm_metadata::{Delta, Image, TopicImage};
-use klamm_model::{Offset, TopicId};
+use klamm_metadata::{Delta, Image};
+use klamm_model::{ErrorCode, Offset, TopicId};
 use klamm_protocol::ByteString;
 
 use super::answer::Answer;
@@ -64,8 +64,14 @@ impl Group {
 pub enum Timer {
     /// Offsets that have had their time are looked for.
     ExpireOffsets,
-    /// There are more offsets of a topic that is gone.
-    TopicDeleted { name: Arc<str>, id: TopicId },
+    /// The same goes on behind this group.
+    ExpireOffsetsBehind(Arc<str>),
+    /// There may be more offsets of a topic that is gone, in the groups behind this one.
+    TopicDeleted {
+        name: Arc<str>,
+        id: TopicId,
+        after: Option<Arc<str>>,
+    },
     /// A member of a classic group was silent for too long.
     ClassicSession { group: Arc<str>, member: Arc<str> },
     /// The members of a classic group have had their time to join.
@@ -165,15 +171,9 @@ impl Shard for GroupShard {
     fn on_timer(&self, around: &mut Surroundings<'_>, config: &GroupConfig, timer: Timer) -> GroupResult {
         let now = around.now;
         match timer {
-            Timer::ExpireOffsets => self.sweep(now, config),
-            Timer::TopicDeleted { name, id } => self.topic_deleted(
-                now,
-                &TopicImage {
-                    name,
-                    id,
-                    partitions: Box::default(),
-                },
-            ),
+            Timer::ExpireOffsets => self.sweep(now, config, None),
+            Timer::ExpireOffsetsBehind(group) => self.sweep(now, config, Some(&group)),
+            Timer::TopicDeleted { name, id, after } => self.topic_deleted(now, (&name, id), after.as_deref()),
             Timer::ClassicSession { group, member } => {
                 match self.groups.get(&group).and_then(Group::classic) {
                     Some(classic) => classic.session_ended(&group, now, config, &member),

@@ -2,14 +2,13 @@
 //!
 //! Next: `expire.rs`.
 
-use klamm_metadata::TopicImage;
-use klamm_model::ErrorCode;
+use klamm_model::{ErrorCode, TopicId};
 use klamm_protocol::messages::offset_delete_response::{
     OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
 };
 use klamm_protocol::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 
-use super::{Offsets, tombstone};
+use super::{GroupOffsets, Offsets, tombstone};
 use crate::group::record::GroupRecord;
 
 impl Offsets {
@@ -68,18 +67,24 @@ impl Offsets {
         }
     }
 
-    /// Deletes the offsets of a topic that is gone, but for those of another one of this name; at most so many.
-    pub(crate) fn delete_topic(&self, topic: &TopicImage, most: usize) -> Vec<GroupRecord> {
-        let is_of_it = |id: klamm_model::TopicId| id.is_zero() || id == topic.id;
-        let kept = self.groups().flat_map(|(group, offsets)| {
-            let partitions = offsets
-                .partitions(&topic.name)
-                .filter(|committed| is_of_it(committed.topic_id()));
-            partitions.map(|committed| tombstone(group, &topic.name, committed.partition()))
-        });
-        let pending = self.pending.of_topic(&topic.name);
-        let pending = pending.filter(|(_, _, committed)| is_of_it(committed.topic_id));
-        let pending = pending.map(|(group, partition, _)| tombstone(group, &topic.name, partition));
-        kept.chain(pending).take(most).collect()
+    /// Deletes what is pending of a topic that is gone, but for that of another one of this name.
+    pub(crate) fn delete_pending_of_topic(&self, topic: &str, id: TopicId, records: &mut Vec<GroupRecord>) {
+        let pending = self.pending.of_topic(topic);
+        let pending = pending.filter(|(_, _, committed)| is_of(id, committed.topic_id));
+        records.extend(pending.map(|(group, partition, _)| tombstone(group, topic, partition)));
     }
+}
+
+impl GroupOffsets {
+    /// Deletes the offsets of a topic that is gone, but for those of another one of this name.
+    pub(crate) fn delete_topic(&self, group: &str, topic: &str, id: TopicId, records: &mut Vec<GroupRecord>) {
+        let partitions = self.partitions(topic);
+        let partitions = partitions.filter(|committed| is_of(id, committed.topic_id()));
+        records.extend(partitions.map(|committed| tombstone(group, topic, committed.partition())));
+    }
+}
+
+/// Whether an offset is of a topic, as far as it says so.
+fn is_of(topic: TopicId, said: TopicId) -> bool {
+    said.is_zero() || said == topic
 }
