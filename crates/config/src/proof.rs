@@ -44,6 +44,10 @@ static TESTS: &[(&str, &[&str])] = &[
         &["klamm.log.dirs.unformatted"],
     ),
     (
+        "klamm-broker: groups::a_commit_waits_so_long_for_the_device",
+        &["offsets.commit.timeout.ms"],
+    ),
+    (
         "klamm-broker: groups::a_first_member_waits_so_long_for_others",
         &["group.initial.rebalance.delay.ms"],
     ),

@@ -9,7 +9,6 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use klamm_coordinator::Answer as _;
 use klamm_coordinator::group::{Answer, Client, Effect, GroupConfig, GroupShard, Request, Shape};
@@ -45,7 +44,7 @@ pub(crate) fn runtime(
         codec: Compression::from_id(set.codec)
             .unwrap_or(Compression::None)
             .into(),
-        commit_timeout: Duration::from_secs(5),
+        commit_timeout: set.commit_timeout,
     };
     let config = GroupConfig {
         initial_rebalance_delay: set.initial_rebalance_delay,

@@ -207,6 +207,19 @@ async fn metadata_of_an_offset_has_so_many_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_commit_waits_so_long_for_the_device() {
+    let late = ErrorCode::CoordinatorNotAvailable.code();
+    // A file is opened, and a sync done, within one millisecond each.
+    for (set, expected) in [(None, 0), (Some(("offsets.commit.timeout.ms", "1")), late)] {
+        let fixture = start(set.as_slice()).await;
+        let mut client = fixture.connect();
+        assert_eq!(commit(&mut client, "g", 7, "").await, expected, "{set:?}");
+        fixture.pass(100).await;
+        assert_eq!(committed(&mut client, "g").await, Ok(vec![(0, 7)]), "{set:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn offsets_are_kept_so_long_and_looked_at_so_often() {
     const MINUTE: u64 = 60_000;
     let retention = ("offsets.retention.minutes", "2");

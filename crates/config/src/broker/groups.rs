@@ -23,6 +23,8 @@ pub struct Groups {
     pub offsets_retention: Duration,
     /// `offsets.retention.check.interval.ms`.
     pub offsets_retention_check_interval: Duration,
+    /// `offsets.commit.timeout.ms`.
+    pub commit_timeout: Duration,
     /// `offsets.load.buffer.size`.
     pub load_bytes: u32,
     /// `offsets.topic.compression.codec`, by its number in a batch.
@@ -39,6 +41,7 @@ pub(super) fn read(reader: &Reader<'_>) -> Groups {
         offset_metadata_max_bytes: reader.count("offset.metadata.max.bytes"),
         offsets_retention: Duration::from_mins(u64::from(reader.count("offsets.retention.minutes"))),
         offsets_retention_check_interval: reader.interval("offsets.retention.check.interval.ms"),
+        commit_timeout: reader.interval("offsets.commit.timeout.ms"),
         load_bytes: reader.count("offsets.load.buffer.size"),
         codec: u8::try_from(reader.whole("offsets.topic.compression.codec")).unwrap_or(0),
     }

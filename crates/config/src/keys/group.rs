@@ -5,7 +5,7 @@
 //! Next: `keys/share.rs`, `keys/streams.rs`.
 
 use super::keys;
-use super::reasons::{NO_CONSUMER_GROUPS, NO_KEPT_BATCH, NO_LINGER, ONE_POOL, ONE_REPLICA};
+use super::reasons::{NO_CONSUMER_GROUPS, NO_KEPT_BATCH, NO_LINGER, ONE_POOL};
 use crate::key::{Key, Scope, Update};
 
 /// The keys, in the order of the reference.
@@ -64,8 +64,8 @@ pub(super) static KEYS: &[Key] = keys! {
         "Threads of the group coordinator."
     Int "offset.metadata.max.bytes" = "4096", bytes, high, served;
         "Most bytes of metadata with a committed offset."
-    Int "offsets.commit.timeout.ms" = "5000", at_least(1), ms, high, not_served(ONE_REPLICA);
-        "How long a commit waits for its replicas."
+    Int "offsets.commit.timeout.ms" = "5000", at_least(1), ms, high, served;
+        "How long a commit waits for its replicas, and for the device."
     Int "offsets.load.buffer.size" = "5242880", at_least(1), bytes, high, served;
         "Bytes read at once when a coordinator loads."
     Long "offsets.retention.check.interval.ms" = "600000", at_least(1), ms, high, served;
