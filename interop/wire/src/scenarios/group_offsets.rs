@@ -155,6 +155,17 @@ fn commits(s: &mut Scenario, topic: &Topic) -> Result<()> {
         request["Topics"] = json!([first, unknown, first]);
     };
     s.each(OffsetCommit, "topic-twice", [8, 10], &of_first(&twice))?;
+    let known = |request: &mut Json| {
+        let first = request["Topics"][0].clone();
+        request["Topics"] = json!([first, first]);
+    };
+    s.each(OffsetCommit, "known-topic-twice", [8, 10], &of_first(&known))?;
+    let unknown = |request: &mut Json| {
+        twice(request);
+        let unknown = request["Topics"][1].clone();
+        request["Topics"] = json!([unknown, unknown]);
+    };
+    s.each(OffsetCommit, "unknown-topic-twice", [8, 10], &of_first(&unknown))?;
     let zero = |request: &mut Json| request["Topics"][0]["TopicId"] = json!("AAAAAAAAAAAAAAAAAAAAAA");
     s.ask(OffsetCommit, "topic-zero", 10, &of_first(&zero))?;
     s.each(
@@ -276,6 +287,14 @@ fn fetches(s: &mut Scenario, topic: &Topic) -> Result<()> {
         {"GroupId": "group_offsets", "Topics": wanted(topic, &[2])},
     ]});
     s.each(OffsetFetch, "fetch-several", 8..=10, &several)?;
+    let again = json!({"Groups": [
+        {"GroupId": group, "Topics": null},
+        {"GroupId": "group_offsets_4", "Topics": null},
+        {"GroupId": group, "Topics": null},
+        {"GroupId": group, "Topics": wanted(topic, &[0, 0])},
+        {"GroupId": group, "Topics": wanted(topic, &[0, 0])},
+    ]});
+    s.each(OffsetFetch, "fetch-groups-twice", 8..=10, &again)?;
     s.each(OffsetFetch, "fetch-no-groups", [8, 10], &json!({"Groups": []}))?;
     for (name, member, epoch) in [
         ("member", json!("nobody"), 5),
@@ -315,6 +334,15 @@ fn deletions(s: &mut Scenario, topic: &Topic) -> Result<()> {
         0,
         &delete(group, "group_offsets_2", &[0]),
     )?;
+    for (name, topics) in [
+        ("known", [&*topic.name, &*topic.name, &*topic.name]),
+        ("unknown", [&*topic.name, "group_offsets_2", &*topic.name]),
+    ] {
+        let mut request = delete(group, &topic.name, &[0]);
+        let topics = topics.map(|name| delete(group, name, &[0])["Topics"][0].clone());
+        request["Topics"] = json!(topics);
+        s.ask(OffsetDelete, &format!("delete-{name}-topic-twice"), 0, &request)?;
+    }
     s.ask(
         OffsetDelete,
         "delete-unknown-group",
@@ -348,6 +376,8 @@ fn deletions(s: &mut Scenario, topic: &Topic) -> Result<()> {
 fn gone(s: &mut Scenario) -> Result<()> {
     let groups = json!({"Groups": ["group_offsets", "group_offsets_4"], "IncludeAuthorizedOperations": true});
     s.each(DescribeGroups, "describe", 0..=6, &groups)?;
+    let again = json!({"Groups": ["group_offsets", "group_offsets_4", "group_offsets", "group_offsets"]});
+    s.each(DescribeGroups, "describe-twice", [5, 6], &again)?;
     s.each(ListGroups, "list", 0..=5, &json!({}))?;
     s.each(
         DeleteGroups,
