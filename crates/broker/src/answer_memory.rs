@@ -2,8 +2,13 @@
 //!
 //! Always holds: a small answer asks nobody; a large one waits for its memory before it grows, as reading and decoding do,
 //! and only one that the whole memory could not hold is refused: its connection ends. What was reserved goes with the
-//! answer, which holds it until the client has taken all.
+//! answer, which holds it until the client has taken all. What must be made before its size is known is not kept while its
+//! memory is waited for.
 
+use std::pin::pin;
+use std::task::Poll;
+
+use futures_util::poll;
 use klamm_net::{Charge, RequestMemory};
 use parking_lot::Mutex;
 
@@ -67,6 +72,32 @@ impl AnswerMemory {
         charge.grow(wanted).await;
         self.state.lock().charge = Some(charge);
         true
+    }
+
+    /// Has a part of the answer made by `make`, whose bytes are known once it is there. Does it have to wait for its memory, it is
+    /// dropped and made again: nobody waits with memory that nobody has counted. `None` if the answer is too large.
+    pub(crate) async fn make<T, F: Future<Output = T>>(
+        &self,
+        make: impl Fn() -> F,
+        bytes_of: impl Fn(&T) -> usize,
+    ) -> Option<T> {
+        let mut reserved = 0;
+        loop {
+            let made = make().await;
+            let bytes = bytes_of(&made);
+            if bytes <= reserved {
+                return Some(made);
+            }
+            let mut reserving = pin!(self.reserve(bytes - reserved));
+            if let Poll::Ready(fits) = poll!(reserving.as_mut()) {
+                return fits.then_some(made);
+            }
+            drop(made);
+            if !reserving.await {
+                return None;
+            }
+            reserved = bytes;
+        }
     }
 
     /// Gives back what was reserved, and what the request may overdraw: what it was for is dropped.
@@ -135,5 +166,34 @@ mod tests {
         let huge = begun();
         assert_eq!(huge.reserve(2 << 20).now_or_never(), Some(false));
         assert!(huge.take().is_err());
+    }
+    #[test]
+    fn what_waits_for_its_memory_is_not_kept_meanwhile() {
+        let memory = RequestMemory::new(1 << 20);
+        let begun = || {
+            let answer = AnswerMemory::new(&memory);
+            answer.begin(memory.charge());
+            answer
+        };
+        // The second overdraws: who comes now waits.
+        let (first, second, third) = (begun(), begun(), begun());
+        for answer in [&first, &second] {
+            assert_eq!(answer.reserve(800_000).now_or_never(), Some(true));
+        }
+        let made = std::sync::Arc::new(());
+        let size = std::cell::Cell::new(600_000);
+        let mut making = pin!(third.make(|| std::future::ready(made.clone()), |_| size.get()));
+        assert!(making.as_mut().now_or_never().is_none());
+        assert_eq!(std::sync::Arc::strong_count(&made), 1, "it is kept");
+        // It has grown when it is made again.
+        size.set(700_000);
+        drop((first, second));
+        assert!(making.now_or_never().flatten().is_some());
+        assert_eq!(memory.used(), 600_000 + STEP_BYTES);
+        size.set(2 << 20);
+        let made = begun()
+            .make(|| std::future::ready(()), |()| size.get())
+            .now_or_never();
+        assert_eq!(made, Some(None));
     }
 }

@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use klamm_env::Env;
 use klamm_net::{Connection, ConnectionInfo, Frame, Outcome, Output, Overlap, Piece, Service};
 use klamm_protocol::{
     ApiKey, DecodeError, EncodeError, HoleContent, MemoryPool, Message, RequestHeader, RequestPrefix, Writer,
@@ -126,18 +125,23 @@ impl<'a> Serial<'a> {
 pub(crate) struct Wait<'a> {
     body: &'a mut Body,
     phases: &'a mut Phases,
-    env: &'a Env,
+    context: &'a RequestContext<'a>,
 }
 
 impl<'a> Wait<'a> {
-    pub(crate) fn new(body: &'a mut Body, phases: &'a mut Phases, env: &'a Env) -> Self {
-        Self { body, phases, env }
+    pub(crate) fn new(body: &'a mut Body, phases: &'a mut Phases, context: &'a RequestContext<'a>) -> Self {
+        Self {
+            body,
+            phases,
+            context,
+        }
     }
 
-    /// From now on until the answer nothing of the request is kept.
+    /// From now on until the answer nothing of the request is kept, nor what it may overdraw.
     pub(crate) fn begin(self) {
         self.body.let_go();
-        self.phases.wait(self.env);
+        self.context.memory.begin(self.body.answer_charge());
+        self.phases.wait(&self.context.broker.env);
     }
 }
 

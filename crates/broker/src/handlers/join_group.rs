@@ -3,15 +3,20 @@
 //! version 4, KIP-394; a reason since 8, KIP-800).
 //!
 //! *Order*: serial; waits until all members have joined, at most as long as the slowest of them may take, and is given up when
-//! the client goes away. *Memory*: nothing of the request is kept while it waits; what the group keeps is a copy.
+//! the client goes away. *Memory*: nothing of the request is kept while it waits; what the group keeps is a copy. The leader's
+//! answer has what all members say of themselves, reserved before it is encoded.
 //! *Authorization*: READ on the group.
 
 use klamm_coordinator::group::Request;
+use klamm_protocol::messages::join_group_response::JoinGroupResponseMember;
 use klamm_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 
 use crate::context::RequestContext;
 use crate::coordinators::groups::{self, answer_to};
 use crate::dispatch::Wait;
+
+/// What a member takes in the answer, and encoded, beside its texts.
+const MEMBER_BYTES: usize = size_of::<JoinGroupResponseMember>() + 32;
 
 /// Answers one request.
 pub(crate) async fn handle(
@@ -28,5 +33,17 @@ pub(crate) async fn handle(
     let begun = groups::begin(context, &group, asked);
     drop(group);
     wait.begin();
-    answer_to!(JoinGroup, begun.answer_unless_stopping(context).await)
+    let response = answer_to!(JoinGroup, begun.answer_unless_stopping(context).await);
+    // One that is too large ends the connection.
+    context.memory.reserve(bytes_of(&response)).await;
+    response
+}
+
+/// What the members in an answer take, and encoded. What they say of themselves is the group's own until then.
+fn bytes_of(response: &JoinGroupResponse) -> usize {
+    let members = response.members.iter().map(|member| {
+        let instance = member.group_instance_id.as_ref().map_or(0, |id| id.len());
+        MEMBER_BYTES + 2 * (member.member_id.len() + instance) + member.metadata.len()
+    });
+    members.sum()
 }

@@ -3,7 +3,8 @@
 //!
 //! A shard that is being loaded makes the whole answer an error, since nobody would miss what is not in it.
 //!
-//! *Memory*: the answer, one entry for each group. *Authorization*: DESCRIBE on the cluster, or on each group that is listed.
+//! *Memory*: the answer, one entry for each group; those of one shard are listed at once, and reserved before the next.
+//! *Authorization*: DESCRIBE on the cluster, or on each group that is listed.
 
 use klamm_coordinator::group::Request;
 use klamm_model::ErrorCode;
@@ -14,16 +15,24 @@ use crate::context::RequestContext;
 use crate::coordinators::groups::{self, answer_to};
 use crate::turn::Turn;
 
+/// What a group takes in the answer, listed and encoded, beside its texts.
+const GROUP_BYTES: usize = size_of::<ListedGroup>() + 32;
+
 /// Answers one request.
 pub(crate) async fn handle(context: &RequestContext<'_>, request: ListGroupsRequest) -> ListGroupsResponse {
     let mut response = ListGroupsResponse::default();
     let mut turn = Turn::default();
     for partition in context.broker.groups.led() {
-        let begun = groups::begin_in(context, partition, Request::ListGroups(request.clone()));
-        let listed = answer_to!(ListGroups, begun.answer().await);
+        let list = || {
+            let begun = groups::begin_in(context, partition, Request::ListGroups(request.clone()));
+            async { answer_to!(ListGroups, begun.answer().await) }
+        };
+        let Some(listed) = context.memory.make(list, bytes_of).await else {
+            break;
+        };
         match ErrorCode::from_code(listed.error_code) {
             Some(ErrorCode::None) => {
-                turn.spend(listed.groups.len() * size_of::<ListedGroup>()).await;
+                turn.spend(bytes_of(&listed)).await;
                 response.groups.extend(listed.groups);
             }
             // Somebody else coordinates them now.
@@ -32,4 +41,18 @@ pub(crate) async fn handle(context: &RequestContext<'_>, request: ListGroupsRequ
         }
     }
     response
+}
+
+/// What a list takes, and encoded.
+fn bytes_of(listed: &ListGroupsResponse) -> usize {
+    let groups = listed.groups.iter().map(|group| {
+        let texts = [
+            &group.group_id,
+            &group.protocol_type,
+            &group.group_state,
+            &group.group_type,
+        ];
+        GROUP_BYTES + 2 * texts.map(|text| text.len()).iter().sum::<usize>()
+    });
+    groups.sum()
 }

@@ -2,7 +2,8 @@
 //! Static members since version 3 (KIP-345); since 5 the member says which protocol it takes the assignment to be of (KIP-559).
 //!
 //! *Order*: serial; waits until the leader's request has come, at most as long as the slowest member may take, and is given up
-//! when the client goes away. *Memory*: nothing of the request is kept while it waits; what the group keeps is a copy.
+//! when the client goes away. *Memory*: nothing of the request is kept while it waits; what the group keeps is a copy. The answer
+//! has the member's part, reserved before it is encoded.
 //! *Authorization*: READ on the group.
 
 use klamm_coordinator::group::Request;
@@ -26,5 +27,8 @@ pub(crate) async fn handle(
     let begun = groups::begin(context, &group, asked);
     drop(group);
     wait.begin();
-    answer_to!(SyncGroup, begun.answer_unless_stopping(context).await)
+    let response = answer_to!(SyncGroup, begun.answer_unless_stopping(context).await);
+    // One that is too large ends the connection.
+    context.memory.reserve(response.assignment.len()).await;
+    response
 }

@@ -3,11 +3,11 @@
 
 use klamm_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use klamm_protocol::messages::offset_fetch_response::{
-    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponseTopic,
+    OffsetFetchResponsePartition, OffsetFetchResponseTopic,
 };
 use klamm_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse};
 
-use super::is_refused;
+use super::{Fetched, is_refused};
 
 /// Since this version the whole answer may be an error, and all partitions can be asked for.
 const WHOLE: i16 = 2;
@@ -48,10 +48,7 @@ pub(super) fn named_in_refusal(
 }
 
 /// The answer, with what has to be named of each group if it was refused.
-pub(super) fn response_of(
-    version: i16,
-    answered: Vec<(Vec<OffsetFetchRequestTopics>, OffsetFetchResponseGroup)>,
-) -> OffsetFetchResponse {
+pub(super) fn response_of(version: i16, answered: Vec<Fetched>) -> OffsetFetchResponse {
     if version >= SEVERAL {
         return OffsetFetchResponse {
             groups: answered.into_iter().map(|(_, group)| group).collect(),
