@@ -21,6 +21,7 @@ mod sweep;
 pub use answer::{Answer, Shape};
 pub use classic::ClassicGroup;
 pub use config::{GroupConfig, GroupOverrides, MigrationPolicy};
+pub use describe::narrowed;
 pub use record::GroupRecord;
 pub use request::{Client, Request};
 pub use shard::{Effect, Group, GroupResult, GroupShard, Timer, Volatile};

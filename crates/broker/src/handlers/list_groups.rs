@@ -6,7 +6,7 @@
 //! *Memory*: the answer, one entry for each group; those of one shard are listed at once, and reserved before the next.
 //! *Authorization*: DESCRIBE on the cluster, or on each group that is listed.
 
-use klamm_coordinator::group::Request;
+use klamm_coordinator::group::{Request, narrowed};
 use klamm_model::ErrorCode;
 use klamm_protocol::messages::list_groups_response::ListedGroup;
 use klamm_protocol::messages::{ListGroupsRequest, ListGroupsResponse};
@@ -20,6 +20,7 @@ const GROUP_BYTES: usize = size_of::<ListedGroup>() + 32;
 
 /// Answers one request.
 pub(crate) async fn handle(context: &RequestContext<'_>, request: ListGroupsRequest) -> ListGroupsResponse {
+    let request = narrowed(request);
     let mut response = ListGroupsResponse::default();
     let mut turn = Turn::default();
     for partition in context.broker.groups.led() {

@@ -4,13 +4,18 @@
 //! members. Topics by id since version 10 (KIP-848); a topic or partition that is not there is refused alone, and the others are
 //! committed. Answered when the commit is on the device of every in-sync replica.
 //!
-//! *Memory*: the answer, proportional to the partitions. *Authorization*: READ on the group and on each topic.
+//! A topic that is named again is told of again, unless something is refused: then all that is told of it stands together, as in
+//! Kafka.
+//!
+//! *Memory*: the answer, proportional to the partitions, reserved before it is made. *Authorization*: READ on the group and on each topic.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use klamm_coordinator::group::Request;
 use klamm_metadata::Image;
 use klamm_model::{ErrorCode, Uuid};
+use klamm_protocol::ByteString;
 use klamm_protocol::messages::offset_commit_request::OffsetCommitRequestTopic;
 use klamm_protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
@@ -23,13 +28,25 @@ use crate::coordinators::groups::{self, answer_to};
 /// Since this version topics are named by their ids.
 const BY_ID: i16 = 10;
 
+/// What a topic and a partition take in the answer, refused or told of, and encoded, beside the name.
+const TOPIC_BYTES: usize = 2 * size_of::<OffsetCommitResponseTopic>() + 96;
+const PARTITION_BYTES: usize = 2 * size_of::<OffsetCommitResponsePartition>() + 8;
+
 /// Answers one request.
 pub(crate) async fn handle(
     context: &RequestContext<'_>,
     mut request: OffsetCommitRequest,
 ) -> OffsetCommitResponse {
     let version = context.version;
-    let mut refused = Vec::new();
+    let bytes = request
+        .topics
+        .iter()
+        .map(|topic| TOPIC_BYTES + 2 * topic.name.len() + PARTITION_BYTES * topic.partitions.len());
+    if !context.memory.reserve(bytes.sum()).await {
+        // One that is too large ends the connection.
+        return OffsetCommitResponse::default();
+    }
+    let mut refused = Told::new(version);
     {
         let image = context.broker.metadata.published();
         request
@@ -38,7 +55,7 @@ pub(crate) async fn handle(
     }
     if request.topics.is_empty() {
         return OffsetCommitResponse {
-            topics: refused,
+            topics: refused.topics,
             ..Default::default()
         };
     }
@@ -46,22 +63,15 @@ pub(crate) async fn handle(
     let request = Arc::new(request);
     let begun = groups::begin(context, &group, Request::OffsetCommit { version, request });
     let mut response = answer_to!(OffsetCommit, begun.answer().await);
-    if !refused.is_empty() {
-        let answered = std::mem::replace(&mut response.topics, refused);
-        answered
-            .into_iter()
-            .for_each(|topic| add(version, &mut response.topics, topic));
+    if !refused.topics.is_empty() {
+        response.topics.into_iter().for_each(|topic| refused.add(topic));
+        response.topics = refused.topics;
     }
     response
 }
 
 /// Gives a topic its name and its id, and takes out what is not there; `false` if nothing is left.
-fn check(
-    image: &Image,
-    version: i16,
-    topic: &mut OffsetCommitRequestTopic,
-    refused: &mut Vec<OffsetCommitResponseTopic>,
-) -> bool {
+fn check(image: &Image, version: i16, topic: &mut OffsetCommitRequestTopic, refused: &mut Told) -> bool {
     let topics = image.topics();
     let (found, unknown) = match version {
         BY_ID.. => (topics.by_id(&topic.topic_id), ErrorCode::UnknownTopicId),
@@ -100,7 +110,7 @@ fn refuse(
     topic: &OffsetCommitRequestTopic,
     code: ErrorCode,
     which: impl Fn(i32) -> bool,
-    refused: &mut Vec<OffsetCommitResponseTopic>,
+    refused: &mut Told,
 ) {
     let picked = topic
         .partitions
@@ -111,7 +121,7 @@ fn refuse(
         error_code: code.code(),
         ..Default::default()
     });
-    refused.push(OffsetCommitResponseTopic {
+    refused.add(OffsetCommitResponseTopic {
         name: topic.name.clone(),
         topic_id: topic.topic_id,
         partitions: partitions.collect(),
@@ -119,15 +129,33 @@ fn refuse(
     });
 }
 
-/// Adds what is told of a topic, of which something else may be told already.
-fn add(version: i16, topics: &mut Vec<OffsetCommitResponseTopic>, topic: OffsetCommitResponseTopic) {
-    let key = |topic: &OffsetCommitResponseTopic| match version {
-        BY_ID.. => (topic.topic_id, Default::default()),
-        _ => (Uuid::ZERO, topic.name.clone()),
-    };
-    let own = key(&topic);
-    match topics.iter_mut().find(|other| key(other) == own) {
-        Some(other) => other.partitions.extend(topic.partitions),
-        None => topics.push(topic),
+/// What is told of topics, each of which stands there once.
+struct Told {
+    version: i16,
+    topics: Vec<OffsetCommitResponseTopic>,
+    /// Where each topic stands, by what the version names it by.
+    places: BTreeMap<(Uuid, ByteString), usize>,
+}
+
+impl Told {
+    fn new(version: i16) -> Self {
+        Self {
+            version,
+            topics: Vec::new(),
+            places: BTreeMap::new(),
+        }
+    }
+
+    /// Adds what is told of a topic, of which something else may be told already.
+    fn add(&mut self, topic: OffsetCommitResponseTopic) {
+        let key = match self.version {
+            BY_ID.. => (topic.topic_id, ByteString::new()),
+            _ => (Uuid::ZERO, topic.name.clone()),
+        };
+        let place = *self.places.entry(key).or_insert(self.topics.len());
+        match self.topics.get_mut(place) {
+            Some(told) => told.partitions.extend(topic.partitions),
+            None => self.topics.push(topic),
+        }
     }
 }

@@ -6,10 +6,13 @@ use klamm_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use klamm_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
+use klamm_protocol::messages::offset_delete_request::{
+    OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
+};
 use klamm_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use klamm_protocol::messages::{
     DescribeGroupsRequest, FindCoordinatorRequest, JoinGroupRequest, JoinGroupResponse, ListGroupsRequest,
-    OffsetCommitRequest, OffsetFetchRequest,
+    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
 };
 
 use crate::client::{Client, frame};
@@ -229,4 +232,98 @@ async fn a_leader_is_not_told_more_of_its_group_than_the_memory_holds() {
     };
     assert_eq!(members(join_all(100_000).await), [Some(0), Some(0), Some(3)]);
     assert_eq!(members(join_all(400_000).await), [None, Some(0), Some(0)]);
+}
+
+/// As many topics that are not there as such that are.
+fn half_refused(count: usize) -> Vec<(&'static str, std::ops::Range<i32>)> {
+    let mut topics = vec![("none", 0..1); count];
+    topics.extend(vec![("t", 0..1); count]);
+    topics
+}
+
+#[tokio::test(start_paused = true)]
+async fn topics_that_are_refused_are_not_compared_with_each_other() {
+    let (_fixture, mut client) = coordinating(&[], 1).await;
+    commit(&mut client, "g", 1).await;
+    let began = std::time::Instant::now();
+    let topics = half_refused(28_000);
+    // Names that differ are no less work.
+    let names: Vec<_> = (0..28_000).map(|number| format!("none-{number}")).collect();
+    let mut request = commit_request("g", &topics);
+    for (topic, name) in request.topics.iter_mut().zip(&names) {
+        topic.name = name.clone().into();
+    }
+    let answer = client.ask(9, &request).await.unwrap();
+    assert_eq!(answer.topics.len(), 28_001);
+    assert_eq!(answer.topics[28_000].partitions.len(), 28_000);
+    let delete = topics
+        .iter()
+        .zip(names.iter().map(Some).chain(std::iter::repeat(None)));
+    let delete = delete.map(|((name, _), other)| OffsetDeleteRequestTopic {
+        name: other.map_or((*name).into(), |other| other.clone().into()),
+        partitions: vec![OffsetDeleteRequestPartition::default()],
+    });
+    let request = OffsetDeleteRequest {
+        group_id: "g".into(),
+        topics: delete.collect(),
+    };
+    let answer = client.ask(0, &request).await.unwrap();
+    assert_eq!((answer.error_code, answer.topics.len()), (0, 28_001));
+    // Compared with each other they take minutes.
+    assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_told_of_a_topic_that_is_named_again_stands_together_once_something_is_refused() {
+    let (_fixture, mut client) = coordinating(&[], 2).await;
+    type Told<'a> = &'a [(&'a str, &'a [i16])];
+    const UNKNOWN: i16 = 3;
+    let cases: [(Topics<'_>, Told<'_>); 4] = [
+        (&[("t", 0..1), ("t", 1..2)], &[("t", &[0]), ("t", &[0])]),
+        (
+            &[("t", 0..1), ("none", 0..1), ("t", 1..2), ("none", 0..1)],
+            &[("none", &[UNKNOWN, UNKNOWN]), ("t", &[0, 0])],
+        ),
+        (&[("t", 1..4), ("t", 0..1)], &[("t", &[UNKNOWN, UNKNOWN, 0, 0])]),
+        (
+            &[("none", 0..1), ("none", 0..1)],
+            &[("none", &[UNKNOWN, UNKNOWN])],
+        ),
+    ];
+    for (topics, expected) in cases {
+        let answer = client.ask(9, &commit_request("g", topics)).await.unwrap();
+        let told: Vec<(_, Vec<_>)> = answer
+            .topics
+            .iter()
+            .map(|topic| {
+                let codes = topic.partitions.iter().map(|partition| partition.error_code);
+                (&*topic.name, codes.collect())
+            })
+            .collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(name, codes)| (*name, codes.to_vec()))
+            .collect();
+        assert_eq!(told, expected, "{topics:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_filter_is_not_compared_with_every_group() {
+    let (_fixture, mut client) = coordinating(&[], 1).await;
+    for group in 0..1_000 {
+        commit(&mut client, &format!("g-{group}"), 1).await;
+    }
+    // As long as the state that the groups have.
+    let mut states: Vec<_> = (0..300_000)
+        .map(|number| format!("{:05}", number % 100_000).into())
+        .collect();
+    states.push("Empty".into());
+    let request = ListGroupsRequest {
+        states_filter: states,
+        ..Default::default()
+    };
+    let began = std::time::Instant::now();
+    assert_eq!(client.ask(5, &request).await.unwrap().groups.len(), 1_000);
+    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
 }
