@@ -54,6 +54,11 @@ macro_rules! api_table {
             },)*
         ];
 
+        /// Whether a request of this API may wait for long: it keeps nothing of its frame then.
+        pub(crate) fn is_waiting(api: ApiKey) -> bool {
+            [$(ApiKey::$late),*].contains(&api)
+        }
+
         /// Decodes, handles and encodes a request of a serial API.
         pub(crate) async fn serve_serial(
             context: &RequestContext<'_>,

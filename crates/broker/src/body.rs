@@ -90,7 +90,7 @@ impl Body {
         self.charge.split(0)
     }
 
-    /// Gives up the frame, which nothing keeps alive any more, and what was charged for it and for what was decoded.
+    /// Gives up the frame, which nothing may keep alive any more, and what was charged for it and for what was decoded.
     pub(crate) fn let_go(&mut self) {
         self.enter(Bytes::new());
         self.charge.release();

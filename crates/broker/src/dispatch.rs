@@ -227,6 +227,12 @@ pub(crate) fn hold(
     Ok(())
 }
 
+/// Makes a header its own: a name of a few bytes, which is a slice of the frame, would keep all of it.
+fn own(header: &mut RequestHeader) {
+    header.client_id = header.client_id.take().map(|name| (&*name).into());
+    header.unknown_tagged_fields = Vec::new();
+}
+
 impl Client {
     async fn serve(&mut self, frame: Frame, out: &mut Output) -> Result<Outcome<produce::Parked>, Fault> {
         let Frame {
@@ -245,7 +251,10 @@ impl Client {
         }
         check_version(prefix, row)?;
         let mut body = Body::new(bytes, charge, self.decode_pool.clone());
-        let header = body.decode(RequestHeader::decode).await.map_err(Fault::Header)?;
+        let mut header = body.decode(RequestHeader::decode).await.map_err(Fault::Header)?;
+        if api_table::is_waiting(header.api_key) {
+            own(&mut header);
+        }
         let mut phases = Phases::begin(&broker.env, received, is_fresh);
         let context = RequestContext {
             broker,
