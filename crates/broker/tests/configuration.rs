@@ -26,6 +26,8 @@ mod fixture;
 mod group_life;
 #[path = "configuration/groups.rs"]
 mod groups;
+#[path = "configuration/group_loading.rs"]
+mod group_loading;
 #[path = "configuration/groups_in_bulk.rs"]
 mod groups_in_bulk;
 #[path = "configuration/housekeeping.rs"]
