@@ -2,10 +2,11 @@
 //!
 //! Always holds: what concerns several things answers for each of them; the words of a refusal are the broker's.
 //!
-//! Next: `admin/topics.rs`, `admin/configs.rs`, `admin/cluster.rs`.
+//! Next: `admin/topics.rs`, `admin/configs.rs`, `admin/groups.rs`, `admin/cluster.rs`.
 
 pub mod cluster;
 pub mod configs;
+pub mod groups;
 pub mod topics;
 
 use crate::client::Client;

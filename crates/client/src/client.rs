@@ -141,6 +141,11 @@ impl Client {
         Ok(self.shared.pool.connection(&broker.address).await?)
     }
 
+    /// A connection to this address, made if there is none.
+    pub(crate) async fn connection_at(&self, address: &HostPort) -> Result<Connection, ClientError> {
+        Ok(self.shared.pool.connection(address).await?)
+    }
+
     /// The connection to a broker, if it is open.
     pub fn open_connection(&self, broker: BrokerId) -> Option<Connection> {
         let address = self.cluster().brokers.get(&broker)?.address.clone();

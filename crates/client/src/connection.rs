@@ -183,10 +183,14 @@ pub struct Pending<R> {
 impl<R: Request> Pending<R> {
     /// The answer.
     pub async fn answer(self) -> Result<R::Response, ConnectionError> {
+        let limit = self.connection.inner.options.request_timeout;
+        self.answer_within(limit).await
+    }
+
+    /// The answer, which may take `limit`: some requests are answered when somebody else has done something.
+    pub async fn answer_within(self, limit: Duration) -> Result<R::Response, ConnectionError> {
         let inner = &self.connection.inner;
-        let frame = inner
-            .wait(R::KEY, self.answer, inner.options.request_timeout)
-            .await?;
+        let frame = inner.wait(R::KEY, self.answer, limit).await?;
         inner.decode::<R::Response>(R::KEY, self.version, frame)
     }
 }

@@ -264,7 +264,7 @@ impl Consumer {
     }
 
     /// One batch of what is buffered.
-    fn next_buffered(&mut self) -> Result<Option<Fetched>, ConsumeError> {
+    pub(crate) fn next_buffered(&mut self) -> Result<Option<Fetched>, ConsumeError> {
         while let Some(buffered) = self.buffered.front_mut() {
             let assigned = self
                 .partitions

@@ -4,7 +4,7 @@
 //! chance come from the [`klamm_env::Env`] that it was given; what the cluster answers may fail a call, never panic it.
 //!
 //! Start with [`Client`], then [`Producer`], [`Consumer`] and [`Admin`], which are made from it; [`Connection`] is what
-//! all of them rest on. There are no consumer groups yet: a [`Consumer`] is told its partitions.
+//! all of them rest on. A [`Consumer`] is told its partitions; a [`GroupConsumer`] shares them with the others of its group.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod address;
@@ -13,8 +13,11 @@ mod backoff;
 pub mod client;
 pub mod connection;
 pub mod consumer;
+mod coordinator;
 pub mod error;
+pub mod group;
 pub mod metadata;
+pub mod offsets;
 pub mod partitioner;
 pub mod producer;
 pub mod versions;
@@ -25,6 +28,7 @@ pub use client::{Client, ClientConfig, Target};
 pub use connection::Connection;
 pub use consumer::{Consumer, ConsumerConfig};
 pub use error::{ClientError, ConnectionError, Refusal};
+pub use group::{GroupConfig, GroupConsumer, GroupError};
 pub use metadata::{Broker, Cluster, Partition, Topic};
 pub use producer::{Producer, ProducerConfig, ProducerRecord};
 pub use versions::{ApiVersions, VersionError};

@@ -3,6 +3,8 @@
 //! Always holds: nothing is shared with the client's own code but the messages, so a belief that both would have wrong
 //! shows against a real broker only.
 
+pub(crate) mod groups;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::io::IoSlice;
@@ -13,7 +15,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use klamm_env::sim::{self, Simulation};
 use klamm_env::{Env, Stream};
 use klamm_model::{ErrorCode, LeaderEpoch, Offset, Uuid};
-use klamm_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
+use klamm_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse, FinalizedFeatureKey};
 use klamm_protocol::messages::{
     fetch_request::FetchRequest, fetch_response as fetch, init_producer_id_request::InitProducerIdRequest,
     init_producer_id_response::InitProducerIdResponse, list_offsets_request::ListOffsetsRequest,
@@ -67,6 +69,7 @@ pub(crate) struct Broker {
     pub(crate) versions: BTreeMap<ApiKey, (i16, i16)>,
     pub(crate) connections: usize,
     pub(crate) produce_requests: usize,
+    pub(crate) groups: groups::Groups,
     next_producer: i64,
 }
 
@@ -259,7 +262,10 @@ impl Broker {
                 version,
                 &self.list_offsets(read::<ListOffsetsRequest>(reader, version)),
             ),
-            other => panic!("{other} is not played"),
+            other => match self.groups.handle(other, id, version, reader) {
+                Some(bytes) => bytes,
+                None => panic!("{other} is not played"),
+            },
         };
         (Some(bytes), close)
     }
@@ -273,7 +279,7 @@ impl Broker {
             ApiKey::ApiVersions,
             ApiKey::InitProducerId,
         ];
-        let api_keys = served.map(|api| {
+        let api_keys = served.into_iter().chain(groups::APIS).map(|api| {
             let (min_version, max_version) = self.range(api);
             ApiVersion {
                 api_key: api.to_i16(),
@@ -288,7 +294,12 @@ impl Broker {
             } else {
                 ErrorCode::UnsupportedVersion.code()
             },
-            api_keys: api_keys.to_vec(),
+            api_keys: api_keys.collect(),
+            finalized_features: vec![FinalizedFeatureKey {
+                name: "group.version".into(),
+                max_version_level: i16::from(self.groups.is_modern),
+                ..FinalizedFeatureKey::default()
+            }],
             ..ApiVersionsResponse::default()
         }
     }

@@ -1,0 +1,170 @@
+//! Lists, describes and deletes groups, and sets what they have committed.
+//!
+//! Always holds: a group is asked about at its own coordinator; what cannot be said of one group does not keep the others
+//! from being answered.
+//!
+//! Next: `groups/describe.rs`, `groups/unread.rs` for the age of what was not consumed.
+
+mod describe;
+mod unread;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytestring::ByteString;
+use klamm_model::{ErrorCode, Offset, TopicPartition};
+use klamm_protocol::ApiKey;
+use klamm_protocol::messages::delete_groups_request::DeleteGroupsRequest;
+use klamm_protocol::messages::list_groups_request::ListGroupsRequest;
+
+use super::Admin;
+use crate::client::Target;
+use crate::coordinator::Coordinator;
+use crate::error::{ClientError, Refusal};
+use crate::offsets::{self, Committed, Committer};
+
+pub use describe::{GroupDescription, GroupKind, GroupMember};
+
+/// The first ListGroups that filters by state (KIP-518).
+const FIRST_WITH_STATES: i16 = 4;
+/// The first ListGroups that filters by type (KIP-848).
+const FIRST_WITH_TYPES: i16 = 5;
+
+/// A group, as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupListing {
+    /// Its name.
+    pub name: String,
+    /// `Classic`, `Consumer`, `Share`, `Streams`; nothing where the broker does not know of types.
+    pub kind: Option<String>,
+    /// Its state; nothing where the broker does not say.
+    pub state: Option<String>,
+    /// What its members are: `consumer`, `connect`, ...; nothing for offsets without members.
+    pub protocol: Option<String>,
+}
+
+impl Admin {
+    /// The groups of all brokers, by name; those in one of `states` and of one of `kinds`, where any are given. Both are
+    /// compared without regard to case.
+    pub async fn list_groups(
+        &self,
+        states: &[String],
+        kinds: &[String],
+    ) -> Result<Vec<GroupListing>, ClientError> {
+        let mut groups = BTreeSet::new();
+        let brokers = self.client.cluster().brokers.keys().copied().collect::<Vec<_>>();
+        for broker in brokers {
+            let asked = self
+                .client
+                .retrying(|| self.list_once(Target::Broker(broker), states, kinds))
+                .await?;
+            groups.extend(asked);
+        }
+        Ok(groups.into_iter().collect())
+    }
+
+    async fn list_once(
+        &self,
+        broker: Target,
+        states: &[String],
+        kinds: &[String],
+    ) -> Result<Vec<GroupListing>, ClientError> {
+        let connection = self.client.connection(broker).await?;
+        let version = connection.version_of::<ListGroupsRequest>(i16::MAX)?;
+        let filter = |least, words: &[String]| -> Vec<ByteString> {
+            let words = words.iter().filter(|_| version >= least);
+            words.map(|word| ByteString::from(word.as_str())).collect()
+        };
+        let request = ListGroupsRequest {
+            states_filter: filter(FIRST_WITH_STATES, states),
+            types_filter: filter(FIRST_WITH_TYPES, kinds),
+            ..ListGroupsRequest::default()
+        };
+        let answer = connection.submit(version, &request).await?.answer().await?;
+        Refusal::check(answer.error_code, None)
+            .map_err(|refusal| ClientError::refused(ApiKey::ListGroups, refusal))?;
+        let listed = answer.groups.into_iter().map(|group| GroupListing {
+            name: group.group_id.to_string(),
+            kind: given(&group.group_type),
+            state: given(&group.group_state),
+            protocol: given(&group.protocol_type),
+        });
+        // An older broker filters less than it was asked to.
+        let is_wanted = |words: &[String], word: &Option<String>| {
+            let word = word.as_deref().unwrap_or_default();
+            words.is_empty() || words.iter().any(|wanted| wanted.eq_ignore_ascii_case(word))
+        };
+        let wanted = listed.filter(|group| is_wanted(states, &group.state) && is_wanted(kinds, &group.kind));
+        Ok(wanted.collect())
+    }
+
+    /// Deletes groups that have no members, with all that they committed.
+    pub async fn delete_groups(
+        &self,
+        names: &[&str],
+    ) -> Result<Vec<(String, Result<(), Refusal>)>, ClientError> {
+        let mut results = Vec::new();
+        for name in names {
+            results.push(((*name).to_owned(), self.delete_group(name).await?));
+        }
+        Ok(results)
+    }
+
+    async fn delete_group(&self, name: &str) -> Result<Result<(), Refusal>, ClientError> {
+        let coordinator = Coordinator::new(&self.client, name);
+        let request = DeleteGroupsRequest {
+            groups_names: vec![name.into()],
+            ..DeleteGroupsRequest::default()
+        };
+        let attempt = || async {
+            let answer = coordinator.call((0, i16::MAX), None, &request).await?;
+            let unanswered = || Refusal::new(ErrorCode::UnknownServerError);
+            let refused = |refusal| ClientError::refused(ApiKey::DeleteGroups, refusal);
+            let result = answer.results.into_iter().next().ok_or_else(unanswered);
+            let result = result.map_err(refused)?;
+            coordinator.check(
+                ApiKey::DeleteGroups,
+                result.error_code,
+                result.error_message.as_ref(),
+            )
+        };
+        of_the_group(self.client.retrying(attempt).await)
+    }
+
+    /// What a group has committed.
+    pub async fn group_offsets(
+        &self,
+        group: &str,
+    ) -> Result<BTreeMap<TopicPartition, Committed>, ClientError> {
+        offsets::fetch(&Coordinator::new(&self.client, group), None, false).await
+    }
+
+    /// Sets what a group without members has committed; the group need not be there yet.
+    pub async fn set_group_offsets(
+        &self,
+        group: &str,
+        offsets: &BTreeMap<TopicPartition, Offset>,
+    ) -> Result<BTreeMap<TopicPartition, Result<(), Refusal>>, ClientError> {
+        let coordinator = Coordinator::new(&self.client, group);
+        offsets::commit(&coordinator, &Committer::outsider(), offsets).await
+    }
+}
+
+/// What the coordinator said of the group itself, apart from not having been able to ask it.
+fn of_the_group<T>(result: Result<T, ClientError>) -> Result<Result<T, Refusal>, ClientError> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(ClientError::Refused { api, refusal })
+            if api != ApiKey::FindCoordinator && !refusal.code.is_retriable() =>
+        {
+            Ok(Err(refusal))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn given(text: &ByteString) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_string())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+use super::*;
+use crate::group::{GroupConfig, GroupConsumer};
+use crate::producer::{Producer, ProducerConfig, ProducerRecord};
+use crate::testing::{self, groups::GROUP};
+use klamm_model::TimestampMs;
+use std::time::Duration;
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn groups_are_listed_and_filtered_without_regard_to_case() {
+    let cases = [
+        (5, "", "", "a b"),
+        (5, "stable", "", "a"),
+        (5, "Stable empty", "CLASSIC", "b"),
+        (4, "empty", "", "b"),
+        (2, "", "", "a b"),
+    ];
+    for (version, states, kinds, expected) in cases {
+        let broker = testing::broker(&[]);
+        broker.lock().versions.insert(ApiKey::ListGroups, (0, version));
+        testing::with_broker(&broker, |env| async move {
+            let admin = Admin::new(testing::client(&env).await);
+            let listed = admin.list_groups(&words(states), &words(kinds)).await.unwrap();
+            let names: Vec<&str> = listed.iter().map(|group| group.name.as_str()).collect();
+            assert_eq!(names.join(" "), expected, "version {version}");
+            assert_eq!(listed[0].kind.is_some(), version >= 5);
+        });
+    }
+}
+
+#[test]
+fn groups_of_both_protocols_are_described_alike() {
+    for is_modern in [false, true] {
+        let broker = testing::broker(&[("t", 2)]);
+        let shared = broker.clone();
+        testing::with_broker(&broker, |env| async move {
+            shared.lock().groups.is_modern = is_modern;
+            shared.lock().groups.target = BTreeMap::from([("t", vec![0, 1])]);
+            let client = testing::client(&env).await;
+            let config = GroupConfig::new(GROUP, vec!["t".to_owned()]);
+            let mut member = GroupConsumer::new(client.clone(), config).await.unwrap();
+            member.poll(Duration::from_millis(100)).await.unwrap();
+            let group = Admin::new(client).describe_group(GROUP).await.unwrap().unwrap();
+            let (kind, assignor) = match is_modern {
+                true => (GroupKind::Consumer, "uniform"),
+                false => (GroupKind::Classic, "range"),
+            };
+            assert_eq!((group.kind, group.assignor.as_deref()), (kind, Some(assignor)));
+            assert_eq!(
+                (group.state.as_str(), group.epoch.is_some()),
+                ("Stable", is_modern)
+            );
+            assert_eq!(group.coordinator.id.0, 1);
+            let assigned = BTreeSet::from([0, 1].map(|index| TopicPartition::new("t", index)));
+            assert_eq!(group.members[0].assigned, Some(assigned));
+            if !is_modern {
+                assert_eq!(group.members[0].host, "10.0.0.1");
+            }
+        });
+    }
+}
+
+#[test]
+fn offsets_are_set_without_a_member_and_make_a_simple_group() {
+    let broker = testing::broker(&[("t", 1)]);
+    testing::with_broker(&broker, |env| async move {
+        let admin = Admin::new(testing::client(&env).await);
+        let missing = admin.describe_group(GROUP).await.unwrap().unwrap_err();
+        assert_eq!(missing.code, ErrorCode::GroupIdNotFound);
+        let partition = TopicPartition::new("t", 0);
+        let offsets = BTreeMap::from([(partition.clone(), Offset(7))]);
+        let set = admin.set_group_offsets(GROUP, &offsets).await.unwrap();
+        assert_eq!(set[&partition], Ok(()));
+        assert_eq!(
+            admin.group_offsets(GROUP).await.unwrap()[&partition].offset,
+            Offset(7)
+        );
+        let group = admin.describe_group(GROUP).await.unwrap().unwrap();
+        assert_eq!((group.kind, group.members.len()), (GroupKind::Simple, 0));
+    });
+}
+
+#[test]
+fn what_one_group_is_refused_does_not_keep_the_others() {
+    let broker = testing::broker(&[]);
+    let shared = broker.clone();
+    testing::with_broker(&broker, |env| async move {
+        let codes = [ErrorCode::NonEmptyGroup, ErrorCode::NotCoordinator];
+        shared.lock().groups.refuse(ApiKey::DeleteGroups, &codes);
+        let admin = Admin::new(testing::client(&env).await);
+        let deleted = admin.delete_groups(&["a", "b"]).await.unwrap();
+        assert_eq!(deleted[0].1.as_ref().unwrap_err().code, ErrorCode::NonEmptyGroup);
+        assert_eq!(deleted[1], ("b".to_owned(), Ok(())));
+    });
+}
+
+#[test]
+fn the_time_of_the_first_unread_record_is_found() {
+    let broker = testing::broker(&[("t", 2)]);
+    testing::with_broker(&broker, |env| async move {
+        let client = testing::client(&env).await;
+        let producer = Producer::new(client.clone(), ProducerConfig::default());
+        for n in 0..20 {
+            let record = ProducerRecord {
+                partition: Some(n % 2),
+                value: Some("x".into()),
+                timestamp: Some(TimestampMs(i64::from(1_000 + n))),
+                ..ProducerRecord::default()
+            };
+            drop(producer.send("t", record).await.unwrap());
+        }
+        producer.flush().await;
+        let (first, second) = (TopicPartition::new("t", 0), TopicPartition::new("t", 1));
+        let offsets = BTreeMap::from([
+            (first.clone(), (Offset(4), Offset(10))),
+            (second, (Offset(10), Offset(10))),
+        ]);
+        let times = Admin::new(client).times_of_unread(&offsets).await.unwrap();
+        assert_eq!(times, BTreeMap::from([(first, TimestampMs(1_008))]));
+    });
+}

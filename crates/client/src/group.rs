@@ -1,0 +1,407 @@
+//! Reads topics as a member of a group: the members share the partitions, and the group remembers how far it came.
+//!
+//! Always holds: only what the caller called processed is committed, so that a record is given again rather than lost. Before
+//! a partition goes to another member, its offset is committed. The member lives while [`GroupConsumer::poll`] is called:
+//! one that stops calling it is taken for dead after [`GroupConfig::session_timeout`].
+//!
+//! Next: `group/membership.rs` for how a member joins and stays, `group/range.rs` for who gets what, `group/embedded.rs` for
+//! the bytes that members of the classic protocol exchange.
+
+mod classic;
+pub(crate) mod embedded;
+mod heartbeat;
+mod membership;
+mod range;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use klamm_env::Env;
+use klamm_model::{ErrorCode, Offset, TopicPartition};
+
+use crate::backoff;
+use crate::client::Client;
+use crate::consumer::{ConsumeError, Consumer, ConsumerConfig, Fetched, OffsetSpec};
+use crate::coordinator::Coordinator;
+use crate::error::{ClientError, Refusal};
+use crate::offsets;
+
+use membership::{Membership, Step};
+
+/// Steps in a row without a result before the next ones wait.
+const STEPS_AT_ONCE: u32 = 4;
+/// Attempts to commit when the group changes meanwhile.
+const COMMIT_ATTEMPTS: u32 = 3;
+
+/// How a member takes part.
+#[derive(Clone, Debug)]
+pub struct GroupConfig {
+    /// The group.
+    pub group: String,
+    /// The topics that it subscribes to.
+    pub topics: Vec<String>,
+    /// Where partitions begin that the group has committed nothing for.
+    pub start: OffsetSpec,
+    /// How records are read.
+    pub consumer: ConsumerConfig,
+    /// After how long without a sign of life the group lets go of the member (classic protocol; in the other the broker
+    /// decides).
+    pub session_timeout: Duration,
+    /// How long the member may take to give up partitions.
+    pub rebalance_timeout: Duration,
+    /// How long processed offsets may stay uncommitted while there are always more records.
+    pub commit_interval: Duration,
+}
+
+impl GroupConfig {
+    /// The defaults, for this group and these topics.
+    pub fn new(group: impl Into<String>, topics: Vec<String>) -> Self {
+        Self {
+            group: group.into(),
+            topics,
+            start: OffsetSpec::Latest,
+            consumer: ConsumerConfig::default(),
+            session_timeout: Duration::from_secs(45),
+            rebalance_timeout: Duration::from_secs(60),
+            commit_interval: Duration::from_secs(1),
+        }
+    }
+}
+
+/// A member failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GroupError {
+    /// The group could not be joined, kept up or left.
+    #[error("group '{group}': {error}")]
+    Group {
+        /// The group.
+        group: String,
+        /// What its coordinator said, or why it could not be asked.
+        error: ClientError,
+    },
+    /// An offset was not taken.
+    #[error("group '{group}': offset {offset} of {partition} was not committed: {refusal}")]
+    Commit {
+        /// The group.
+        group: String,
+        /// Whose offset.
+        partition: TopicPartition,
+        /// Which offset.
+        offset: Offset,
+        /// The answer.
+        refusal: Refusal,
+    },
+    /// A partition could not be read.
+    #[error(transparent)]
+    Consume(#[from] ConsumeError),
+}
+
+/// A member of a group.
+pub struct GroupConsumer {
+    env: Env,
+    coordinator: Coordinator,
+    membership: Membership,
+    consumer: Consumer,
+    config: GroupConfig,
+    /// The partitions that are this member's.
+    owned: BTreeSet<TopicPartition>,
+    has_joined: bool,
+    /// What the caller is done with and the group does not know yet.
+    processed: BTreeMap<TopicPartition, Offset>,
+    committed_at: Duration,
+    /// What a step demanded and is not done yet.
+    pending: Option<Step>,
+    failures: u32,
+    failing_since: Option<Duration>,
+    not_before: Duration,
+}
+
+impl GroupConsumer {
+    /// A member that joins at its first poll. Asks the coordinator which protocols it serves.
+    pub async fn new(client: Client, config: GroupConfig) -> Result<Self, GroupError> {
+        let coordinator = Coordinator::apart(&client, &config.group);
+        let connected = client.retrying(|| coordinator.connection()).await;
+        let connection = connected.map_err(|error| in_group(&config, error))?;
+        let membership = Membership::new(&connection, &config);
+        tracing::debug!(group = config.group, protocol = membership.protocol(), "joining");
+        Ok(Self {
+            env: client.env().clone(),
+            coordinator,
+            membership,
+            consumer: Consumer::new(client, config.consumer),
+            config,
+            owned: BTreeSet::new(),
+            has_joined: false,
+            processed: BTreeMap::new(),
+            committed_at: Duration::ZERO,
+            pending: None,
+            failures: 0,
+            failing_since: None,
+            not_before: Duration::ZERO,
+        })
+    }
+
+    /// The protocol that the group is joined with: `classic` or `consumer`.
+    pub fn protocol(&self) -> &'static str {
+        self.membership.protocol()
+    }
+
+    /// The partitions that are this member's; `None` until it has joined.
+    pub fn assignment(&self) -> Option<&BTreeSet<TopicPartition>> {
+        self.has_joined.then_some(&self.owned)
+    }
+
+    /// The offset after the last record that was given, or passed over.
+    pub fn position(&self, partition: &TopicPartition) -> Option<Offset> {
+        self.consumer.position(partition)
+    }
+
+    /// Reads no more of `partition` while it stays this member's.
+    pub fn pause(&mut self, partition: &TopicPartition) {
+        self.consumer.unassign(partition);
+    }
+
+    /// Says that the caller is done with the records of `partition` before `next`.
+    pub fn processed(&mut self, partition: &TopicPartition, next: Offset) {
+        if self.owned.contains(partition) {
+            self.processed.insert(partition.clone(), next);
+        }
+    }
+
+    /// The next records of one partition; `None` when there are none within `limit`. Keeps the membership up, takes part in
+    /// what the group does, and commits what was processed.
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn poll(&mut self, limit: Duration) -> Result<Option<Fetched>, GroupError> {
+        let deadline = self.env.monotonic().saturating_add(limit);
+        loop {
+            if self.env.monotonic().saturating_sub(self.committed_at) >= self.config.commit_interval {
+                self.commit().await?;
+            }
+            self.advance().await?;
+            if let Some(fetched) = self.consumer.next_buffered()? {
+                return Ok(Some(fetched));
+            }
+            // Nothing more is at hand: there is time to commit.
+            self.commit().await?;
+            let wait = self.due().min(deadline).saturating_sub(self.env.monotonic());
+            if let Some(fetched) = self.consumer.poll(wait).await? {
+                return Ok(Some(fetched));
+            }
+            if self.env.monotonic() >= deadline {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Commits what was processed. A group that has changed meanwhile gives the records again, to whoever has the partition
+    /// then.
+    pub async fn commit(&mut self) -> Result<(), GroupError> {
+        for _ in 0..COMMIT_ATTEMPTS {
+            if !self.commit_once().await? {
+                break;
+            }
+            // The group is in another epoch, which an answer to a heartbeat names.
+            if self.pending.is_none() {
+                let step = self.membership.step(&self.coordinator).await;
+                self.pending = Some(step.map_err(|error| in_group(&self.config, error))?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits what was processed, and leaves the group, so that others get the partitions at once.
+    pub async fn leave(mut self) -> Result<(), GroupError> {
+        let committed = self.commit().await;
+        let left = self.membership.leave(&self.coordinator).await;
+        if let Err(error) = &left {
+            // The group lets go of a member that shows no sign of life.
+            tracing::debug!(%error, "the group could not be left");
+        }
+        committed
+    }
+
+    /// When the membership needs attention.
+    fn due(&self) -> Duration {
+        self.membership.due().max(self.not_before)
+    }
+
+    /// Takes the steps of the membership that are due, and does what they say.
+    async fn advance(&mut self) -> Result<(), GroupError> {
+        loop {
+            if let Some(step) = self.pending.clone() {
+                self.apply(step).await?;
+                self.pending = None;
+            }
+            let now = self.env.monotonic();
+            if now < self.due() {
+                return Ok(());
+            }
+            match self.membership.step(&self.coordinator).await {
+                Ok(step) => {
+                    self.failing_since = None;
+                    let is_done = step != Step::Nothing || self.membership.due() > now;
+                    self.failures = if is_done { 0 } else { self.failures + 1 };
+                    if self.failures >= STEPS_AT_ONCE {
+                        self.rest(now);
+                    }
+                    self.pending = Some(step);
+                }
+                Err(error) => self.failed(now, error)?,
+            }
+        }
+    }
+
+    /// Lets the membership rest; fails when it has failed for as long as a call may take.
+    fn failed(&mut self, now: Duration, error: ClientError) -> Result<(), GroupError> {
+        let since = *self.failing_since.get_or_insert(now);
+        let patience = self.coordinator.client().config().deadline;
+        if !error.is_transient() || now.saturating_sub(since) >= patience {
+            return Err(in_group(&self.config, error));
+        }
+        tracing::debug!(group = self.config.group, %error, "the coordinator will be asked again");
+        self.failures += 1;
+        self.rest(now);
+        Ok(())
+    }
+
+    fn rest(&mut self, now: Duration) {
+        self.not_before = now + backoff::pause(&self.env, self.failures);
+    }
+
+    /// Does what a step said. To be repeated when it was not done to its end.
+    async fn apply(&mut self, step: Step) -> Result<(), GroupError> {
+        match step {
+            Step::Nothing => {}
+            Step::Assigned(partitions) => {
+                if self.owned.difference(&partitions).next().is_some() {
+                    self.commit_once().await?;
+                }
+                self.keep_only(&partitions);
+                self.take_up(&partitions).await?;
+                self.has_joined = true;
+                tracing::debug!(group = self.config.group, ?partitions, "assigned");
+            }
+            Step::GiveUp => {
+                self.commit_once().await?;
+                self.keep_only(&BTreeSet::new());
+                self.membership.gave_up();
+            }
+            Step::Lost => {
+                tracing::debug!(group = self.config.group, "the group let go of this member");
+                self.keep_only(&BTreeSet::new());
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops reading what is not among `partitions`.
+    fn keep_only(&mut self, partitions: &BTreeSet<TopicPartition>) {
+        let lost: Vec<TopicPartition> = self.owned.difference(partitions).cloned().collect();
+        for partition in lost {
+            self.consumer.unassign(&partition);
+            self.processed.remove(&partition);
+            self.owned.remove(&partition);
+        }
+    }
+
+    /// Begins to read those of `partitions` that are new, where the group left off.
+    async fn take_up(&mut self, partitions: &BTreeSet<TopicPartition>) -> Result<(), GroupError> {
+        let new: Vec<TopicPartition> = partitions.difference(&self.owned).cloned().collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let client = self.coordinator.client();
+        let failed = |error| in_group(&self.config, error);
+        let committed = offsets::fetch(&self.coordinator, Some(&new), true).await;
+        let committed = committed.map_err(failed)?;
+        let fresh = new.iter().filter(|partition| !committed.contains_key(*partition));
+        let fresh: Vec<TopicPartition> = fresh.cloned().collect();
+        let isolation = self.config.consumer.isolation;
+        let mut begins = BTreeMap::new();
+        // Where no record is as late as the time, there is the end.
+        for spec in [OffsetSpec::Latest, self.config.start] {
+            let asked: Vec<(TopicPartition, OffsetSpec)> =
+                fresh.iter().map(|partition| (partition.clone(), spec)).collect();
+            let found = client.list_offsets(&asked, isolation).await.map_err(failed)?;
+            begins.extend(
+                found
+                    .into_iter()
+                    .filter_map(|(partition, at)| Some((partition, at.offset?))),
+            );
+        }
+        begins.extend(
+            committed
+                .into_iter()
+                .map(|(partition, committed)| (partition, committed.offset)),
+        );
+        for partition in new {
+            let begin = begins.get(&partition).copied().unwrap_or_default();
+            self.consumer.seek(partition.clone(), begin);
+            self.owned.insert(partition);
+        }
+        Ok(())
+    }
+
+    /// One attempt to commit; whether the member has to learn its epoch first.
+    async fn commit_once(&mut self) -> Result<bool, GroupError> {
+        let Some(committer) = self.membership.committer() else {
+            return Ok(false);
+        };
+        if self.processed.is_empty() {
+            return Ok(false);
+        }
+        let results = offsets::commit(&self.coordinator, &committer, &self.processed).await;
+        let results = results.map_err(|error| in_group(&self.config, error))?;
+        self.committed_at = self.env.monotonic();
+        let (mut is_stale, mut is_fenced) = (false, false);
+        for (partition, result) in results {
+            let Err(refusal) = result else {
+                self.processed.remove(&partition);
+                continue;
+            };
+            match refusal.code {
+                ErrorCode::StaleMemberEpoch => is_stale = true,
+                ErrorCode::RebalanceInProgress => self.membership.hurry(),
+                ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration | ErrorCode::FencedMemberEpoch => {
+                    is_fenced = true
+                }
+                _ => {
+                    let offset = self.processed.get(&partition).copied().unwrap_or_default();
+                    return Err(GroupError::Commit {
+                        group: self.config.group.clone(),
+                        partition,
+                        offset,
+                        refusal,
+                    });
+                }
+            }
+        }
+        if is_fenced {
+            self.membership.was_fenced();
+            self.keep_only(&BTreeSet::new());
+            return Ok(false);
+        }
+        Ok(is_stale)
+    }
+}
+
+impl std::fmt::Debug for GroupConsumer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GroupConsumer")
+            .field("config", &self.config)
+            .field("membership", &self.membership)
+            .field("owned", &self.owned)
+            .finish_non_exhaustive()
+    }
+}
+
+fn in_group(config: &GroupConfig, error: ClientError) -> GroupError {
+    GroupError::Group {
+        group: config.group.clone(),
+        error,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,285 @@
+use super::*;
+use crate::producer::{Producer, ProducerConfig, ProducerRecord};
+use crate::testing::{self, Shared, groups::GROUP};
+use klamm_env::Env;
+use klamm_protocol::ApiKey;
+
+const SOON: Duration = Duration::from_secs(1);
+
+fn partition(index: i32) -> TopicPartition {
+    TopicPartition::new("t", index)
+}
+
+/// Some records in each partition of `t`.
+async fn fill(client: &Client, partitions: i32) {
+    let config = ProducerConfig {
+        // Several batches, so that there are more when the first is given.
+        batch_bytes: 100,
+        ..ProducerConfig::default()
+    };
+    let producer = Producer::new(client.clone(), config);
+    for n in 0..10 * partitions {
+        let record = ProducerRecord {
+            partition: Some(n % partitions),
+            value: Some(n.to_string().into()),
+            ..ProducerRecord::default()
+        };
+        drop(producer.send("t", record).await.unwrap());
+    }
+    producer.flush().await;
+}
+
+async fn member(env: &Env, partitions: i32) -> GroupConsumer {
+    let client = testing::client(env).await;
+    fill(&client, partitions).await;
+    let config = GroupConfig {
+        start: OffsetSpec::Earliest,
+        ..GroupConfig::new(GROUP, vec!["t".to_owned()])
+    };
+    GroupConsumer::new(client, config).await.unwrap()
+}
+
+/// Reads until there are no more, and is done with each record; the offsets by partition.
+async fn read_all(member: &mut GroupConsumer) -> BTreeMap<i32, Vec<i64>> {
+    let mut read: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
+    while let Some(fetched) = member.poll(SOON).await.unwrap() {
+        let offsets = read.entry(fetched.partition.partition).or_default();
+        offsets.extend(fetched.records.iter().map(|record| record.offset.0));
+        let next = member.position(&fetched.partition).unwrap();
+        member.processed(&fetched.partition, next);
+    }
+    read
+}
+
+fn offsets(broker: &Shared) -> Vec<i64> {
+    broker.lock().groups.offsets.values().copied().collect()
+}
+
+fn set_target(broker: &Shared, partitions: &[i32]) {
+    let mut broker = broker.lock();
+    broker.groups.is_modern = true;
+    broker.groups.target = BTreeMap::from([("t", partitions.to_vec())]);
+}
+
+#[test]
+fn a_classic_member_joins_reads_commits_and_leaves() {
+    let broker = testing::broker(&[("t", 2)]);
+    let shared = broker.clone();
+    testing::with_broker(&broker, |env| async move {
+        shared.lock().groups.offsets.insert(("t".into(), 1), 4);
+        let mut member = member(&env, 2).await;
+        assert_eq!((member.protocol(), member.assignment()), ("classic", None));
+        let read = read_all(&mut member).await;
+        assert_eq!(read[&0], (0..10).collect::<Vec<_>>());
+        assert_eq!(read[&1], (4..10).collect::<Vec<_>>());
+        assert_eq!(offsets(&shared), [10, 10]);
+        member.leave().await.unwrap();
+        let asked = shared.lock().groups.take_asked();
+        let joined = [
+            ApiKey::FindCoordinator,
+            ApiKey::JoinGroup,
+            ApiKey::JoinGroup,
+            ApiKey::SyncGroup,
+            ApiKey::OffsetFetch,
+        ];
+        assert_eq!(asked[..5], joined);
+        assert_eq!(asked.last(), Some(&ApiKey::LeaveGroup));
+    });
+}
+
+#[test]
+fn what_was_not_processed_is_not_committed() {
+    let broker = testing::broker(&[("t", 1)]);
+    let shared = broker.clone();
+    testing::with_broker(&broker, |env| async move {
+        let mut member = member(&env, 1).await;
+        member.poll(SOON).await.unwrap().unwrap();
+        member.processed(&partition(0), Offset(1));
+        // Not its own.
+        member.processed(&partition(9), Offset(1));
+        member.leave().await.unwrap();
+        assert_eq!(offsets(&shared), [1]);
+    });
+}
+
+#[test]
+fn a_rebalance_commits_before_it_joins_again_and_goes_on_there() {
+    let broker = testing::broker(&[("t", 1)]);
+    let shared = broker.clone();
+    testing::with_broker(&broker, |env| async move {
+        let mut member = member(&env, 1).await;
+        member.poll(SOON).await.unwrap().unwrap();
+        member.processed(&partition(0), Offset(1));
+        member.config.commit_interval = Duration::MAX;
+        shared.lock().groups.take_asked();
+        let code = ErrorCode::RebalanceInProgress;
+        shared.lock().groups.refuse(ApiKey::Heartbeat, &[code]);
+        env.sleep(Duration::from_secs(5)).await;
+        assert_eq!(read_all(&mut member).await[&0], (1..10).collect::<Vec<_>>());
+        let asked = shared.lock().groups.take_asked();
+        let commit = asked.iter().position(|api| *api == ApiKey::OffsetCommit);
+        let join = asked.iter().position(|api| *api == ApiKey::JoinGroup);
+        assert!(commit.is_some() && commit < join, "{asked:?}");
+    });
+}
+
+#[test]
+fn a_member_that_the_group_let_go_of_joins_again() {
+    let cases = [ErrorCode::UnknownMemberId, ErrorCode::IllegalGeneration];
+    for code in cases {
+        let broker = testing::broker(&[("t", 1)]);
+        let shared = broker.clone();
+        testing::with_broker(&broker, |env| async move {
+            let mut member = member(&env, 1).await;
+            assert_eq!(read_all(&mut member).await[&0].len(), 10);
+            shared.lock().groups.refuse(ApiKey::Heartbeat, &[code]);
+            env.sleep(Duration::from_secs(5)).await;
+            assert_eq!(member.poll(SOON).await.unwrap(), None);
+            assert_eq!(shared.lock().groups.epoch, 2, "{code}");
+            assert_eq!(member.assignment().map(BTreeSet::len), Some(1));
+        });
+    }
+}
+
+#[test]
+fn a_coordinator_that_moved_is_found_again() {
+    let apis = [
+        ApiKey::FindCoordinator,
+        ApiKey::JoinGroup,
+        ApiKey::SyncGroup,
+        ApiKey::OffsetFetch,
+        ApiKey::OffsetCommit,
+        ApiKey::Heartbeat,
+    ];
+    let codes = [
+        ErrorCode::NotCoordinator,
+        ErrorCode::CoordinatorLoadInProgress,
+        ErrorCode::CoordinatorNotAvailable,
+    ];
+    for api in apis {
+        let broker = testing::broker(&[("t", 1)]);
+        let shared = broker.clone();
+        testing::with_broker(&broker, |env| async move {
+            shared.lock().groups.refuse(api, &codes);
+            let mut member = member(&env, 1).await;
+            assert_eq!(read_all(&mut member).await[&0].len(), 10, "{api}");
+            env.sleep(Duration::from_secs(5)).await;
+            assert_eq!(member.poll(SOON).await.unwrap(), None, "{api}");
+            member.leave().await.unwrap();
+            let groups = &mut shared.lock().groups;
+            assert!(groups.refusals[&api].is_empty(), "{api}");
+            let found = groups
+                .take_asked()
+                .into_iter()
+                .filter(|asked| *asked == ApiKey::FindCoordinator);
+            assert!(found.count() >= 3, "{api}");
+        });
+        assert_eq!(offsets(&broker), [10], "{api}");
+    }
+}
+
+#[test]
+fn a_group_that_cannot_be_joined_is_an_error() {
+    for (api, is_modern) in [(ApiKey::JoinGroup, false), (ApiKey::ConsumerGroupHeartbeat, true)] {
+        let broker = testing::broker(&[("t", 1)]);
+        let shared = broker.clone();
+        testing::with_broker(&broker, |env| async move {
+            shared.lock().groups.is_modern = is_modern;
+            shared
+                .lock()
+                .groups
+                .refuse(api, &[ErrorCode::GroupMaxSizeReached]);
+            let mut member = member(&env, 1).await;
+            let error = member.poll(SOON).await.unwrap_err().to_string();
+            assert!(
+                error.contains("group 'g'") && error.contains("GROUP_MAX_SIZE_REACHED"),
+                "{error}"
+            );
+        });
+    }
+}
+
+#[test]
+fn a_member_by_heartbeat_takes_up_and_gives_up_single_partitions() {
+    let broker = testing::broker(&[("t", 3)]);
+    let shared = broker.clone();
+    testing::with_broker(&broker, |env| async move {
+        set_target(&shared, &[0, 1]);
+        let mut member = member(&env, 3).await;
+        assert_eq!(member.protocol(), "consumer");
+        let read = read_all(&mut member).await;
+        assert_eq!(read.keys().copied().collect::<Vec<_>>(), [0, 1]);
+        // It reads 1 anew, and is done with its first record when it loses it.
+        member.consumer.seek(partition(1), Offset(0));
+        member.poll(SOON).await.unwrap().unwrap();
+        member.processed(&partition(1), Offset(1));
+        member.config.commit_interval = Duration::MAX;
+        set_target(&shared, &[0, 2]);
+        env.sleep(Duration::from_secs(2)).await;
+        let read = read_all(&mut member).await;
+        assert_eq!(read.keys().copied().collect::<Vec<_>>(), [2]);
+        assert_eq!(offsets(&shared), [10, 1, 10]);
+        assert_eq!(shared.lock().groups.told, [vec![], vec![0, 1], vec![0, 2]]);
+        member.leave().await.unwrap();
+    });
+}
+
+#[test]
+fn a_fenced_member_joins_by_its_first_epoch_again() {
+    for code in [ErrorCode::FencedMemberEpoch, ErrorCode::UnknownMemberId] {
+        let broker = testing::broker(&[("t", 1)]);
+        let shared = broker.clone();
+        testing::with_broker(&broker, |env| async move {
+            set_target(&shared, &[0]);
+            let mut member = member(&env, 1).await;
+            assert_eq!(read_all(&mut member).await[&0].len(), 10);
+            shared
+                .lock()
+                .groups
+                .refuse(ApiKey::ConsumerGroupHeartbeat, &[code]);
+            env.sleep(Duration::from_secs(2)).await;
+            assert_eq!(member.poll(SOON).await.unwrap(), None);
+            assert_eq!(
+                shared.lock().groups.told,
+                [vec![], vec![0], vec![], vec![0]],
+                "{code}"
+            );
+        });
+    }
+}
+
+#[test]
+fn a_commit_in_an_old_epoch_is_made_again_in_the_new_one() {
+    let broker = testing::broker(&[("t", 1)]);
+    let shared = broker.clone();
+    testing::with_broker(&broker, |env| async move {
+        set_target(&shared, &[0]);
+        let mut member = member(&env, 1).await;
+        member.poll(SOON).await.unwrap().unwrap();
+        shared.lock().groups.epoch += 5;
+        member.processed(&partition(0), Offset(1));
+        member.commit().await.unwrap();
+        assert_eq!(offsets(&shared), [1]);
+    });
+}
+
+#[test]
+fn an_old_coordinator_is_spoken_to_in_its_versions() {
+    let broker = testing::broker(&[("t", 1)]);
+    let shared = broker.clone();
+    let versions = [
+        (ApiKey::FindCoordinator, (0, 3)),
+        (ApiKey::JoinGroup, (0, 4)),
+        (ApiKey::SyncGroup, (0, 4)),
+        (ApiKey::LeaveGroup, (0, 2)),
+        (ApiKey::OffsetFetch, (1, 6)),
+        (ApiKey::OffsetCommit, (2, 7)),
+    ];
+    broker.lock().versions.extend(versions);
+    testing::with_broker(&broker, |env| async move {
+        let mut member = member(&env, 1).await;
+        assert_eq!(read_all(&mut member).await[&0].len(), 10);
+        member.leave().await.unwrap();
+        assert_eq!(offsets(&shared), [10]);
+    });
+}
