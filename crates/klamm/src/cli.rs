@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use klamm_client::HostPort;
 use klamm_client::address::InvalidAddress;
 
-use crate::commands::{cluster, completion, config, consume, log, produce, topic};
+use crate::commands::{cluster, completion, config, consume, group, log, produce, topic};
 use crate::connect::Session;
 use crate::failure;
 use crate::output::{Format, Output};
@@ -74,6 +74,9 @@ enum Command {
     Produce(produce::ProduceArgs),
     /// Read records of a topic
     Consume(consume::ConsumeArgs),
+    /// List, describe, delete and reset groups of consumers
+    #[command(subcommand)]
+    Group(group::Command),
     /// Describe the cluster
     #[command(subcommand)]
     Cluster(cluster::Command),
@@ -105,6 +108,7 @@ fn run(global: &Global, command: Command) -> anyhow::Result<()> {
         Command::Config(command) => config::run(&session, command, out)?,
         Command::Produce(args) => produce::run(&session, args, out)?,
         Command::Consume(args) => consume::run(&session, args, out)?,
+        Command::Group(command) => group::run(&session, command, out)?,
         Command::Cluster(command) => cluster::run(&session, command, out)?,
         Command::Log(command) => log::run(command, out)?,
         Command::Completion(args) => completion::run(&args, &mut Cli::command(), out)?,
@@ -123,7 +127,7 @@ mod tests {
 
     #[test]
     fn options_are_understood_before_and_after_the_command() {
-        let cases: [(&str, Option<&str>); 9] = [
+        let cases: [(&str, Option<&str>); 19] = [
             ("klamm -b a:1,b:2 topic list", None),
             ("klamm topic list -b a:1 -o json", None),
             ("klamm consume t --from -5 -n 3", None),
@@ -133,6 +137,22 @@ mod tests {
             ("klamm topic", Some("Usage")),
             ("klamm -b a:x topic list", Some("HOST:PORT")),
             ("klamm config get", Some("--topic")),
+            ("klamm consume t -g g --isolation read-uncommitted", None),
+            ("klamm consume t -g g -p 1", Some("cannot be used with")),
+            (
+                "klamm consume t --read-uncommitted --isolation read-committed",
+                Some("cannot be used"),
+            ),
+            ("klamm group list --state stable,empty --type classic", None),
+            ("klamm group reset g --shift-by -5 -t a:0,1 -t b -y", None),
+            ("klamm group reset g --by-duration PT1H --dry-run", None),
+            ("klamm group reset g", Some("--to-earliest")),
+            (
+                "klamm group reset g --to-latest --to-offset 5",
+                Some("cannot be used with"),
+            ),
+            ("klamm group reset g --to-offset -5", Some("--to-offset")),
+            ("klamm group reset g --to-latest -t a:x", Some("TOPIC:0,1,2")),
         ];
         for (line, error) in cases {
             let parsed = Cli::try_parse_from(line.split(' '));

@@ -8,6 +8,7 @@ pub(crate) mod cluster;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod consume;
+pub(crate) mod group;
 pub(crate) mod key_value;
 pub(crate) mod log;
 pub(crate) mod outcome;

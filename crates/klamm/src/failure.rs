@@ -95,6 +95,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         client
             .or_else(|| cause.downcast_ref().map(cluster::of_produce))
             .or_else(|| cause.downcast_ref().map(cluster::of_consume))
+            .or_else(|| cause.downcast_ref().map(cluster::of_group))
             .or_else(|| cause.downcast_ref().map(start::of_start))
     })
 }
@@ -114,7 +115,7 @@ mod tests {
     use klamm_broker::StartError;
     use klamm_client::consumer::ConsumeError;
     use klamm_client::producer::ProduceError;
-    use klamm_client::{ClientError, ConnectionError, HostPort, Refusal};
+    use klamm_client::{ClientError, ConnectionError, GroupError, HostPort, Refusal};
     use klamm_log::LogError;
     use klamm_model::{BrokerId, ErrorCode, Offset, TopicPartition};
 
@@ -226,6 +227,33 @@ mod tests {
             reason: String::new(),
         };
         check(damaged, "-p 1 --from 5");
+    }
+
+    #[test]
+    fn errors_of_a_group_say_what_to_try() {
+        let refusal = Refusal::new;
+        let in_group = |code| GroupError::Group {
+            group: "g".into(),
+            error: ClientError::refused(klamm_protocol::ApiKey::JoinGroup, refusal(code)),
+        };
+        for (code, words) in [
+            (
+                ErrorCode::InconsistentGroupProtocol,
+                "klamm group describe g shows its assignor",
+            ),
+            (ErrorCode::GroupMaxSizeReached, "klamm group describe g"),
+            (ErrorCode::InvalidGroupId, "klamm group list"),
+            (ErrorCode::CoordinatorNotAvailable, "__consumer_offsets"),
+        ] {
+            check(in_group(code), words);
+        }
+        let commit = GroupError::Commit {
+            group: "g".into(),
+            partition: TopicPartition::new("a", 1),
+            offset: Offset(1),
+            refusal: refusal(ErrorCode::UnknownTopicOrPartition),
+        };
+        check(commit, "klamm topic list");
     }
 
     fn check(error: impl std::error::Error + Send + Sync + 'static, words: &str) {

@@ -3,17 +3,19 @@
 //! Always holds: records of a partition are printed in the order of their offsets; what was printed is on its way before
 //! the next records are waited for. Without `--from` only records that come from now on are printed.
 //!
-//! Next: `consume/place.rs` for where to begin and end, `consume/format.rs` for `-f`, `consume/json.rs` for `-o json`.
+//! Next: `consume/place.rs` for where to begin and end, `consume/format.rs` for `-f`, `consume/json.rs` for `-o json`,
+//! `consume/group.rs` for `--group`.
 
 pub(super) mod escape;
 mod format;
+mod group;
 mod json;
 mod place;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use klamm_client::consumer::{Isolation, Reset};
 use klamm_client::{Client, ClientError, Consumer, ConsumerConfig, Topic};
 use klamm_model::{Offset, TopicPartition};
@@ -48,37 +50,67 @@ pub(crate) struct ConsumeArgs {
     /// Only these partitions
     #[arg(short, long = "partition", value_name = "NUMBER", value_delimiter = ',')]
     partitions: Vec<i32>,
-    /// Print records of transactions that are open or aborted too
-    #[arg(long)]
+    /// As a member of this group, which shares the partitions and remembers what was printed; --from is then where a
+    /// partition begins that the group has committed nothing for
+    #[arg(short, long, value_name = "GROUP", conflicts_with = "partitions")]
+    group: Option<String>,
+    /// Which records of transactions are printed
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Level::ReadCommitted)]
+    isolation: Level,
+    /// The same as --isolation read-uncommitted
+    #[arg(long, conflicts_with = "isolation")]
     read_uncommitted: bool,
+}
+
+/// Which records of transactions are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Level {
+    /// Those of committed transactions
+    ReadCommitted,
+    /// Those of open and of aborted ones too
+    ReadUncommitted,
+}
+
+impl ConsumeArgs {
+    fn isolation(&self) -> Isolation {
+        match self.isolation {
+            Level::ReadCommitted if !self.read_uncommitted => Isolation::ReadCommitted,
+            Level::ReadCommitted | Level::ReadUncommitted => Isolation::ReadUncommitted,
+        }
+    }
+
+    fn consumer(&self) -> ConsumerConfig {
+        ConsumerConfig {
+            isolation: self.isolation(),
+            // What retention deleted meanwhile cannot be printed; the rest can.
+            reset: Reset::Earliest,
+            ..ConsumerConfig::default()
+        }
+    }
 }
 
 pub(crate) fn run(session: &Session, args: ConsumeArgs, out: &mut Output) -> anyhow::Result<()> {
     if args.count == Some(0) {
         return Ok(());
     }
-    session.run(|client| consume(client, args, out))
+    session.run(|client| async move {
+        match &args.group {
+            Some(group) => group::run(client, group, &args, out).await,
+            None => consume(client, args, out).await,
+        }
+    })
 }
 
 async fn consume(client: Client, args: ConsumeArgs, out: &mut Output) -> anyhow::Result<()> {
     let topic = known_topic(&client, &args.topic).await?;
     let partitions = partitions(&topic, &args.partitions)?;
-    let isolation = match args.read_uncommitted {
-        true => Isolation::ReadUncommitted,
-        false => Isolation::ReadCommitted,
-    };
+    let isolation = args.isolation();
     let begins = place::resolve(&client, &partitions, args.from, isolation).await?;
     let mut ends = match args.until {
         Some(until) => Some(place::resolve(&client, &partitions, until, isolation).await?),
         None => None,
     };
-    let config = ConsumerConfig {
-        isolation,
-        // What retention deleted meanwhile cannot be printed; the rest can.
-        reset: Reset::Earliest,
-        ..ConsumerConfig::default()
-    };
-    let mut consumer = Consumer::new(client, config);
+    let mut consumer = Consumer::new(client, args.consumer());
     consumer.assign(begins);
     let mut left = args.count.unwrap_or(u64::MAX);
     loop {
@@ -125,7 +157,8 @@ fn finish(consumer: &mut Consumer, ends: &mut BTreeMap<TopicPartition, Offset>) 
     });
 }
 
-fn partitions(topic: &Topic, wanted: &[i32]) -> anyhow::Result<Vec<TopicPartition>> {
+/// The wanted partitions of a topic; all of them when none is named.
+pub(super) fn partitions(topic: &Topic, wanted: &[i32]) -> anyhow::Result<Vec<TopicPartition>> {
     let partition = |index: i32| TopicPartition::new(topic.name.clone(), index);
     if wanted.is_empty() {
         return Ok(topic

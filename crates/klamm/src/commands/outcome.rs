@@ -38,12 +38,19 @@ impl Outcome {
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Outcomes {
-    pub(crate) outcomes: Vec<Outcome>,
+    /// What they are: topic, group.
+    #[serde(skip)]
+    noun: &'static str,
+    outcomes: Vec<Outcome>,
 }
 
 impl Show for Outcomes {
     fn tables(&self) -> Vec<Table> {
-        let mut table = Table::new(&["TOPIC", "STATUS"]);
+        let heading = match self.noun {
+            "group" => "GROUP",
+            _ => "TOPIC",
+        };
+        let mut table = Table::new(&[heading, "STATUS"]);
         for outcome in &self.outcomes {
             let status = match &outcome.error {
                 Some(error) => format!("failed: {error}"),
@@ -56,6 +63,11 @@ impl Show for Outcomes {
 }
 
 impl Outcomes {
+    /// What became of things of this kind.
+    pub(crate) fn of(noun: &'static str, outcomes: Vec<Outcome>) -> Self {
+        Self { noun, outcomes }
+    }
+
     /// Shows them; a failure among them fails the command, with the first one's words if it is the only thing.
     pub(crate) fn show(self, what: &str, out: &mut Output) -> anyhow::Result<()> {
         let first = self
@@ -68,14 +80,14 @@ impl Outcomes {
         let (count, hint) = (self.outcomes.len(), of_refusal(code, Some(name)));
         if count == 1 {
             return Err(Hinted::error(
-                format!("topic '{name}' was not {what}: {error}"),
+                format!("{} '{name}' was not {what}: {error}", self.noun),
                 hint,
             ));
         }
         out.show(&self)?;
         out.flush()?;
         let failed = self.outcomes.iter().filter(|outcome| outcome.error.is_some());
-        let message = format!("{} of {count} topics were not {what}", failed.count());
+        let message = format!("{} of {count} {}s were not {what}", failed.count(), self.noun);
         Err(Hinted::error(message, hint))
     }
 }

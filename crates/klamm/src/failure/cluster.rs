@@ -2,7 +2,7 @@
 
 use klamm_client::consumer::ConsumeError;
 use klamm_client::producer::ProduceError;
-use klamm_client::{ClientError, ConnectionError};
+use klamm_client::{ClientError, ConnectionError, GroupError};
 use klamm_model::ErrorCode;
 
 /// When nothing better is known: what was asked and answered, for a report.
@@ -83,6 +83,25 @@ pub(super) fn of_consume(error: &ConsumeError) -> String {
     }
 }
 
+/// What to try after a member of a group failed.
+pub(super) fn of_group(error: &GroupError) -> String {
+    match error {
+        GroupError::Group { group, error } => match error.code() {
+            Some(ErrorCode::InconsistentGroupProtocol) => format!(
+                "klamm group describe {group} shows its assignor; klamm speaks range, so one of the group's must be range"
+            ),
+            Some(ErrorCode::GroupMaxSizeReached) => {
+                format!("klamm group describe {group} shows its members; another --group has its own")
+            }
+            _ => of_call(error),
+        },
+        GroupError::Commit {
+            refusal, partition, ..
+        } => of_refusal(refusal.code, Some(&partition.topic)),
+        GroupError::Consume(error) => of_consume(error),
+    }
+}
+
 /// What to try after an answer with this code, about `topic` if that is known.
 pub(crate) fn of_refusal(code: ErrorCode, topic: Option<&str>) -> String {
     let topic = topic.unwrap_or("TOPIC");
@@ -121,6 +140,18 @@ pub(crate) fn of_refusal(code: ErrorCode, topic: Option<&str>) -> String {
         | ErrorCode::GroupAuthorizationFailed
         | ErrorCode::SaslAuthenticationFailed => {
             "the cluster wants to know who asks, which klamm does not tell yet; -b HOST:PORT names another listener"
+                .to_owned()
+        }
+        ErrorCode::GroupIdNotFound | ErrorCode::InvalidGroupId => {
+            "klamm group list shows the groups that exist".to_owned()
+        }
+        ErrorCode::NonEmptyGroup | ErrorCode::GroupSubscribedToTopic => {
+            "stop its consumers; klamm group describe GROUP shows who and where they are".to_owned()
+        }
+        ErrorCode::CoordinatorNotAvailable
+        | ErrorCode::CoordinatorLoadInProgress
+        | ErrorCode::NotCoordinator => {
+            "klamm cluster describe shows which brokers are alive; klamm topic describe __consumer_offsets who leads the groups"
                 .to_owned()
         }
         ErrorCode::LeaderNotAvailable

@@ -112,6 +112,7 @@ const TOPIC: &str = "topic";
 const CONFIG: &str = "config";
 const PRODUCE: &str = "produce";
 const CONSUME: &str = "consume";
+const GROUP: &str = "group";
 const OTHER: &str = "klamm";
 
 /// In order: later calls build on what earlier ones made.
@@ -360,5 +361,61 @@ pub(super) const CALLS: &[Call] = &[
         "00000000000000000007.log: position 0: the batch needs 17 bytes, 1 are there\n",
         "klamm serve cuts a torn end",
     ]),
+    // Groups.
+    call(GROUP, "group list").prints("GROUP  TYPE  STATE  PROTOCOL\n").kafka_only(),
+    call(GROUP, "consume cli-z -g cli-g --from beginning -n 2").prints("none\ngzip\n").kafka_only(),
+    call(GROUP, "consume cli-z -g cli-g --until end").prints("snappy\nlz4\nzstd\n").kafka_only(),
+    call(GROUP, "consume cli-z -g cli-g --from 5")
+        .fails(&["a group goes on from where it is", "klamm group reset"])
+        .kafka_only(),
+    call(GROUP, "consume cli-z -g cli-g -p 0").usage(&["cannot be used with"]),
+    call(GROUP, "consume cli-z --from beginning --until end --isolation read-uncommitted")
+        .prints("none\ngzip\nsnappy\nlz4\nzstd\n"),
+    call(GROUP, "consume cli-z --isolation strict").usage(&["read-committed, read-uncommitted"]),
+    call(GROUP, "group list --state empty --type consumer -o json")
+        .prints(
+            "[\n  {\n    \"name\": \"cli-g\",\n    \"type\": \"consumer\",\n    \"state\": \"empty\",\n    \"protocol\": \"consumer\"\n  }\n]\n",
+        )
+        .kafka_only(),
+    call(GROUP, "group list --state stable").prints("GROUP  TYPE  STATE  PROTOCOL\n").kafka_only(),
+    call(GROUP, "group reset cli-g --shift-by -3 --dry-run")
+        .prints("TOPIC  PARTITION  CURRENT  NEW\ncli-z  0          5        2\n")
+        .kafka_only(),
+    call(GROUP, "group reset cli-g --to-offset 99 -y")
+        .prints("TOPIC  PARTITION  CURRENT  NEW\ncli-z  0          5        5\n")
+        .says(&["note: cli-z-0: offset 99 is beyond the end: the end is taken, 5"])
+        .kafka_only(),
+    call(GROUP, "group reset cli-g --to-earliest")
+        .prints("TOPIC  PARTITION  CURRENT  NEW\ncli-z  0          5        0\n")
+        .fails(&["there is no terminal to ask", "-y does it without asking"])
+        .kafka_only(),
+    call(GROUP, "group reset cli-g --by-duration 1d --topic cli-z:0 --yes")
+        .prints("TOPIC  PARTITION  CURRENT  NEW\ncli-z  0          5        0\n")
+        .kafka_only(),
+    call(GROUP, "group reset cli-g --to-datetime 2100-01-01 -t cli-p:0 -o json -y")
+        .prints(
+            "[\n  {\n    \"topic\": \"cli-p\",\n    \"partition\": 0,\n    \"current_offset\": null,\n    \"new_offset\": 8\n  }\n]\n",
+        )
+        .kafka_only(),
+    call(GROUP, "group reset cli-g --shift-by 1 -t cli-p:1")
+        .fails(&["cli-p-1: group 'cli-g' has committed no offset to shift", "--to-earliest"])
+        .kafka_only(),
+    call(GROUP, "group reset cli-new --to-latest").fails(&["has committed no offsets", "--topic TOPIC"]).kafka_only(),
+    call(GROUP, "group reset cli-g").usage(&["--to-earliest"]),
+    call(GROUP, "group reset cli-g --to-latest --by-duration soon").usage(&["1d12h, 90m, 30s"]),
+    call(GROUP, "group describe cli-g")
+        .prints(
+            "group        cli-g\ntype         consumer\nstate        empty\ncoordinator  1\n...\nTOPIC  PARTITION  COMMITTED  END  LAG  LAG TIME  MEMBER\ncli-p  0          8          8    0    0ms       -\ncli-z  0          0          5    5    *s *-\n",
+        )
+        .kafka_only(),
+    call(GROUP, "group describe cli-g -o yaml").prints("- name: cli-g\n  type: consumer\n...\n    lag: 5\n    lag_ms: *\n    member: null\n").kafka_only(),
+    call(GROUP, "group describe cli-gg").fails(&["there is no group 'cli-gg'", "did you mean 'cli-g'?"]).kafka_only(),
+    call(GROUP, "group delete cli-g").fails(&["there is no terminal to ask", "-y"]).kafka_only(),
+    call(GROUP, "group delete cli-gg -y").fails(&["there is no group 'cli-gg'", "did you mean 'cli-g'?"]).kafka_only(),
+    call(GROUP, "group delete cli-gg --if-exists -y").prints("GROUP   STATUS\ncli-gg  does not exist\n").kafka_only(),
+    call(GROUP, "group delete cli-g cli-gg --yes")
+        .prints("GROUP   STATUS\ncli-g   deleted\ncli-gg  failed: GROUP_ID_NOT_FOUND*\n")
+        .fails(&["error: 1 of 2 groups were not deleted", "klamm group list"])
+        .kafka_only(),
     call(TOPIC, "topic delete cli-a cli-p cli-z").prints("TOPIC  STATUS\ncli-a  deleted\ncli-p  deleted\ncli-z  deleted\n"),
 ];

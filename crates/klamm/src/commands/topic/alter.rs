@@ -60,5 +60,5 @@ pub(super) async fn run(admin: &Admin, args: AlterArgs, out: &mut Output) -> any
         "altered"
     };
     let outcomes = vec![Outcome::new(args.name, status, Ok(()))];
-    Outcomes { outcomes }.show("altered", out)
+    Outcomes::of("topic", outcomes).show("altered", out)
 }

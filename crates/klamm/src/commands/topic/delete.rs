@@ -33,7 +33,7 @@ pub(super) async fn run(admin: &Admin, args: DeleteArgs, out: &mut Output) -> an
         }
         outcomes.push(Outcome::new(name, "deleted", result));
     }
-    Outcomes { outcomes }.show("deleted", out)
+    Outcomes::of("topic", outcomes).show("deleted", out)
 }
 
 async fn missing(admin: &Admin, name: &str) -> anyhow::Error {

@@ -1,0 +1,127 @@
+//! How far behind its partitions a group is: in records, and in time.
+//!
+//! Always holds: the lag in time is the age of the oldest record that was not consumed. Nothing to consume is no lag; where
+//! no record was found (only markers are left, or no broker answered in time) there is none to show.
+
+use std::collections::BTreeMap;
+
+use klamm_client::Admin;
+use klamm_client::consumer::{Isolation, OffsetSpec};
+use klamm_client::offsets::Committed;
+use klamm_model::{Offset, TopicPartition};
+use serde::Serialize;
+
+/// One partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Lag {
+    pub(super) topic: String,
+    pub(super) partition: i32,
+    pub(super) committed_offset: Option<i64>,
+    /// `None` when the topic is gone, or the partition has no leader.
+    pub(super) end_offset: Option<i64>,
+    pub(super) lag: Option<i64>,
+    pub(super) lag_ms: Option<i64>,
+}
+
+/// The lag of each of `partitions`.
+pub(super) async fn of(
+    admin: &Admin,
+    committed: &BTreeMap<TopicPartition, Committed>,
+    partitions: impl Iterator<Item = TopicPartition>,
+) -> anyhow::Result<Vec<Lag>> {
+    let partitions: Vec<TopicPartition> = partitions.collect();
+    let ends = ends(admin, &partitions).await?;
+    let known: BTreeMap<TopicPartition, (Offset, Offset)> = partitions
+        .iter()
+        .filter_map(|partition| {
+            let offset = committed.get(partition)?.offset;
+            Some((partition.clone(), (offset, *ends.get(partition)?)))
+        })
+        .collect();
+    // An age that cannot be found out must not keep the rest from being shown.
+    let times = admin.times_of_unread(&known).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the lag in time is not known");
+        BTreeMap::new()
+    });
+    let now = admin.client().env().now();
+    let lags = partitions.into_iter().map(|partition| {
+        let offset = committed.get(&partition).map(|committed| committed.offset);
+        let end = ends.get(&partition).copied();
+        let records = offset.zip(end).map(|(offset, end)| (end.0 - offset.0).max(0));
+        let age = times.get(&partition).map(|time| (now.0 - time.0).max(0));
+        Lag {
+            topic: partition.topic.to_string(),
+            partition: partition.partition,
+            committed_offset: offset.map(|offset| offset.0),
+            end_offset: end.map(|end| end.0),
+            lag: records,
+            lag_ms: age.or(records.filter(|records| *records == 0)),
+        }
+    });
+    Ok(lags.collect())
+}
+
+/// The ends of those that exist and have a leader: the others must not keep them from being shown.
+async fn ends(
+    admin: &Admin,
+    partitions: &[TopicPartition],
+) -> anyhow::Result<BTreeMap<TopicPartition, Offset>> {
+    let mut topics: Vec<&str> = partitions.iter().map(|partition| &*partition.topic).collect();
+    topics.dedup();
+    admin.client().refresh(&topics).await?;
+    let led = partitions
+        .iter()
+        .filter(|partition| admin.client().known_leader(partition).is_some());
+    let asked: Vec<(TopicPartition, OffsetSpec)> = led
+        .map(|partition| (partition.clone(), OffsetSpec::Latest))
+        .collect();
+    let found = admin
+        .client()
+        .list_offsets(&asked, Isolation::ReadUncommitted)
+        .await?;
+    Ok(found
+        .into_iter()
+        .filter_map(|(partition, at)| Some((partition, at.offset?)))
+        .collect())
+}
+
+/// A lag in time for people: its two largest units.
+pub(super) fn duration(ms: i64) -> String {
+    const UNITS: [(i64, &str); 4] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
+    if ms < 1000 {
+        return format!("{ms}ms");
+    }
+    let (mut rest, mut text, mut parts) = (ms, String::new(), 0);
+    for (unit, name) in UNITS {
+        if parts < 2 && (rest >= unit || parts == 1) {
+            parts += 1;
+            if rest >= unit {
+                text.push_str(&format!("{}{name}", rest / unit));
+            }
+            rest %= unit;
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_short() {
+        let cases = [
+            (0, "0ms"),
+            (999, "999ms"),
+            (1_500, "1s"),
+            (61_000, "1m1s"),
+            (60_000, "1m"),
+            (3_600_000, "1h"),
+            (3_605_000, "1h"),
+            (90_061_000, "1d1h"),
+        ];
+        for (ms, text) in cases {
+            assert_eq!(duration(ms), text);
+        }
+    }
+}
