@@ -114,7 +114,7 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
 
 /// The sum of numbers with units, the larger ones first.
 fn sum(mut rest: &str) -> Option<u64> {
-    let units = [("d", MS_PER_DAY), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
+    let units = [('d', MS_PER_DAY), ('h', 3_600_000), ('m', 60_000), ('s', 1000)];
     let mut units = units.into_iter();
     let mut total: u64 = 0;
     if rest.is_empty() {
@@ -123,9 +123,9 @@ fn sum(mut rest: &str) -> Option<u64> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit())?;
         let number: u64 = rest[..digits].parse().ok()?;
-        let unit = &rest[digits..digits + 1];
-        let (_, ms) = units.find(|(name, _)| *name == unit)?;
+        let (_, ms) = units.find(|(name, _)| rest[digits..].starts_with(*name))?;
         total = total.checked_add(number.checked_mul(ms)?)?;
+        // Every unit is one letter of ASCII.
         rest = &rest[digits + 1..];
     }
     Some(total)
