@@ -130,8 +130,8 @@ impl Borrow<str> for ById {
 pub(crate) struct Members {
     by_id: OrdSet<ById>,
     by_instance: OrdMap<Arc<str>, Arc<str>>,
-    /// How many members can speak each protocol.
-    speakers: Arc<[(Arc<str>, u32)]>,
+    /// How many members can speak each protocol. A member may name a great many.
+    speakers: OrdMap<Arc<str>, u32>,
     awaiting_join: usize,
     owing_sync: usize,
 }
@@ -175,8 +175,7 @@ impl Members {
 
     /// Whether every member can speak this; of no members, all can.
     pub(crate) fn all_speak(&self, protocol: &str) -> bool {
-        let speakers = self.speakers.iter().find(|(name, _)| &**name == protocol);
-        speakers.map_or(0, |(_, count)| *count as usize) == self.len()
+        self.speakers.get(protocol).map_or(0, |count| *count as usize) == self.len()
     }
 
     /// Adds a member, in the place of one with the same id.
@@ -246,18 +245,18 @@ impl Members {
     }
 
     fn count_speakers(&mut self, protocols: &[Protocol], more: bool) {
-        let mut speakers = self.speakers.to_vec();
-        for protocol in protocols {
-            match speakers.binary_search_by(|(name, _)| (**name).cmp(&*protocol.name)) {
-                Ok(at) if more => speakers[at].1 += 1,
-                Ok(at) if speakers[at].1 > 1 => speakers[at].1 -= 1,
-                Ok(at) => {
-                    speakers.remove(at);
+        for Protocol { name, .. } in protocols {
+            match self.speakers.get_mut(&**name) {
+                Some(count) if more => *count += 1,
+                Some(count) if *count > 1 => *count -= 1,
+                Some(_) => {
+                    self.speakers.remove(&**name);
                 }
-                Err(at) if more => speakers.insert(at, (protocol.name.clone(), 1)),
-                Err(_) => {}
+                None if more => {
+                    self.speakers.insert(name.clone(), 1);
+                }
+                None => {}
             }
         }
-        self.speakers = speakers.into();
     }
 }

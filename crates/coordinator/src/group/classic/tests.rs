@@ -4,6 +4,7 @@ use bytes::Bytes;
 use klamm_model::ErrorCode;
 use klamm_protocol::ByteString;
 use klamm_protocol::messages::describe_groups_response::DescribedGroup;
+use klamm_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use klamm_protocol::messages::{JoinGroupResponse, ListGroupsRequest};
 
 use crate::contract::Ticket;
@@ -627,6 +628,35 @@ fn members_vote_for_what_all_can_speak() {
             );
         }
     }
+}
+
+#[test]
+#[allow(clippy::disallowed_methods)] // a bound on the work, which nothing else shows
+fn members_that_name_very_many_protocols_are_placed_in_no_time() {
+    let naming = |names: &mut dyn Iterator<Item = String>| {
+        let mut request = Request::from(join("").version(3));
+        if let Request::JoinGroup { request, .. } = &mut request {
+            let protocols = names.map(|name| JoinGroupRequestProtocol {
+                name: name.as_str().into(),
+                ..Default::default()
+            });
+            request.protocols = protocols.collect();
+        }
+        request
+    };
+    let mut driver = Driver::new();
+    let began = std::time::Instant::now();
+    let first = driver.ask(naming(&mut (0..50_000).rev().map(|n| format!("{n:05}"))));
+    let other = driver.at_once(naming(&mut (50_000..99_999).map(|n| format!("{n:05}"))));
+    assert_eq!(code(&other), INCONSISTENT);
+    driver.ask(naming(&mut (0..50_000).map(|n| format!("{:05}", n + 49_999))));
+    driver.wait(first);
+    let told = driver.joined(first).unwrap();
+    assert_eq!(
+        (told.members.len(), told.protocol_name.as_deref()),
+        (2, Some("49999"))
+    );
+    assert!(began.elapsed() < std::time::Duration::from_secs(20));
 }
 
 #[test]
