@@ -12,6 +12,7 @@ pub(crate) mod delete;
 pub(crate) mod expire;
 pub(crate) mod fetch;
 pub(crate) mod pending;
+mod sorted;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ use klamm_protocol::coordinator_records::{
 use super::record::GroupRecord;
 use crate::contract::TransactionalProducer;
 use pending::Pending;
+use sorted::{Keyed, Sorted};
 
 /// An offset as it was committed.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,8 +86,23 @@ struct Topic {
     name: Arc<str>,
     /// Of all partitions that do not say otherwise.
     id: TopicId,
-    /// In their order.
-    partitions: Vec<Kept>,
+    partitions: Sorted<Kept>,
+}
+
+impl Keyed for Kept {
+    type Key = i32;
+
+    fn key(&self) -> &i32 {
+        &self.partition
+    }
+}
+
+impl Keyed for Topic {
+    type Key = str;
+
+    fn key(&self) -> &str {
+        &self.name
+    }
 }
 
 /// A committed offset, looked at.
@@ -131,21 +148,14 @@ impl Committed<'_> {
 /// The offsets of a group.
 #[derive(Debug, Default)]
 pub(crate) struct GroupOffsets {
-    /// In the order of their names.
-    topics: Vec<Topic>,
+    topics: Sorted<Topic>,
 }
 
 impl GroupOffsets {
     pub(crate) fn get(&self, topic: &str, partition: i32) -> Option<Committed<'_>> {
-        let topic = self.topic(topic)?;
-        let at = topic
-            .partitions
-            .binary_search_by_key(&partition, |kept| kept.partition)
-            .ok()?;
-        Some(Committed {
-            topic,
-            kept: &topic.partitions[at],
-        })
+        let topic = self.topics.get(topic)?;
+        let kept = topic.partitions.get(&partition)?;
+        Some(Committed { topic, kept })
     }
 
     /// How many there are.
@@ -160,7 +170,7 @@ impl GroupOffsets {
 
     /// The partitions of a topic, in their order.
     pub(crate) fn partitions(&self, topic: &str) -> impl Iterator<Item = Committed<'_>> {
-        self.topic(topic).into_iter().flat_map(Topic::committed)
+        self.topics.get(topic).into_iter().flat_map(Topic::committed)
     }
 
     fn put(
@@ -170,32 +180,21 @@ impl GroupOffsets {
         partition: i32,
         committed: CommittedOffset,
     ) {
-        let at = match self.topics.binary_search_by(|kept| (*kept.name).cmp(topic)) {
-            Ok(at) => at,
-            Err(at) => {
-                let name = names.get(topic).cloned().unwrap_or_else(|| {
-                    let name: Arc<str> = topic.into();
-                    names.insert(name.clone());
-                    name
-                });
-                let topic = Topic {
-                    name,
-                    id: committed.topic_id,
-                    partitions: Vec::new(),
-                };
-                insert_tightly(&mut self.topics, at, topic);
-                at
-            }
+        if let Some(topic) = self.topics.get_mut(topic) {
+            topic.put(partition, committed);
+            return;
+        }
+        let name = names.get(topic).cloned().unwrap_or_else(|| {
+            let name: Arc<str> = topic.into();
+            names.insert(name.clone());
+            name
+        });
+        let topic = Topic {
+            name,
+            id: committed.topic_id,
+            partitions: Sorted::default(),
         };
-        self.topics[at].put(partition, committed);
-    }
-
-    fn topic(&self, name: &str) -> Option<&Topic> {
-        let at = self
-            .topics
-            .binary_search_by(|topic| (*topic.name).cmp(name))
-            .ok()?;
-        Some(&self.topics[at])
+        self.topics.put(topic).put(partition, committed);
     }
 }
 
@@ -221,22 +220,8 @@ impl Topic {
                 })
             }),
         };
-        match self
-            .partitions
-            .binary_search_by_key(&partition, |kept| kept.partition)
-        {
-            Ok(at) => self.partitions[at] = kept,
-            Err(at) => insert_tightly(&mut self.partitions, at, kept),
-        }
+        self.partitions.put(kept);
     }
-}
-
-/// Most groups have few topics, and most topics few partitions: room is made by a half, not doubled, from one on.
-fn insert_tightly<T>(into: &mut Vec<T>, at: usize, value: T) {
-    if into.len() == into.capacity() {
-        into.reserve_exact(into.len() / 2 + 1);
-    }
-    into.insert(at, value);
 }
 
 /// See the head of the file.
@@ -329,19 +314,16 @@ impl Offsets {
         let Some(offsets) = self.groups.get_mut(group) else {
             return;
         };
-        let Ok(at) = offsets.topics.binary_search_by(|kept| (*kept.name).cmp(topic)) else {
+        let Some(kept) = offsets.topics.get_mut(topic) else {
             return;
         };
-        let partitions = &mut offsets.topics[at].partitions;
-        if let Ok(at) = partitions.binary_search_by_key(&partition, |kept| kept.partition) {
-            partitions.remove(at);
-        }
-        if partitions.is_empty() {
-            let topic = offsets.topics.remove(at);
+        kept.partitions.remove(&partition);
+        if kept.partitions.is_empty()
+            && let Some(topic) = offsets.topics.remove(topic)
             // One is held by the set, one by the topic that was taken out.
-            if Arc::strong_count(&topic.name) == 2 {
-                self.names.remove(&topic.name);
-            }
+            && Arc::strong_count(&topic.name) == 2
+        {
+            self.names.remove(&topic.name);
         }
         if offsets.topics.is_empty() {
             self.groups.remove(group);
