@@ -24,10 +24,10 @@ mod failing;
 mod fixture;
 #[path = "configuration/group_life.rs"]
 mod group_life;
-#[path = "configuration/groups.rs"]
-mod groups;
 #[path = "configuration/group_loading.rs"]
 mod group_loading;
+#[path = "configuration/groups.rs"]
+mod groups;
 #[path = "configuration/groups_in_bulk.rs"]
 mod groups_in_bulk;
 #[path = "configuration/housekeeping.rs"]

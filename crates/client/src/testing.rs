@@ -3,17 +3,16 @@
 //! Always holds: nothing is shared with the client's own code but the messages, so a belief that both would have wrong
 //! shows against a real broker only.
 
+mod frames;
 pub(crate) mod groups;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::future::poll_fn;
-use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
+use klamm_env::Env;
 use klamm_env::sim::{self, Simulation};
-use klamm_env::{Env, Stream};
 use klamm_model::{ErrorCode, LeaderEpoch, Offset, Uuid};
 use klamm_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse, FinalizedFeatureKey};
 use klamm_protocol::messages::{
@@ -28,6 +27,8 @@ use parking_lot::Mutex;
 
 use crate::address::HostPort;
 use crate::client::{Client, ClientConfig};
+
+pub(crate) use frames::Frames;
 
 /// What the broker does wrong, once.
 #[derive(Clone, Copy, Debug)]
@@ -149,49 +150,6 @@ pub(crate) async fn serve(env: Env, broker: Shared) -> std::io::Result<()> {
                 }
             }
         }));
-    }
-}
-
-/// Frames on a stream.
-pub(crate) struct Frames {
-    stream: Box<dyn Stream>,
-    buffer: BytesMut,
-}
-
-impl Frames {
-    pub(crate) fn new(stream: Box<dyn Stream>) -> Self {
-        Self {
-            stream,
-            buffer: BytesMut::new(),
-        }
-    }
-
-    pub(crate) async fn read(&mut self) -> Option<Bytes> {
-        loop {
-            if let Some(length) = self.buffer.first_chunk::<4>() {
-                let whole = 4 + i32::from_be_bytes(*length) as usize;
-                if self.buffer.len() >= whole {
-                    let mut frame = self.buffer.split_to(whole).freeze();
-                    frame.advance(4);
-                    return Some(frame);
-                }
-            }
-            self.buffer.reserve(64 * 1024);
-            let read = poll_fn(|cx| self.stream.poll_read(cx, &mut self.buffer)).await;
-            if matches!(read, Ok(0) | Err(_)) {
-                return None;
-            }
-        }
-    }
-
-    pub(crate) async fn write(&mut self, mut bytes: Bytes) {
-        while !bytes.is_empty() {
-            let write = poll_fn(|cx| self.stream.poll_write(cx, &[IoSlice::new(&bytes)])).await;
-            match write {
-                Ok(n) => bytes.advance(n),
-                Err(_) => return,
-            }
-        }
     }
 }
 

@@ -1,8 +1,7 @@
 //! One partition on this broker: its log, its leadership, and those who wait for it.
 //!
-//! Always holds: the high watermark is the smallest durable end over the in-sync replicas and never goes back; the log
-//! is locked for moments only, and whatever must wait for the device is done without the lock, on a thread that may
-//! block.
+//! Always holds: the high watermark is the smallest durable end over the in-sync replicas and never goes back; the log is locked
+//! for moments only, and whatever must wait for the device is done without the lock, on a thread that may block.
 
 mod transactions;
 mod writer;

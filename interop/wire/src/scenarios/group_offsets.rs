@@ -70,10 +70,6 @@ fn commits(s: &mut Scenario, topic: &Topic) -> Result<()> {
         let value = value.clone();
         move |request: &mut Json| request["Topics"][0]["Partitions"][0][name] = value.clone()
     };
-    let field = |name: &'static str, value: Json| {
-        let value = value.clone();
-        move |request: &mut Json| request[name] = value.clone()
-    };
     for (name, offset) in [
         ("zero", 0),
         ("minus-one", -1),
@@ -107,6 +103,26 @@ fn commits(s: &mut Scenario, topic: &Topic) -> Result<()> {
             &of_first(&change),
         )?;
     }
+    commits_of_lists(s, topic)
+}
+
+/// Commits of partitions, and of lists of them.
+fn commits_of_lists(s: &mut Scenario, topic: &Topic) -> Result<()> {
+    let group = "group_offsets";
+    let good = commit(group, topic, &[(0, 5), (2, 7)]);
+    let of_first = |change: &dyn Fn(&mut Json)| {
+        let mut request = good.clone();
+        change(&mut request);
+        request
+    };
+    let partition = |name: &'static str, value: Json| {
+        let value = value.clone();
+        move |request: &mut Json| request["Topics"][0]["Partitions"][0][name] = value.clone()
+    };
+    let field = |name: &'static str, value: Json| {
+        let value = value.clone();
+        move |request: &mut Json| request[name] = value.clone()
+    };
     for (name, index) in [("unknown", 3), ("negative", -1)] {
         let change = partition("PartitionIndex", json!(index));
         s.each(
@@ -135,6 +151,22 @@ fn commits(s: &mut Scenario, topic: &Topic) -> Result<()> {
         8,
         &of_first(&field("Topics", Json::Null)),
     )?;
+    commits_of_topics(s, topic)
+}
+
+/// Commits of topics, and to groups, with other names.
+fn commits_of_topics(s: &mut Scenario, topic: &Topic) -> Result<()> {
+    let group = "group_offsets";
+    let good = commit(group, topic, &[(0, 5), (2, 7)]);
+    let of_first = |change: &dyn Fn(&mut Json)| {
+        let mut request = good.clone();
+        change(&mut request);
+        request
+    };
+    let field = |name: &'static str, value: Json| {
+        let value = value.clone();
+        move |request: &mut Json| request[name] = value.clone()
+    };
     for (name, text) in [("unknown", "group_offsets_2"), ("empty", ""), ("bad", "a/b")] {
         let change = |request: &mut Json| {
             request["Topics"][0]["Name"] = json!(text);
@@ -243,6 +275,12 @@ fn fetches(s: &mut Scenario, topic: &Topic) -> Result<()> {
         1..=10,
         &fetch(group, &wanted(&unknown, &[0])),
     )?;
+    fetches_of_nothing(s, topic)
+}
+
+/// Fetches of topics and groups that are not there.
+fn fetches_of_nothing(s: &mut Scenario, topic: &Topic) -> Result<()> {
+    let group = "group_offsets_fetch";
     let zero = Topic {
         id: "AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
         ..topic.clone()
@@ -277,6 +315,12 @@ fn fetches(s: &mut Scenario, topic: &Topic) -> Result<()> {
         8,
         &json!({"Groups": [{"GroupId": null, "Topics": null}]}),
     )?;
+    fetches_of_several(s, topic)
+}
+
+/// Fetches with what later versions have.
+fn fetches_of_several(s: &mut Scenario, topic: &Topic) -> Result<()> {
+    let group = "group_offsets_fetch";
     let mut stable = fetch(group, &wanted(topic, &[0]));
     stable["RequireStable"] = json!(true);
     s.each(OffsetFetch, "fetch-stable", [7, 8, 10], &stable)?;

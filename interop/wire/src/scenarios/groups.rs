@@ -11,7 +11,7 @@ use klamm_protocol::ApiKey::{
 use serde_json::{Value as Json, json};
 
 use super::group_offsets::commit;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Topic};
 use crate::value::Value;
 
 /// What a member says of itself: a subscription to one topic, as clients write it.
@@ -142,6 +142,11 @@ pub(super) fn refused(s: &mut Scenario) -> Result<()> {
         )?;
         s.each(DeleteGroups, &format!("delete-{name}"), 0..=3, &deleted(&[group]))?;
     }
+    refused_lists(s, group)
+}
+
+/// Requests that leave out what they are about, or name it twice.
+fn refused_lists(s: &mut Scenario, group: &str) -> Result<()> {
     let nameless = changed(sync(group, "m", 1), "ProtocolName", Json::Null);
     s.ask(SyncGroup, "sync-no-protocol-name", 5, &nameless)?;
     let typeless = changed(sync(group, "m", 1), "ProtocolType", Json::Null);
@@ -177,91 +182,7 @@ pub(super) fn alone(s: &mut Scenario) -> Result<()> {
         (7, 4, 4, 8),
         (9, 5, 4, 10),
     ] {
-        let group = &format!("groups_alone_{joins}");
-        let named = |name: &str| format!("{joins}-{name}");
-        coordinated(s, group)?;
-        let member = &first_join(s, group, joins)?;
-        s.ask(
-            Heartbeat,
-            &named("before-the-sync"),
-            beats,
-            &beat(group, member, 1),
-        )?;
-        let mut early = commit(group, &topic, &[(0, 7)]);
-        early["GenerationIdOrMemberEpoch"] = json!(1);
-        early["MemberId"] = json!(member);
-        s.ask(OffsetCommit, &named("commit-before-the-sync"), commits, &early)?;
-        s.ask(
-            SyncGroup,
-            &named("wrong-generation"),
-            syncs,
-            &sync(group, member, 2),
-        )?;
-        s.ask(SyncGroup, &named("sync"), syncs, &sync(group, member, 1))?;
-        s.ask(SyncGroup, &named("sync-again"), syncs, &sync(group, member, 1))?;
-        s.ask(Heartbeat, &named("heartbeat"), beats, &beat(group, member, 1))?;
-        for generation in [-1, 0, 2] {
-            let name = named(&format!("heartbeat-of-generation-{generation}"));
-            s.ask(Heartbeat, &name, beats, &beat(group, member, generation))?;
-        }
-        s.ask(
-            Heartbeat,
-            &named("heartbeat-of-another"),
-            beats,
-            &beat(group, "nobody", 1),
-        )?;
-        s.ask(OffsetCommit, &named("commit"), commits, &early)?;
-        for (name, field, value) in [
-            ("commit-of-no-member", "MemberId", json!("")),
-            ("commit-of-another", "MemberId", json!("nobody")),
-            ("commit-of-generation-0", "GenerationIdOrMemberEpoch", json!(0)),
-            ("commit-of-generation-2", "GenerationIdOrMemberEpoch", json!(2)),
-            ("commit-of-no-generation", "GenerationIdOrMemberEpoch", json!(-1)),
-        ] {
-            s.ask(OffsetCommit, name, commits, &changed(early.clone(), field, value))?;
-        }
-        let outside = commit(group, &topic, &[(0, 9)]);
-        s.ask(OffsetCommit, &named("commit-from-outside"), commits, &outside)?;
-        let delete = json!({"GroupId": group, "Topics": [{"Name": "groups_alone", "Partitions": [{"PartitionIndex": 0}]}]});
-        s.ask(OffsetDelete, &named("delete-offsets"), 0, &delete)?;
-        s.ask(
-            DescribeGroups,
-            &named("describe"),
-            joins.min(6),
-            &groups(&[group]),
-        )?;
-        s.ask(DeleteGroups, &named("delete"), joins.min(2), &deleted(&[group]))?;
-        s.ask(JoinGroup, &named("other-protocols"), joins, &{
-            let other = json!([{"Name": "other", "Metadata": SUBSCRIPTION}]);
-            changed(join(group, member), "Protocols", other)
-        })?;
-        s.ask(
-            Heartbeat,
-            &named("heartbeat-after-the-next-join"),
-            beats,
-            &beat(group, member, 1),
-        )?;
-        s.ask(
-            LeaveGroup,
-            &named("leave-of-another"),
-            joins.min(5),
-            &leave(group, "nobody"),
-        )?;
-        s.ask(LeaveGroup, &named("leave"), joins.min(5), &leave(group, member))?;
-        s.ask(
-            LeaveGroup,
-            &named("leave-again"),
-            joins.min(5),
-            &leave(group, member),
-        )?;
-        s.ask(
-            DescribeGroups,
-            &named("describe-empty"),
-            joins.min(6),
-            &groups(&[group]),
-        )?;
-        s.ask(OffsetCommit, &named("commit-to-the-empty"), commits, &outside)?;
-        s.ask(OffsetCommit, &named("commit-of-who-left"), commits, &early)?;
+        life(s, &topic, (joins, syncs, beats, commits))?;
     }
     s.each(ListGroups, "list", 0..=5, &json!({}))?;
     for state in ["Empty", "empty", "Stable", "Dead", "PreparingRebalance"] {
@@ -283,6 +204,108 @@ pub(super) fn alone(s: &mut Scenario) -> Result<()> {
         s.ask(DeleteGroups, &format!("delete-{name}"), 2, &deleted(&[name]))?;
     }
     s.ask(ListGroups, "list-at-the-end", 5, &json!({}))?;
+    Ok(())
+}
+
+/// The life of one group with one member, in these versions of joins, syncs, heartbeats and commits.
+fn life(s: &mut Scenario, topic: &Topic, versions: (i16, i16, i16, i16)) -> Result<()> {
+    let (joins, syncs, beats, commits) = versions;
+    let group = &format!("groups_alone_{joins}");
+    let named = |name: &str| format!("{joins}-{name}");
+    coordinated(s, group)?;
+    let member = &first_join(s, group, joins)?;
+    s.ask(
+        Heartbeat,
+        &named("before-the-sync"),
+        beats,
+        &beat(group, member, 1),
+    )?;
+    let mut early = commit(group, topic, &[(0, 7)]);
+    early["GenerationIdOrMemberEpoch"] = json!(1);
+    early["MemberId"] = json!(member);
+    s.ask(OffsetCommit, &named("commit-before-the-sync"), commits, &early)?;
+    s.ask(
+        SyncGroup,
+        &named("wrong-generation"),
+        syncs,
+        &sync(group, member, 2),
+    )?;
+    s.ask(SyncGroup, &named("sync"), syncs, &sync(group, member, 1))?;
+    s.ask(SyncGroup, &named("sync-again"), syncs, &sync(group, member, 1))?;
+    s.ask(Heartbeat, &named("heartbeat"), beats, &beat(group, member, 1))?;
+    for generation in [-1, 0, 2] {
+        let name = named(&format!("heartbeat-of-generation-{generation}"));
+        s.ask(Heartbeat, &name, beats, &beat(group, member, generation))?;
+    }
+    s.ask(
+        Heartbeat,
+        &named("heartbeat-of-another"),
+        beats,
+        &beat(group, "nobody", 1),
+    )?;
+    s.ask(OffsetCommit, &named("commit"), commits, &early)?;
+    for (name, field, value) in [
+        ("commit-of-no-member", "MemberId", json!("")),
+        ("commit-of-another", "MemberId", json!("nobody")),
+        ("commit-of-generation-0", "GenerationIdOrMemberEpoch", json!(0)),
+        ("commit-of-generation-2", "GenerationIdOrMemberEpoch", json!(2)),
+        ("commit-of-no-generation", "GenerationIdOrMemberEpoch", json!(-1)),
+    ] {
+        s.ask(OffsetCommit, name, commits, &changed(early.clone(), field, value))?;
+    }
+    end_of_life(s, (topic, group, member), versions, &early)
+}
+
+/// What the group is asked from outside, and the end of its member.
+fn end_of_life(
+    s: &mut Scenario,
+    (topic, group, member): (&Topic, &str, &str),
+    (joins, _, beats, commits): (i16, i16, i16, i16),
+    early: &Json,
+) -> Result<()> {
+    let named = |name: &str| format!("{joins}-{name}");
+    let outside = commit(group, topic, &[(0, 9)]);
+    s.ask(OffsetCommit, &named("commit-from-outside"), commits, &outside)?;
+    let delete = json!({"GroupId": group, "Topics": [{"Name": "groups_alone", "Partitions": [{"PartitionIndex": 0}]}]});
+    s.ask(OffsetDelete, &named("delete-offsets"), 0, &delete)?;
+    s.ask(
+        DescribeGroups,
+        &named("describe"),
+        joins.min(6),
+        &groups(&[group]),
+    )?;
+    s.ask(DeleteGroups, &named("delete"), joins.min(2), &deleted(&[group]))?;
+    s.ask(JoinGroup, &named("other-protocols"), joins, &{
+        let other = json!([{"Name": "other", "Metadata": SUBSCRIPTION}]);
+        changed(join(group, member), "Protocols", other)
+    })?;
+    s.ask(
+        Heartbeat,
+        &named("heartbeat-after-the-next-join"),
+        beats,
+        &beat(group, member, 1),
+    )?;
+    s.ask(
+        LeaveGroup,
+        &named("leave-of-another"),
+        joins.min(5),
+        &leave(group, "nobody"),
+    )?;
+    s.ask(LeaveGroup, &named("leave"), joins.min(5), &leave(group, member))?;
+    s.ask(
+        LeaveGroup,
+        &named("leave-again"),
+        joins.min(5),
+        &leave(group, member),
+    )?;
+    s.ask(
+        DescribeGroups,
+        &named("describe-empty"),
+        joins.min(6),
+        &groups(&[group]),
+    )?;
+    s.ask(OffsetCommit, &named("commit-to-the-empty"), commits, &outside)?;
+    s.ask(OffsetCommit, &named("commit-of-who-left"), commits, early)?;
     Ok(())
 }
 
@@ -362,6 +385,11 @@ pub(super) fn fixed(s: &mut Scenario) -> Result<()> {
     s.ask(OffsetCommit, "commit", 9, &own(commits.clone()))?;
     commits["MemberId"] = json!(first);
     s.ask(OffsetCommit, "commit-of-the-first", 9, &own(commits.clone()))?;
+    fixed_leaves(s, group, &first)
+}
+
+/// The member whose first id was `first` leaves.
+fn fixed_leaves(s: &mut Scenario, group: &str, first: &str) -> Result<()> {
     for (name, members) in [
         (
             "leave-of-another-instance",

@@ -42,6 +42,11 @@ impl<T: Keyed> Sorted<T> {
         self.parts().is_empty() || self.parts()[0].is_empty()
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.parts().iter().map(Vec::len).sum()
+    }
+
     pub(super) fn get(&self, key: &T::Key) -> Option<&T> {
         let part = self.parts().get(self.part_of(key))?;
         Some(&part[place(part, key).ok()?])
