@@ -2,6 +2,7 @@ import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -15,6 +16,7 @@ import java.util.zip.CRC32;
 
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndTimestamp;
@@ -22,6 +24,7 @@ import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.errors.RebalanceInProgressException;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.internals.RecordHeader;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
@@ -151,7 +154,15 @@ public final class Clients {
             config.put("max.poll.records", "20");
             config.put("partition.assignment.strategy", "org.apache.kafka.clients.consumer." + strategy);
             var consumer = new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer());
-            consumer.subscribe(List.of(topic));
+            consumer.subscribe(List.of(topic), new ConsumerRebalanceListener() {
+                @Override
+                public void onPartitionsRevoked(Collection<TopicPartition> revoked) {
+                    consumer.commitSync();
+                }
+
+                @Override
+                public void onPartitionsAssigned(Collection<TopicPartition> assigned) {}
+            });
             return consumer;
         }
 
@@ -167,7 +178,11 @@ public final class Clients {
                         var where = new TopicPartition(record.topic(), record.partition());
                         read.computeIfAbsent(where, none -> new HashMap<>()).merge(record.offset(), 1, Integer::sum);
                     }
-                    consumer.commitSync();
+                    try {
+                        consumer.commitSync();
+                    } catch (RebalanceInProgressException error) {
+                        // What it keeps is committed after the next poll, what it loses before it is lost.
+                    }
                 }
                 if (System.currentTimeMillis() > limit) {
                     throw new Mismatch("the members have " + members.stream().map(KafkaConsumer::assignment).toList());
