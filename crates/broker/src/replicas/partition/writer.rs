@@ -9,8 +9,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use klamm_log::read::read_blocking;
-use klamm_log::{AppendError, FileRange, Incoming, LogError, NotReady, ReadError, ReadRequest};
-use klamm_model::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
+use klamm_log::{
+    AppendError, FileRange, Incoming, Log, LogError, NotReady, ReadError, ReadRequest, Verification,
+    VerificationGuard,
+};
+use klamm_model::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};
 use klamm_records::BatchHeader;
 use thiserror::Error;
 
@@ -152,12 +155,11 @@ impl Partition {
             let expected = progress.at;
             return Err(WriteError::OtherWriter { expected, found });
         }
-        let incoming = progress.batches.iter_mut().map(|batch| Incoming {
-            header: &mut batch.header,
-            body: &batch.body,
-            guard: None,
-        });
-        let mut incoming: Vec<_> = incoming.collect();
+        let mut incoming = Vec::with_capacity(progress.batches.len());
+        for Written { header, body } in progress.batches.iter_mut() {
+            let guard = verified(&mut state.log, header, now)?;
+            incoming.push(Incoming { header, body, guard });
+        }
         let (mut count, mut failure) = (0, None);
         let ready = state
             .log
@@ -177,4 +179,22 @@ impl Partition {
         progress.batches = &mut batches[count..];
         Ok(ready.map(|()| state.log.high_watermark()))
     }
+}
+
+/// What a coordinator writes for a producer was verified before it decided.
+fn verified(
+    log: &mut Log,
+    header: &BatchHeader,
+    now: TimestampMs,
+) -> Result<Option<VerificationGuard>, AppendError> {
+    if !header.is_transactional() || header.is_control() {
+        return Ok(None);
+    }
+    let verification = Verification {
+        producer_id: ProducerId(header.producer_id),
+        producer_epoch: ProducerEpoch(header.producer_epoch),
+        base_sequence: None,
+        bumps_epoch: false,
+    };
+    log.verify(&verification, now)
 }
