@@ -303,14 +303,21 @@ struct IndexView {
     pending: Vec<AbortedTransaction>,
 }
 
-/// [`Log::aborted_transactions`], waiting for the device where needed, without holding the log meanwhile. Blocks.
+/// [`Log::aborted_transactions`], waiting for the device where needed, without holding the log meanwhile. `None` when the log has
+/// lost the start or the end of the range since it was read, and with it what was known of its transactions. Blocks.
 pub fn aborted_transactions(
     cell: &impl LogCell,
     range: Range<Offset>,
-) -> Result<Vec<AbortedTransaction>, LogError> {
+) -> Result<Option<Vec<AbortedTransaction>>, LogError> {
     let home = home_of(cell);
+    // Segments go within the gate only: what is there now stays until this returns.
     let _inside = home.gate.enter()?;
     let start = range.start;
+    let is_whole =
+        |log: &mut Log| log.segments[0].base_offset <= start && range.end <= log.log_end_offset();
+    if !cell.with(is_whole) {
+        return Ok(None);
+    }
     let mut lookup = Lookup {
         range,
         found: Vec::new(),
@@ -338,7 +345,7 @@ pub fn aborted_transactions(
         }
         after = Some(base_offset);
     }
-    Ok(lookup.found)
+    Ok(Some(lookup.found))
 }
 
 #[cfg(test)]

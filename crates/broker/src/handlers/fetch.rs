@@ -353,7 +353,9 @@ async fn find_aborted(context: &RequestContext<'_>, parts: &mut [Part], turn: &m
                 .blocking(move || partition.aborted_transactions(range))
                 .await;
             match found {
-                Ok(found) => part.found_aborted(found),
+                Ok(Some(found)) => part.found_aborted(found),
+                // Without them, aborted records would be taken for committed ones.
+                Ok(None) => part.refuse(ErrorCode::OffsetOutOfRange),
                 Err(error) => {
                     part.refuse(ErrorCode::KafkaStorageError);
                     tracing::error!(partition = %part.name(), %error, "cannot look up aborted transactions");

@@ -8,11 +8,11 @@ use klamm_model::Offset;
 use super::Partition;
 
 impl Partition {
-    /// Finds what [`Partition::read`] could not without the device. Blocks.
+    /// Finds what [`Partition::read`] could not without the device; `None` when what was read is gone meanwhile. Blocks.
     pub(crate) fn aborted_transactions(
         &self,
         range: Range<Offset>,
-    ) -> Result<Vec<AbortedTransaction>, LogError> {
+    ) -> Result<Option<Vec<AbortedTransaction>>, LogError> {
         aborted_transactions(self, range)
     }
 }
