@@ -49,9 +49,7 @@ pub(crate) fn serve(listener: &TcpListener, mut store: Store) -> Result<()> {
     for next in 1.. {
         events.clear();
         // A run that is stopped and continued around others interrupts it.
-        rustix::io::retry_on_intr(|| {
-            epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), None)
-        })?;
+        rustix::io::retry_on_intr(|| epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), None))?;
         for event in &events {
             let key = event.data.u64();
             if key == LISTENER {

@@ -313,8 +313,7 @@ pub fn aborted_transactions(
     // Segments go within the gate only: what is there now stays until this returns.
     let _inside = home.gate.enter()?;
     let start = range.start;
-    let is_whole =
-        |log: &mut Log| log.segments[0].base_offset <= start && range.end <= log.log_end_offset();
+    let is_whole = |log: &mut Log| log.segments[0].base_offset <= start && range.end <= log.log_end_offset();
     if !cell.with(is_whole) {
         return Ok(None);
     }

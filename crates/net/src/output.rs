@@ -243,8 +243,10 @@ impl Output {
     /// Sends until nothing is left, and returns how many bytes that were.
     pub fn poll_send(&mut self, cx: &mut Context<'_>, stream: &mut dyn Stream) -> Poll<io::Result<usize>> {
         let mut sent = 0;
-        // Takes several calls: what is before a range, the range, and what is behind it.
-        if self.files > 0 && !self.buffer.is_empty() && self.len() <= HELD_BACK_BYTES {
+        // Takes several calls: what is before a range, the range, and what is behind it. The last part of a long answer is not
+        // held back: the client would wait for what the socket has no room for.
+        let has_begun = self.taken > 0;
+        if self.files > 0 && !has_begun && !self.buffer.is_empty() && self.len() <= HELD_BACK_BYTES {
             stream.hold_back(true);
         }
         while !self.is_empty() {
@@ -419,21 +421,14 @@ mod tests {
         }
     }
 
-    fn calls(takes: usize, with_file: bool) -> Vec<String> {
+    fn calls(takes: usize, file_bytes: Option<usize>) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         let mut out = Output::default();
         out.buffer().extend_from_slice(b"before");
-        if with_file {
+        if let Some(len) = file_bytes {
             let file = SystemFiles.open(&path, OpenMode::CreateNew).unwrap();
-            out.insert(
-                6,
-                Piece::File {
-                    file,
-                    offset: 0,
-                    len: 10,
-                },
-            );
+            out.insert(6, Piece::File { file, offset: 0, len });
         }
         out.buffer().extend_from_slice(b"behind");
         out.end_answer(1);
@@ -454,19 +449,29 @@ mod tests {
 
     #[test]
     fn an_answer_in_several_calls_is_held_back_until_the_last() {
-        assert_eq!(calls(100, true), ["hold", "write 6", "file 10", "write 6", "go"]);
+        assert_eq!(
+            calls(100, Some(10)),
+            ["hold", "write 6", "file 10", "write 6", "go"]
+        );
     }
 
     #[test]
     fn an_answer_is_let_go_when_the_socket_was_full_between() {
-        let calls = calls(4, true);
+        let calls = calls(4, Some(10));
         assert_eq!(calls.first().map(String::as_str), Some("hold"));
         assert_eq!(calls.last().map(String::as_str), Some("go"), "{calls:?}");
         assert!(!calls[..calls.len() - 1].contains(&"go".to_owned()), "{calls:?}");
     }
 
     #[test]
+    fn the_end_of_a_long_answer_is_not_held_back() {
+        let calls = calls(HELD_BACK_BYTES / 2, Some(HELD_BACK_BYTES + 10));
+        assert_eq!(calls.len(), 6, "three for the range: {calls:?}");
+        assert!(!calls.contains(&"hold".to_owned()), "{calls:?}");
+    }
+
+    #[test]
     fn an_answer_in_memory_is_not_held_back() {
-        assert_eq!(calls(100, false), ["write 12", "go"]);
+        assert_eq!(calls(100, None), ["write 12", "go"]);
     }
 }

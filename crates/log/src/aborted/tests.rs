@@ -272,9 +272,7 @@ fn what_is_in_memory_is_written_out_in_lots() {
         (index.written as usize, index.pending.len())
     };
     assert_eq!((written, pending), (LOT, 5));
-    let all = aborted_transactions(&held.log, Offset(0)..end)
-        .unwrap()
-        .unwrap();
+    let all = aborted_transactions(&held.log, Offset(0)..end).unwrap().unwrap();
     assert_eq!(all.len(), LOT + 5);
     let middle = Offset(LOT as i64);
     let some = aborted_transactions(&held.log, middle..middle.plus(4))
@@ -302,9 +300,7 @@ fn a_roll_that_fails_writes_no_entry_twice() {
     let end = abort_many(&held, 2);
     held.prepare(NotReady::Roll(Offset(0))).unwrap();
     assert_eq!(held.log.lock().summary().segment_count, 2);
-    let found = aborted_transactions(&held.log, Offset(0)..end)
-        .unwrap()
-        .unwrap();
+    let found = aborted_transactions(&held.log, Offset(0)..end).unwrap().unwrap();
     let markers: Vec<i64> = found.iter().map(|entry| entry.last_offset.0).collect();
     assert_eq!(markers, [1, 3, 5, 7, 9]);
 }
@@ -377,8 +373,8 @@ fn a_transaction_may_end_in_a_later_segment() {
     held.prepare(NotReady::Roll(Offset(3))).unwrap();
     for (start, end, count) in [(0, 1, 1), (1, 2, 1), (2, 3, 1), (3, 4, 1), (4, 4, 0)] {
         let found = aborted_transactions(&held.log, Offset(start)..Offset(end))
-        .unwrap()
-        .unwrap();
+            .unwrap()
+            .unwrap();
         assert_eq!(found.len(), count, "{start}..{end}");
     }
 }
@@ -400,5 +396,9 @@ fn a_range_that_was_deleted_meanwhile_is_not_taken_for_one_without_aborted_trans
     reap(&held.dir, retired).unwrap();
     assert_eq!(held.log.lock().log_start_offset(), end, "the segment is gone");
     assert_eq!(aborted_transactions(&held.log, read).unwrap(), None);
-    assert_eq!(aborted_transactions(&held.log, end..end.plus(2)).unwrap(), None, "beyond the end");
+    assert_eq!(
+        aborted_transactions(&held.log, end..end.plus(2)).unwrap(),
+        None,
+        "beyond the end"
+    );
 }
