@@ -20,7 +20,8 @@ const (
 	patience = time.Minute
 )
 
-// features sends every shape of a record with every codec and reads it back, and administers topics.
+// features sends every shape of a record with every codec and reads it back, administers topics, shares in groups, and copies in
+// transactions.
 func features() {
 	for _, name := range codecs {
 		check("codec "+name, func() error { return roundTrip(name) })
@@ -43,6 +44,7 @@ func features() {
 	} {
 		check("two share by "+name, func() error { return share(admin, name, balancer) })
 	}
+	transactions(admin)
 }
 
 // samples is every shape of a record; the timestamps are whole milliseconds, as the wire has them.

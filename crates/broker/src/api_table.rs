@@ -107,6 +107,9 @@ api_table! {
         DeleteTopics 1..=6 DeleteTopicsRequest delete_topics;
         DeleteRecords 0..=2 DeleteRecordsRequest delete_records;
         InitProducerId 0..=5 InitProducerIdRequest init_producer_id;
+        AddPartitionsToTxn 0..=5 AddPartitionsToTxnRequest add_partitions_to_txn;
+        AddOffsetsToTxn 0..=4 AddOffsetsToTxnRequest add_offsets_to_txn;
+        EndTxn 0..=5 EndTxnRequest end_txn;
         OffsetForLeaderEpoch 2..=4 OffsetForLeaderEpochRequest offset_for_leader_epoch;
         DescribeAcls 1..=3 DescribeAclsRequest describe_acls;
         DescribeConfigs 1..=4 DescribeConfigsRequest describe_configs;
@@ -122,6 +125,8 @@ api_table! {
         UpdateFeatures 0..=2 UpdateFeaturesRequest update_features;
         DescribeCluster 0..=2 DescribeClusterRequest describe_cluster;
         DescribeProducers 0..=0 DescribeProducersRequest describe_producers;
+        DescribeTransactions 0..=0 DescribeTransactionsRequest describe_transactions;
+        ListTransactions 0..=2 ListTransactionsRequest list_transactions;
         ListConfigResources 0..=1 ListConfigResourcesRequest list_config_resources;
         DescribeTopicPartitions 0..=0 DescribeTopicPartitionsRequest describe_topic_partitions;
     }

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::coordinators::Refusals;
 use crate::coordinators::groups::GroupRuntime;
+use crate::coordinators::transactions::TransactionRuntime;
 use crate::fetch_sessions::FetchSessions;
 use crate::loggers::Loggers;
 use crate::metadata_store::MetadataStore;
@@ -43,6 +44,8 @@ pub(crate) struct Broker {
     pub(crate) producer_ids: ProducerIds,
     /// The groups that are coordinated here.
     pub(crate) groups: GroupRuntime,
+    /// The transactional ids that are coordinated here.
+    pub(crate) transactions: TransactionRuntime,
     /// Why the topics of coordinators are missing.
     pub(crate) refusals: Refusals,
     pub(crate) metrics: Metrics,

@@ -8,8 +8,10 @@
 
 pub(crate) mod groups;
 mod key;
+pub(crate) mod markers;
 pub(crate) mod runtime;
 pub(crate) mod split;
+pub(crate) mod transactions;
 
 use std::collections::BTreeMap;
 
@@ -110,6 +112,16 @@ pub(crate) fn partition<'a>(image: &'a Image, key: &Key<'_>) -> Option<&'a Parti
     let topic = image.topics().by_name(key.kind().topic())?;
     let partition = partition_of(&key.placed_by(), topic.partitions.len())?;
     topic.partitions.get(partition).map(AsRef::as_ref)
+}
+
+/// The number of that partition, also while its topic, which is going to have `configured` partitions, is not there.
+pub(crate) fn partition_number(image: &Image, key: &Key<'_>, configured: u32) -> i32 {
+    let topic = image.topics().by_name(key.kind().topic());
+    let count = topic.map_or(configured as usize, |topic| topic.partitions.len());
+    let partition = partition_of(&key.placed_by(), count);
+    partition
+        .and_then(|partition| i32::try_from(partition).ok())
+        .unwrap_or(0)
 }
 
 /// What was said about internal topics that could not be made.

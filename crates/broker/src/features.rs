@@ -16,8 +16,7 @@ pub(crate) struct Feature {
     pub(crate) levels: RangeInclusive<i16>,
 }
 
-/// The features of Kafka 4.4 and how far they are served. Groups, transactions and share groups are not, so theirs stay at
-/// 0; `metadata.version` goes from Kafka 4.4's lowest to its own, `kraft.version` 0 means that the voters are configured.
+/// The features of Kafka 4.4 and how far they are served. Groups and share groups are not, so theirs stay at 0; `metadata.version` goes from Kafka 4.4's lowest to its own, `kraft.version` 0 means that the voters are configured.
 pub(crate) const SUPPORTED: &[Feature] = &[
     Feature {
         name: "eligible.leader.replicas.version",
@@ -45,7 +44,7 @@ pub(crate) const SUPPORTED: &[Feature] = &[
     },
     Feature {
         name: "transaction.version",
-        levels: 0..=0,
+        levels: 0..=2,
     },
 ];
 

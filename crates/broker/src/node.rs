@@ -30,7 +30,7 @@ use self::listen::{Advertised, Bound};
 use crate::broker::Broker;
 use crate::controller::{self, Controller};
 use crate::coordinators::Refusals;
-use crate::coordinators::groups;
+use crate::coordinators::{groups, transactions};
 use crate::dispatch::ClientService;
 use crate::fetch_sessions::FetchSessions;
 use crate::loggers::Loggers;
@@ -158,6 +158,7 @@ impl Node {
             router: Router::new(config.node.id, route),
             stores: dirs.stores(&env, &vitals),
             groups: groups::runtime(&env, &vitals, &metadata, &config.groups),
+            transactions: transactions::runtime(&env, &vitals, &metadata, &config.transactions),
             metadata,
             vitals,
             replicas: Replicas::default(),
@@ -178,7 +179,9 @@ impl Node {
         if let (Err(_), Some(controllers)) = (&joined, &controllers) {
             controllers.stop().await;
         }
-        let tasks = vec![joined.map_err(StartError::Join)?, tell_of_failed_dirs(&broker)];
+        let following = joined.map_err(StartError::Join)?;
+        let sending = transactions::sender::start(&broker);
+        let tasks = vec![following, tell_of_failed_dirs(&broker), sending];
         broker.upkeep.start(&broker);
         let service = ClientService {
             broker: broker.clone(),
@@ -241,6 +244,7 @@ impl Node {
             task.abort();
             task.await;
         }
+        self.broker.transactions.stop().await;
         self.broker.groups.stop().await;
         self.broker
             .upkeep
@@ -262,6 +266,7 @@ impl Drop for Node {
         }
         self.tasks.lock().drain(..).for_each(|task| task.abort());
         self.broker.groups.abort();
+        self.broker.transactions.abort();
         // They hold the server, which holds the broker.
         self.broker.on_dynamic.lock().clear();
     }

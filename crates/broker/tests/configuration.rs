@@ -52,3 +52,5 @@ mod segments;
 mod sessions;
 #[path = "configuration/topics.rs"]
 mod topics;
+#[path = "configuration/transactions.rs"]
+mod transactions;

@@ -5,7 +5,7 @@
 //! `topic::TopicConfig`, which are resolved again from the layers on every change.
 //!
 //! Next: `broker/listeners.rs`, `broker/node.rs`, `broker/dynamic.rs`, `broker/groups.rs`,
-//! `broker/internal_topics.rs`.
+//! `broker/internal_topics.rs`, `broker/transactions.rs`.
 
 mod dynamic;
 mod groups;
@@ -13,6 +13,7 @@ mod internal_topics;
 mod listeners;
 mod node;
 mod read;
+mod transactions;
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ pub use groups::Groups;
 pub use internal_topics::{InternalTopic, InternalTopics};
 pub use listeners::{Advertised, HostPort, Listener, Listeners};
 pub use node::{Node, Voter};
+pub use transactions::Transactions;
 
 use crate::layers::{Layers, Values};
 use crate::source::{ConfigError, Fixed, Sources, Warning};
@@ -42,6 +44,8 @@ pub struct BrokerConfig {
     pub internal_topics: InternalTopics,
     /// Groups and their offsets.
     pub groups: Groups,
+    /// Transactions.
+    pub transactions: Transactions,
     /// The housekeeping of logs.
     pub housekeeping: Housekeeping,
     /// What was set at the start, as texts: the static layer.
@@ -129,6 +133,7 @@ impl BrokerConfig {
                     net,
                     topics,
                     groups: groups::read(&reader),
+                    transactions: transactions::read(&reader),
                     internal_topics: internal_topics::read(&reader),
                     housekeeping,
                     fixed: values,

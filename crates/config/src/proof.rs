@@ -245,6 +245,25 @@ static TESTS: &[(&str, &[&str])] = &[
         &["delete.topic.enable"],
     ),
     (
+        "klamm-broker: transactions::a_transaction_may_ask_for_so_much_time",
+        &["transaction.max.timeout.ms"],
+    ),
+    (
+        "klamm-broker: transactions::ids_that_nobody_uses_are_forgotten_after_so_long",
+        &[
+            "transaction.remove.expired.transaction.cleanup.interval.ms",
+            "transactional.id.expiration.ms",
+        ],
+    ),
+    (
+        "klamm-broker: transactions::so_many_bytes_of_transactions_are_loaded_at_once",
+        &["transaction.state.log.load.buffer.size"],
+    ),
+    (
+        "klamm-broker: transactions::transactions_that_take_too_long_are_made_void_so_often",
+        &["transaction.abort.timed.out.transaction.cleanup.interval.ms"],
+    ),
+    (
         "klamm-config: listeners_that_do_not",
         &["inter.broker.listener.name", "security.inter.broker.protocol"],
     ),

@@ -30,6 +30,7 @@ mod list;
 mod markers;
 #[cfg(test)]
 mod model_tests;
+pub mod pattern;
 pub mod record;
 pub mod request;
 pub mod shard;
@@ -38,6 +39,7 @@ mod state;
 mod testing;
 mod upkeep;
 
+pub use pattern::IdPattern;
 pub use record::TransactionRecord;
 pub use request::{TransactionAnswer, TransactionConfig, TransactionEffect, TransactionRequest};
 pub use shard::TransactionShard;

@@ -306,6 +306,12 @@ fn is_unordered(api: ApiKey, name: &str) -> bool {
         ApiKey::OffsetFetch => matches!(name, "Topics" | "Partitions"),
         ApiKey::ListGroups | ApiKey::DescribeGroups => name == "Groups",
         ApiKey::DeleteGroups => name == "Results",
+        ApiKey::AddPartitionsToTxn => matches!(
+            name,
+            "ResultsByTopicV3AndBelow" | "TopicResults" | "ResultsByPartition"
+        ),
+        ApiKey::DescribeTransactions => matches!(name, "Topics" | "Partitions"),
+        ApiKey::ListTransactions => matches!(name, "TransactionStates" | "UnknownStateFilters"),
         ApiKey::ApiVersions => matches!(name, "SupportedFeatures" | "FinalizedFeatures"),
         _ => false,
     }
@@ -324,7 +330,10 @@ fn fold(configs: &mut Vec<Value>) {
 }
 
 fn sort(elements: &mut [Value]) {
-    elements.sort_by_cached_key(render::lines);
+    elements.sort_by_cached_key(|element| match element {
+        Value::Int(number) => (*number, Vec::new()),
+        other => (0, render::lines(other)),
+    });
 }
 
 /// A text with the times in it replaced: numbers of 13 digits near now, and what is left of now after taking away the

@@ -245,15 +245,17 @@ impl Scenario {
         self.connection = None;
     }
 
-    /// An id for a producer. A node that has just started may say at first that it has none yet.
     pub(crate) fn producer_id(&mut self) -> Result<i64> {
-        let request = json!({"TransactionalId": null, "TransactionTimeoutMs": 60_000});
+        self.producer(Json::Null)?.int("ProducerId")
+    }
+
+    /// Who a producer with this transactional id, or none, is. A node that has just started may say at first that it has no id yet.
+    pub(crate) fn producer(&mut self, transactional_id: Json) -> Result<Value> {
+        let request = json!({"TransactionalId": transactional_id, "TransactionTimeoutMs": 60_000});
         let given = |answer: &Value| answer.int("ErrorCode").is_ok_and(|error| error == 0);
-        let id = self
-            .until(ApiKey::InitProducerId, 4, &request, given)?
-            .int("ProducerId")?;
-        self.normalizer.note_producer(id);
-        Ok(id)
+        let answer = self.until(ApiKey::InitProducerId, 4, &request, given)?;
+        self.normalizer.note_producer(answer.int("ProducerId")?);
+        Ok(answer)
     }
 
     /// Makes a topic whose leaders serve.

@@ -20,6 +20,7 @@ mod metadata;
 mod offsets;
 mod produce;
 mod topics;
+mod transactions;
 
 use anyhow::Result;
 
@@ -62,9 +63,15 @@ pub(crate) const SCENARIOS: &[(&str, Run)] = &[
     ("alter_configs", alter_configs::whole),
     ("incremental_alter_configs", alter_configs::incremental),
     ("groups_without_topic", groups::without_topic),
+    ("transactions_without_topic", transactions::without_topic),
     ("find_coordinator", coordinators::run),
     ("group_offsets", group_offsets::run),
     ("groups_refused", groups::refused),
     ("groups_alone", groups::alone),
     ("groups_static", groups::fixed),
+    ("transactions_refused", transactions::refused),
+    ("transactions_version_1", transactions::version_1),
+    ("transactions_version_2", transactions::version_2),
+    ("transactions_fencing", transactions::fencing),
+    ("transactions_shown", transactions::shown),
 ];

@@ -15,19 +15,23 @@ pub(super) fn prepare() -> Result<Ready> {
         return Ok(Ready::Missing(reason.to_owned()));
     }
     let jars = Jars::tools()?;
-    let command = move || -> Command {
+    let command = move |program: &str| -> Command {
         let mut java = jars.java();
         // A single source file needs no build: java compiles it as it starts.
-        java.arg(workspace::root().join("interop/java/Clients.java"));
+        java.arg(workspace::root().join("interop/java").join(program));
         java
     };
-    let again = command.clone();
+    let (transactions, again) = (command.clone(), command.clone());
     Ok(Ready::Scenarios(vec![
         Scenario::calm("features", move |broker, checks| {
-            program::run(command(), "features", broker, checks)
+            program::run(command("Clients.java"), "features", broker, checks)
+        }),
+        Scenario::calm("transactions", move |broker, checks| {
+            let program = transactions("Transactions.java");
+            program::run(program, "transactions", broker, checks)
         }),
         Scenario::killing("million", move |broker, checks| {
-            program::run_killing(again(), "million", MILLION, broker, checks)
+            program::run_killing(again("Clients.java"), "million", MILLION, broker, checks)
         }),
     ]))
 }

@@ -25,7 +25,7 @@ pub(super) fn prepare() -> Result<Ready> {
             .current_dir(&folder);
         command
     };
-    let (features, groups) = (command.clone(), command.clone());
+    let (features, groups, transactions) = (command.clone(), command.clone(), command.clone());
     let (confluent, pure) = (command.clone(), command);
     Ok(Ready::Scenarios(vec![
         Scenario::calm("features", move |broker, checks| {
@@ -33,6 +33,10 @@ pub(super) fn prepare() -> Result<Ready> {
         }),
         Scenario::killing("groups", move |broker, checks| {
             program::run_asking(groups("groups.py"), "groups", broker, checks)
+        }),
+        Scenario::killing("transactions", move |broker, checks| {
+            let program = transactions("transactions.py");
+            program::run_asking(program, "transactions", broker, checks)
         }),
         Scenario::killing("million-confluent", move |broker, checks| {
             program::run_killing(confluent("million.py"), "confluent", MILLION, broker, checks)

@@ -44,6 +44,7 @@ struct Row {
 }
 
 const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
+const TRANSACTIONS: &str = "org.apache.kafka.tools.TransactionsCommand";
 const CONFIGS: &str = "kafka.admin.ConfigCommand";
 
 /// In order: later rows build on the topic that earlier ones made.
@@ -148,6 +149,68 @@ const ROWS: &[Row] = &[
         prints: &["50000 records sent"],
     },
     Row {
+        name: "topics-create-transactions",
+        class: TOPICS,
+        arguments: &["--create", "--topic", "tools-transactions", "--partitions", "1"],
+        prints: &["Created topic tools-transactions."],
+    },
+    Row {
+        name: "producer-perf-transactions",
+        class: "org.apache.kafka.tools.ProducerPerformance",
+        arguments: &[
+            "--topic",
+            "tools-transactions",
+            "--num-records",
+            "2000",
+            "--record-size",
+            "100",
+            "--throughput",
+            "2000",
+            "--transactional-id",
+            "tools-transaction",
+            "--transaction-duration-ms",
+            "50",
+            "--producer-props",
+        ],
+        prints: &["2000 records sent"],
+    },
+    Row {
+        name: "transactions-list",
+        class: TRANSACTIONS,
+        arguments: &["list"],
+        prints: &["tools-transaction", "CompleteCommit"],
+    },
+    Row {
+        name: "transactions-list-by-pattern",
+        class: TRANSACTIONS,
+        arguments: &["list", "--transactional-id-pattern", "tools-.*"],
+        prints: &["tools-transaction"],
+    },
+    Row {
+        name: "transactions-describe",
+        class: TRANSACTIONS,
+        arguments: &["describe", "--transactional-id", "tools-transaction"],
+        prints: &["tools-transaction", "CompleteCommit"],
+    },
+    Row {
+        name: "transactions-describe-producers",
+        class: TRANSACTIONS,
+        arguments: &[
+            "describe-producers",
+            "--topic",
+            "tools-transactions",
+            "--partition",
+            "0",
+        ],
+        prints: &["LatestCoordinatorEpoch"],
+    },
+    Row {
+        name: "transactions-find-hanging",
+        class: TRANSACTIONS,
+        arguments: &["find-hanging", "--broker-id", "1"],
+        prints: &["Topic"],
+    },
+    Row {
         name: "log-dirs",
         class: "org.apache.kafka.tools.LogDirsCommand",
         arguments: &["--describe", "--topic-list", "tools"],
@@ -196,6 +259,7 @@ impl Tools {
             if row.name == "topics-delete" {
                 checks.check("get-offsets", || self.get_offsets(broker));
                 checks.check("dump-log", || self.dump_log(broker));
+                checks.check("dump-transactions", || self.dump_transactions(broker));
             }
             checks.check(row.name, || {
                 patience.wait_for(|| {
@@ -277,6 +341,29 @@ impl Tools {
             }
         }
         ensure!(records == 50_000, "{records} records were found");
+        Ok(())
+    }
+
+    /// Kafka's own reader understands what is recorded of transactions.
+    fn dump_transactions(&self, broker: &Broker) -> Result<()> {
+        let mut logs = Vec::new();
+        for partition in 0..50 {
+            let folder = broker.log_dir().join(format!("__transaction_state-{partition}"));
+            let files = segment_files(&folder)?.into_iter();
+            let filled = |file: &PathBuf| fs::metadata(file).is_ok_and(|file| file.len() > 0);
+            let named = files.filter(|file| file.extension().is_some_and(|end| end == "log") && filled(file));
+            logs.extend(named.map(|file| file.to_string_lossy().into_owned()));
+        }
+        let mut java = self.jars.java();
+        java.args([
+            "org.apache.kafka.tools.DumpLogSegments",
+            "--transaction-log-decoder",
+            "--files",
+        ]);
+        let printed = process::output(java.arg(logs.join(",")))?;
+        for expected in ["tools-transaction", "\"topic\":\"tools-transactions\""] {
+            ensure!(printed.contains(expected), "{expected:?} is not in\n{printed}");
+        }
         Ok(())
     }
 }

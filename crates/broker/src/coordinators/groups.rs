@@ -16,7 +16,7 @@ use klamm_env::Env;
 use klamm_model::ErrorCode;
 use klamm_records::Compression;
 
-use super::runtime::{Asked, Coordinator, Parts, Runtime};
+use super::runtime::{Asked, Coordinator, Parts, Place, Runtime};
 use super::{Key, Kind};
 use crate::context::RequestContext;
 use crate::metadata_store::MetadataStore;
@@ -63,7 +63,7 @@ impl Coordinator for Groups {
     type Shard = GroupShard;
     const KIND: Kind = Kind::Group;
 
-    fn carry_out(&self, _partition: i32, effect: Effect) {
+    fn carry_out(&self, _from: Place, effect: Effect) {
         match effect {}
     }
 }

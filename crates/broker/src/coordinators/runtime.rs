@@ -27,6 +27,7 @@ mod timers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -35,7 +36,7 @@ use klamm_env::{Env, Task};
 use klamm_metadata::Image;
 use klamm_metadata::image::TopicImage;
 use klamm_model::java_hash::partition_of;
-use klamm_model::{BrokerId, ErrorCode};
+use klamm_model::{BrokerId, ErrorCode, LeaderEpoch};
 use klamm_records::{Codec, EndTransactionMarker};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -61,10 +62,20 @@ pub(crate) trait Coordinator: Send + Sync + 'static {
     /// Which kind it is.
     const KIND: Kind;
 
-    /// Does what a decision of the shard of `partition` asks for outside of it. Must not wait.
-    fn carry_out(&self, partition: i32, effect: Effect<Self>)
+    /// Does what a decision of the shard `from` asks for outside of it. Must not wait.
+    fn carry_out(&self, from: Place, effect: Effect<Self>)
     where
         Self: Sized;
+}
+
+/// A shard from when it is loaded until it is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) partition: i32,
+    /// In which the partition is led.
+    pub(crate) epoch: LeaderEpoch,
+    /// Tells it from those that were loaded of the same partition before and after it.
+    load: u64,
 }
 
 /// What a runtime is given.
@@ -88,6 +99,8 @@ struct Shared<C: Coordinator> {
     metadata: Arc<MetadataStore>,
     config: Config<C>,
     loaders: Semaphore,
+    /// How many shards were loaded.
+    loads: AtomicU64,
     load_bytes: usize,
     codec: Codec,
     commit_timeout: Duration,
@@ -135,6 +148,7 @@ impl<C: Coordinator> Runtime<C> {
                 metadata,
                 config,
                 loaders: Semaphore::new(LOADERS),
+                loads: AtomicU64::new(0),
                 load_bytes,
                 codec,
                 commit_timeout,
@@ -147,6 +161,11 @@ impl<C: Coordinator> Runtime<C> {
     /// The settings that decisions are made under.
     pub(crate) fn config(&self) -> &Config<C> {
         &self.shared.config
+    }
+
+    /// What knows its kind.
+    pub(crate) fn coordinator(&self) -> &C {
+        &self.shared.coordinator
     }
 
     /// Has a request decided by the shard that `key` belongs to.
@@ -175,8 +194,12 @@ impl<C: Coordinator> Runtime<C> {
         self.seat(partition)?.ask(request)
     }
 
+    /// Tells the shard `to` what became of what it has asked for outside; NOT_COORDINATOR if that was given up.
+    pub(crate) fn report(&self, to: Place, request: Request<C>) -> Result<Asked<C>, ErrorCode> {
+        self.seat(to.partition)?.report(to.load, request)
+    }
+
     /// Ends the transaction of a producer in a partition: writes the marker, and returns when it is committed.
-    #[cfg_attr(not(test), expect(dead_code, reason = "who writes markers is not there yet"))]
     pub(crate) async fn end_transaction(
         &self,
         partition: i32,

@@ -3,15 +3,17 @@
 //! Always holds: an API is served only if its answer has a line here: the dispatch counts the errors of every answer.
 
 use klamm_protocol::messages::{
-    AlterConfigsResponse, ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse,
-    DeleteGroupsResponse, DeleteRecordsResponse, DeleteTopicsResponse, DescribeAclsResponse,
-    DescribeClientQuotasResponse, DescribeClusterResponse, DescribeConfigsResponse, DescribeGroupsResponse,
-    DescribeLogDirsResponse, DescribeProducersResponse, DescribeQuorumResponse,
-    DescribeTopicPartitionsResponse, FetchResponse, FindCoordinatorResponse, HeartbeatResponse,
-    IncrementalAlterConfigsResponse, InitProducerIdResponse, JoinGroupResponse, LeaveGroupResponse,
-    ListConfigResourcesResponse, ListGroupsResponse, ListOffsetsResponse, ListPartitionReassignmentsResponse,
+    AddOffsetsToTxnResponse, AddPartitionsToTxnResponse, AlterConfigsResponse, ApiVersionsResponse,
+    CreatePartitionsResponse, CreateTopicsResponse, DeleteGroupsResponse, DeleteRecordsResponse,
+    DeleteTopicsResponse, DescribeAclsResponse, DescribeClientQuotasResponse, DescribeClusterResponse,
+    DescribeConfigsResponse, DescribeGroupsResponse, DescribeLogDirsResponse, DescribeProducersResponse,
+    DescribeQuorumResponse, DescribeTopicPartitionsResponse, DescribeTransactionsResponse, EndTxnResponse,
+    FetchResponse, FindCoordinatorResponse, HeartbeatResponse, IncrementalAlterConfigsResponse,
+    InitProducerIdResponse, JoinGroupResponse, LeaveGroupResponse, ListConfigResourcesResponse,
+    ListGroupsResponse, ListOffsetsResponse, ListPartitionReassignmentsResponse, ListTransactionsResponse,
     MetadataResponse, OffsetCommitResponse, OffsetDeleteResponse, OffsetFetchResponse,
-    OffsetForLeaderEpochResponse, ProduceResponse, SyncGroupResponse, UpdateFeaturesResponse,
+    OffsetForLeaderEpochResponse, ProduceResponse, SyncGroupResponse, TxnOffsetCommitResponse,
+    UpdateFeaturesResponse, WriteTxnMarkersResponse,
 };
 
 /// An answer that can have error codes.
@@ -42,6 +44,9 @@ macro_rules! error_codes {
 }
 
 error_codes! {
+    AddOffsetsToTxnResponse: error_code;
+    AddPartitionsToTxnResponse: error_code, results_by_transaction.topic_results.results_by_partition.partition_error_code,
+        results_by_topic_v3_and_below.results_by_partition.partition_error_code;
     AlterConfigsResponse: responses.error_code;
     ApiVersionsResponse: error_code;
     CreatePartitionsResponse: results.error_code;
@@ -58,6 +63,8 @@ error_codes! {
     DescribeProducersResponse: topics.partitions.error_code;
     DescribeQuorumResponse: error_code, topics.partitions.error_code;
     DescribeTopicPartitionsResponse: topics.error_code, topics.partitions.error_code;
+    DescribeTransactionsResponse: transaction_states.error_code;
+    EndTxnResponse: error_code;
     FetchResponse: error_code, responses.partitions.error_code;
     FindCoordinatorResponse: error_code, coordinators.error_code;
     HeartbeatResponse: error_code;
@@ -69,6 +76,7 @@ error_codes! {
     ListGroupsResponse: error_code;
     ListOffsetsResponse: topics.partitions.error_code;
     ListPartitionReassignmentsResponse: error_code;
+    ListTransactionsResponse: error_code;
     MetadataResponse: error_code, topics.error_code, topics.partitions.error_code;
     OffsetCommitResponse: topics.partitions.error_code;
     OffsetDeleteResponse: error_code, topics.partitions.error_code;
@@ -76,5 +84,7 @@ error_codes! {
     OffsetForLeaderEpochResponse: topics.partitions.error_code;
     ProduceResponse: responses.partition_responses.error_code;
     SyncGroupResponse: error_code;
+    TxnOffsetCommitResponse: topics.partitions.error_code;
     UpdateFeaturesResponse: error_code, results.error_code;
+    WriteTxnMarkersResponse: markers.topics.partitions.error_code;
 }

@@ -13,6 +13,7 @@ use futures_util::{StreamExt, stream};
 use klamm_env::Env;
 use klamm_log::{Log, LogCell, LogDir, LogError, RecoveryState, retire};
 use klamm_metadata::delta::{Delta, LocalPartition};
+use klamm_metadata::image::TopicImage;
 use klamm_metadata::{Image, ResourceKind};
 use klamm_model::{TopicId, TopicPartition, Uuid};
 use parking_lot::Mutex;
@@ -90,12 +91,15 @@ impl Applier {
             reconfigure(&broker, &delta, &resolver);
         }
         // Before clients are sent here.
-        broker.groups.follow(broker.id, &image, |topic, index| {
+        let find = |topic: &TopicImage, index| {
             let held = broker.replicas.by_id(topic.id)?;
             held.partition(index).ok()
-        });
+        };
+        broker.groups.follow(broker.id, &image, find);
+        broker.transactions.follow(broker.id, &image, find);
         broker.metadata.publish(image);
         broker.groups.image_changed();
+        broker.transactions.image_changed();
     }
 
     /// The folder in which a partition is to be opened. One that is open already is given its role, and `None` is the answer.

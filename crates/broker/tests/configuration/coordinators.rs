@@ -2,7 +2,7 @@
 
 use klamm_model::ErrorCode;
 use klamm_protocol::messages::metadata_request::MetadataRequestTopic;
-use klamm_protocol::messages::{FindCoordinatorRequest, InitProducerIdRequest, MetadataRequest};
+use klamm_protocol::messages::{FindCoordinatorRequest, MetadataRequest};
 
 use crate::client::{Client, frame};
 use crate::fixture::{Fixture, Settings};
@@ -158,23 +158,6 @@ async fn only_who_looks_for_a_coordinator_makes_its_topic() {
     // It is not for clients to make, so nobody needs to let them.
     let fixture = Fixture::start(&[("auto.create.topics.enable", "false")]).await;
     assert_eq!(find(&mut fixture.connect(), GROUP).await, 0);
-}
-
-/// Clients retry COORDINATOR_NOT_AVAILABLE for a minute.
-#[tokio::test(start_paused = true)]
-async fn who_wants_a_transaction_is_told_at_once_that_there_are_none() {
-    let fixture = Fixture::start(&[]).await;
-    let mut client = fixture.connect();
-    assert_eq!(find(&mut client, TRANSACTION).await, 0);
-    let request = InitProducerIdRequest {
-        transactional_id: Some(TRANSACTION.1.into()),
-        transaction_timeout_ms: 60_000,
-        producer_id: -1,
-        producer_epoch: -1,
-        ..Default::default()
-    };
-    let answer = client.ask(5, &request).await.unwrap();
-    assert_eq!(answer.error_code, ErrorCode::UnsupportedVersion.code());
 }
 
 /// Asks for many keys, each of which is a number.

@@ -23,6 +23,8 @@ pub(super) const NO_TELEMETRY: &str = "metrics of clients are not collected yet"
 pub(super) const NO_TIERING: &str = "tiered storage is not there yet";
 pub(super) const NO_TLS_NO_SASL: &str = "TLS and SASL are not there yet; every listener is PLAINTEXT";
 pub(super) const NO_TRANSACTIONS: &str = "transactions are not there yet";
+pub(super) const NO_TWO_PHASE_COMMIT: &str =
+    "the version of InitProducerId that asks for it is not finished in Kafka 4.4";
 pub(super) const ONE_LZ4_LEVEL: &str = "the lz4 encoder has one level";
 pub(super) const ONE_NODE: &str = "there is one node, which connects to no other";
 pub(super) const ONE_POOL: &str = "one pool of threads does all work, sized by klamm.workers";

@@ -137,11 +137,9 @@ impl<'a> Decision<'a> {
     pub(super) fn change(&mut self, known: Known) {
         self.set_timers(&known);
         self.result.records.push(known.transaction.to_record(&self.id));
-        if let Some(epoch) = known.last_epoch {
-            self.result
-                .volatile
-                .push(TransactionVolatile::LastEpoch(self.id.clone(), epoch));
-        }
+        // Also that there is none: all records are replayed before, and the last change of one id counts.
+        let last_epoch = TransactionVolatile::LastEpoch(self.id.clone(), known.last_epoch);
+        self.result.volatile.push(last_epoch);
         self.known = Some(known);
         if self.is_prepared() {
             self.carry_out();
@@ -173,11 +171,11 @@ impl<'a> Decision<'a> {
             };
             self.complete(completed);
         } else {
-            self.write_markers(known.transaction.partitions.clone(), false);
+            self.write_markers(known.transaction.partitions.clone(), 0);
         }
     }
 
-    pub(super) fn write_markers(&mut self, partitions: Vec<TopicPartition>, is_again: bool) {
+    pub(super) fn write_markers(&mut self, partitions: Vec<TopicPartition>, failures: u32) {
         let Some(known) = self.known.as_ref().filter(|_| !partitions.is_empty()) else {
             return;
         };
@@ -187,14 +185,20 @@ impl<'a> Decision<'a> {
             commit: known.transaction.status.commits(),
             version: known.transaction.version,
             partitions,
-            is_again,
+            failures,
         };
         self.effect(TransactionEffect::WriteMarkers(markers));
     }
 
+    /// How often in a row some markers could not be written before this decision.
+    pub(super) fn failures(&self) -> u32 {
+        let ending = self.entry.and_then(|entry| entry.ending.as_ref());
+        ending.map_or(0, |ending| ending.failures)
+    }
+
     /// Only these markers are still to be written.
-    pub(super) fn marked(&mut self, unmarked: Vec<TopicPartition>) {
-        let change = TransactionVolatile::Unmarked(self.id.clone(), unmarked);
+    pub(super) fn marked(&mut self, unmarked: Vec<TopicPartition>, failures: u32) {
+        let change = TransactionVolatile::Unmarked(self.id.clone(), unmarked, failures);
         self.result.volatile.push(change);
     }
 

@@ -18,7 +18,7 @@ fn refused(code: ErrorCode) -> Outcome {
 }
 
 /// What needs no look at the transaction.
-fn check(config: &TransactionConfig, request: &InitProducerId) -> Result<(), ErrorCode> {
+pub(super) fn check(config: &TransactionConfig, request: &InitProducerId) -> Result<(), ErrorCode> {
     if request.transactional_id.is_empty() {
         return Err(ErrorCode::InvalidRequest);
     }

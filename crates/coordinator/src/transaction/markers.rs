@@ -59,8 +59,12 @@ pub(super) fn report(decision: &mut Decision<'_>, image: &Image, ticket: Ticket,
         decision.complete(completed);
         return;
     }
-    decision.write_markers(left.again, true);
-    decision.marked(left.unmarked);
+    let failures = match left.again.is_empty() {
+        true => 0,
+        false => decision.failures().saturating_add(1),
+    };
+    decision.write_markers(left.again, failures);
+    decision.marked(left.unmarked, failures);
 }
 
 #[cfg(test)]

@@ -7,12 +7,14 @@
 //! A shard draws no producer id: where it needs a new one, it says so ([`TransactionAnswer::NeedsProducerId`],
 //! [`TransactionEffect::DrawProducerId`]) and is asked again with one.
 
-use std::fmt;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use klamm_model::{ErrorCode, ProducerId, TimestampMs, TopicPartition};
 
+use super::init_producer_id;
+use super::pattern::IdPattern;
 use super::state::Status;
 use crate::contract::{Answer, TransactionalProducer};
 
@@ -64,6 +66,29 @@ pub enum TransactionRequest {
     Describe(Arc<str>),
     /// ListTransactions.
     List(ListTransactions),
+}
+
+impl TransactionRequest {
+    /// The answer, if any coordinator gives it, and also one that the id does not belong to.
+    pub fn refused_anywhere(&self, config: &TransactionConfig) -> Option<TransactionAnswer> {
+        let nameless = |id: &str| id.is_empty().then_some(ErrorCode::InvalidRequest);
+        let (kind, refused) = match self {
+            Self::InitProducerId(request) => (
+                RequestKind::InitProducerId,
+                init_producer_id::check(config, request).err(),
+            ),
+            Self::AddPartitions(request) => (RequestKind::AddPartitions, nameless(&request.transactional_id)),
+            Self::VerifyPartitions(request) => {
+                (RequestKind::VerifyPartitions, nameless(&request.transactional_id))
+            }
+            Self::EndTransaction(request) => {
+                (RequestKind::EndTransaction, nameless(&request.transactional_id))
+            }
+            Self::Describe(id) => (RequestKind::Describe, nameless(id)),
+            Self::Markers(_) | Self::AbortTimedOut(_) | Self::List(_) => return None,
+        };
+        refused.map(|code| TransactionAnswer::refused(&kind, code))
+    }
 }
 
 /// See [`TransactionRequest::InitProducerId`].
@@ -157,30 +182,17 @@ pub struct AbortTimedOut {
     pub fresh: Option<ProducerId>,
 }
 
-/// Tells which transactional ids are asked for.
-pub type IdFilter = Box<dyn Fn(&str) -> bool + Send>;
-
 /// See [`TransactionRequest::List`].
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ListTransactions {
-    /// Of these producers; none for all.
+    /// Of these producers, sorted; none for all.
     pub producer_ids: Vec<i64>,
-    /// In states of these names, known or not; none for all.
-    pub states: Vec<String>,
+    /// In these states; `None` for all.
+    pub states: Option<BTreeSet<Status>>,
     /// That began before so many milliseconds; negative for all (KIP-994).
     pub longer_than_ms: i64,
-    /// Of ids that this says yes to; `None` for all (KIP-1152).
-    pub wanted: Option<IdFilter>,
-}
-
-impl fmt::Debug for ListTransactions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ListTransactions")
-            .field("producer_ids", &self.producer_ids)
-            .field("states", &self.states)
-            .field("longer_than_ms", &self.longer_than_ms)
-            .finish_non_exhaustive()
-    }
+    /// Of ids that match this; `None` for all (KIP-1152).
+    pub wanted: Option<Arc<IdPattern>>,
 }
 
 /// An answer.
@@ -301,6 +313,6 @@ pub struct Markers {
     pub version: i16,
     /// Where; sorted.
     pub partitions: Vec<TopicPartition>,
-    /// Whether these failed before: better not at once.
-    pub is_again: bool,
+    /// How often in a row some could not be written: better not at once, then.
+    pub failures: u32,
 }

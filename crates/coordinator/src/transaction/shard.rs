@@ -83,6 +83,8 @@ impl Waiting {
 pub(super) struct Ending {
     /// Where there is none yet; sorted.
     unmarked: Vec<TopicPartition>,
+    /// How often in a row some could not be written.
+    pub(super) failures: u32,
     pub(super) waiting: Vec<(Ticket, Waiting)>,
 }
 
@@ -97,6 +99,7 @@ impl Entry {
     fn of(transaction: Transaction) -> Self {
         let ending = || Ending {
             unmarked: transaction.partitions.clone(),
+            failures: 0,
             waiting: Vec::new(),
         };
         Self {
@@ -120,14 +123,14 @@ impl Entry {
 /// A change of what is not recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TransactionVolatile {
-    /// The epoch that the same producer had before.
-    LastEpoch(Arc<str>, ProducerEpoch),
+    /// The epoch that the same producer had before; `None` for one that is new.
+    LastEpoch(Arc<str>, Option<ProducerEpoch>),
     /// The request is decided when the markers are written.
     Wait(Arc<str>, Ticket, Waiting),
     /// Whoever waits was answered.
     Dismiss(Arc<str>),
-    /// Only these markers are still to be written.
-    Unmarked(Arc<str>, Vec<TopicPartition>),
+    /// Only these markers are still to be written, after so many failures in a row.
+    Unmarked(Arc<str>, Vec<TopicPartition>, u32),
 }
 
 /// A timer.
@@ -360,18 +363,20 @@ impl Shard for TransactionShard {
             TransactionVolatile::LastEpoch(id, _)
             | TransactionVolatile::Wait(id, ..)
             | TransactionVolatile::Dismiss(id)
-            | TransactionVolatile::Unmarked(id, _) => id,
+            | TransactionVolatile::Unmarked(id, ..) => id,
         };
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
         match (change, &mut entry.ending) {
-            (TransactionVolatile::LastEpoch(_, epoch), _) => entry.known.last_epoch = Some(epoch),
+            (TransactionVolatile::LastEpoch(_, epoch), _) => entry.known.last_epoch = epoch,
             (TransactionVolatile::Wait(_, ticket, request), Some(ending)) => {
                 ending.waiting.push((ticket, request));
             }
             (TransactionVolatile::Dismiss(_), Some(ending)) => ending.waiting = Vec::new(),
-            (TransactionVolatile::Unmarked(_, unmarked), Some(ending)) => ending.unmarked = unmarked,
+            (TransactionVolatile::Unmarked(_, unmarked, failures), Some(ending)) => {
+                (ending.unmarked, ending.failures) = (unmarked, failures);
+            }
             // The transaction has ended meanwhile, and with it what was to be remembered of its end.
             (_, None) => {}
         }

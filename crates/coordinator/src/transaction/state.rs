@@ -54,9 +54,14 @@ impl Status {
         }
     }
 
-    /// Whether Kafka has a state of that name: two of them are never seen here.
-    pub fn is_name(name: &str) -> bool {
-        matches!(name, "Dead" | "PrepareEpochFence") || Self::ALL.iter().any(|status| status.name() == name)
+    /// The state of that name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
+    }
+
+    /// Whether Kafka has a state of that name that nobody ever sees.
+    pub fn is_unseen(name: &str) -> bool {
+        matches!(name, "Dead" | "PrepareEpochFence")
     }
 
     fn of_number(number: i8) -> Option<Self> {

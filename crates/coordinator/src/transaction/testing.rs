@@ -389,7 +389,7 @@ impl Driver {
                 if markers.commit { "commit" } else { "abort" },
                 name(markers.producer),
                 markers.version,
-                if markers.is_again { " again" } else { "" }
+                if markers.failures > 0 { " again" } else { "" }
             );
             for partition in &markers.partitions {
                 text += &format!(" {partition}");

@@ -36,6 +36,8 @@ const NOT_TAKEN: Duration = Duration::from_mins(10);
 /// See the head of the file.
 pub(super) struct Loaded<S: Shard> {
     shard: S,
+    /// Its number among all that were loaded.
+    load: u64,
     /// What the shard was last told of.
     image: Arc<Image>,
     gathered: Gathered,
@@ -64,9 +66,16 @@ pub(super) enum Decided<S: Shard> {
 
 impl<S: Shard> Loaded<S> {
     /// A shard to which all records below `next_offset` were replayed.
-    pub(super) fn new(around: &Around<'_, S>, shard: S, next_offset: Offset, image: Arc<Image>) -> Self {
+    pub(super) fn new(
+        around: &Around<'_, S>,
+        shard: S,
+        load: u64,
+        next_offset: Offset,
+        image: Arc<Image>,
+    ) -> Self {
         let mut loaded = Self {
             shard,
+            load,
             image,
             gathered: Gathered::new(next_offset),
             appended: next_offset,
@@ -93,6 +102,11 @@ impl<S: Shard> Loaded<S> {
             Ok(()) => self.is_started = true,
             Err(code) => self.again_at = Some(self.again_at(around, code, &"what was loaded")),
         }
+    }
+
+    /// Which of all that were loaded this is.
+    pub(super) fn load(&self) -> u64 {
+        self.load
     }
 
     /// Whether the shard must not be used any more.

@@ -22,7 +22,7 @@ use super::around::{AppendFailure, Around};
 use super::gathered::Taken;
 use super::loaded::{Decided, Loaded};
 use super::parked::{Due, Told};
-use super::{Coordinator, Shared};
+use super::{Coordinator, Place, Shared};
 use crate::replicas::Partition;
 
 /// See the head of the file.
@@ -131,8 +131,28 @@ impl<C: Coordinator> Seat<C> {
         self: &Arc<Self>,
         request: <C::Shard as Shard>::Request,
     ) -> Result<Asked<C>, ErrorCode> {
+        self.ask_if(|_| true, request)
+    }
+
+    /// The same, by the shard of this load alone.
+    pub(super) fn report(
+        self: &Arc<Self>,
+        load: u64,
+        request: <C::Shard as Shard>::Request,
+    ) -> Result<Asked<C>, ErrorCode> {
+        self.ask_if(|loaded| loaded.load() == load, request)
+    }
+
+    fn ask_if(
+        self: &Arc<Self>,
+        is_meant: impl FnOnce(&Loaded<C::Shard>) -> bool,
+        request: <C::Shard as Shard>::Request,
+    ) -> Result<Asked<C>, ErrorCode> {
         let ticket = Ticket(self.tickets.fetch_add(1, Ordering::Relaxed));
-        let decided = self.with(|loaded, around| loaded.ask(around, ticket, request))?;
+        let decided = self.with(|loaded, around| match is_meant(loaded) {
+            true => loaded.ask(around, ticket, request),
+            false => Err(ErrorCode::NotCoordinator),
+        })?;
         Ok(match decided? {
             Decided::Now(answer) => Asked::Now(answer),
             Decided::Later(answer) => Asked::Later(Later {
@@ -171,10 +191,12 @@ impl<C: Coordinator> Seat<C> {
         let mut due = Due::default();
         let next = self.look(|loaded, around| {
             loaded.take_due(around, limit, &mut due)?;
-            Ok(loaded.next_due())
+            Ok::<_, ErrorCode>((loaded.load(), loaded.next_due()))
         })?;
+        let (load, next) = next?;
+        self.carry_out(load, &mut due);
         self.deliver(due);
-        next
+        Ok(next)
     }
 
     /// Tells those who have waited for too long.
@@ -233,7 +255,8 @@ impl<C: Coordinator> Seat<C> {
     /// What there is to a shard to which all records below `next_offset` were replayed. Takes its time if that is large.
     pub(super) fn make(&self, shard: C::Shard, next_offset: Offset) -> Box<Loaded<C::Shard>> {
         let image = self.shared.metadata.published_arc();
-        self.around(|around| Box::new(Loaded::new(around, shard, next_offset, image)))
+        let load = self.shared.loads.fetch_add(1, Ordering::Relaxed);
+        self.around(|around| Box::new(Loaded::new(around, shard, load, next_offset, image)))
     }
 
     /// Puts a shard into service, unless nobody needs it any more.
@@ -331,10 +354,18 @@ impl<C: Coordinator> Seat<C> {
         })
     }
 
-    fn deliver(&self, due: Due<C::Shard>) {
-        for effect in due.effects {
-            self.shared.coordinator.carry_out(self.partition.index(), effect);
+    fn carry_out(&self, load: u64, due: &mut Due<C::Shard>) {
+        let from = Place {
+            partition: self.partition.index(),
+            epoch: self.epoch,
+            load,
+        };
+        for effect in due.effects.drain(..) {
+            self.shared.coordinator.carry_out(from, effect);
         }
+    }
+
+    fn deliver(&self, due: Due<C::Shard>) {
         due.told.into_iter().for_each(Told::send);
         let late = due.late.into_iter();
         late.for_each(|told| told.refuse(ErrorCode::RequestTimedOut));

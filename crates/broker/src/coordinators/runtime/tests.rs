@@ -290,6 +290,24 @@ async fn a_failed_append_gives_up_the_shard_and_the_log_is_what_counts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_the_load_that_asked_for_something_is_told_what_became_of_it() {
+    let world = World::new(1);
+    let fixture = Fixture::open(&world, With::default());
+    fixture.ask(Ask::Add("a", 1)).await.unwrap();
+    fixture.env.sleep(Duration::from_millis(1)).await;
+    let place = fixture.places.lock()[0];
+    let told = fixture.runtime.report(place, Ask::Add("a", 1)).unwrap();
+    assert_eq!(told.answer().await, Ok(Told::Value(2)));
+    let full = Fault::nth(Operation::Write, 0).with(Failure::NoSpace);
+    world.disk("node").inject(full.on("00.log"));
+    fixture.ask(Ask::Add("a", 1)).await.unwrap_err();
+    fixture.loaded().await;
+    let late = fixture.runtime.report(place, Ask::Add("a", 1));
+    assert_eq!(late.err(), Some(ErrorCode::NotCoordinator));
+    assert_eq!(fixture.value("a").await, 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failed_sync_is_told_and_the_shard_stays_away() {
     let world = World::new(1);
     let fixture = Fixture::open(&world, With::default());

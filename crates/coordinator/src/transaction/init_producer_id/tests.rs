@@ -87,6 +87,25 @@ fn an_open_transaction_is_made_void_first() {
 }
 
 #[test]
+fn who_was_shut_out_in_a_transaction_does_not_go_on_as_the_new_one() {
+    for version in [0, 2] {
+        play(
+            version,
+            &[
+                ("init", "1000@0"),
+                ("add 1000@0 a-0", "added"),
+                ("init", ""),
+                ("written", "1000@2"),
+                ("init as 1000@0", "ProducerFenced"),
+                ("init as 1000@1", "ProducerFenced"),
+                ("init as 1000@2", "1000@3"),
+                ("init as 1000@2", "1000@3"),
+            ],
+        );
+    }
+}
+
+#[test]
 fn who_had_the_id_before_ends_no_transaction() {
     play(
         2,

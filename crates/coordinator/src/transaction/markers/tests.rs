@@ -1,4 +1,4 @@
-use crate::transaction::testing::play;
+use crate::transaction::testing::{Driver, play};
 
 #[test]
 fn a_transaction_is_complete_when_every_partition_has_its_marker() {
@@ -82,4 +82,26 @@ fn a_report_of_another_transaction_says_nothing() {
         }));
         assert_eq!(driver.run("state"), "PrepareCommit 1000@2 a-0", "{late}");
     }
+}
+
+#[test]
+fn markers_tell_how_often_in_a_row_they_failed() {
+    let mut driver = Driver::new(2);
+    for step in ["init", "add 1000@0 a-0 b-0", "commit 1000@0"] {
+        driver.run(step);
+    }
+    let failures = |driver: &mut Driver, step: &str| {
+        driver.run(step);
+        driver
+            .markers
+            .iter()
+            .map(|markers| markers.failures)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(failures(&mut driver, "state"), [0]);
+    assert_eq!(failures(&mut driver, "failed"), [1]);
+    assert_eq!(failures(&mut driver, "failed"), [2]);
+    assert_eq!(failures(&mut driver, "written a-0"), [2], "b-0 is on its way");
+    assert_eq!(failures(&mut driver, "failed"), [1], "one was written in between");
+    assert_eq!(failures(&mut driver, "load"), [0]);
 }

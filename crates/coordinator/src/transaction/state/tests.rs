@@ -58,7 +58,9 @@ fn a_state_that_is_never_recorded_is_none() {
         };
         assert_eq!(Transaction::of_record(&value).is_some(), expected, "{number}");
     }
-    assert!(Status::is_name("Dead") && Status::is_name("Ongoing") && !Status::is_name("ongoing"));
+    assert_eq!(Status::of_name("Ongoing"), Some(Status::Ongoing));
+    assert!(Status::of_name("ongoing").is_none() && !Status::is_unseen("ongoing"));
+    assert!(Status::of_name("Dead").is_none() && Status::is_unseen("Dead"));
 }
 
 #[test]

@@ -1,5 +1,9 @@
+use std::sync::Arc;
+
+use crate::transaction::pattern::IdPattern;
 use crate::transaction::request::{ListTransactions, TransactionAnswer, TransactionRequest};
 use crate::transaction::shard::TransactionTimer;
+use crate::transaction::state::Status;
 use crate::transaction::testing::{Driver, play};
 
 #[test]
@@ -163,7 +167,7 @@ fn transactions_are_listed_by_what_is_asked() {
         (
             ListTransactions {
                 longer_than_ms: -1,
-                states: vec!["Ongoing".into()],
+                states: Some([Status::Ongoing].into()),
                 ..Default::default()
             },
             1,
@@ -171,7 +175,7 @@ fn transactions_are_listed_by_what_is_asked() {
         (
             ListTransactions {
                 longer_than_ms: -1,
-                states: vec!["Dead".into()],
+                states: Some([].into()),
                 ..Default::default()
             },
             0,
@@ -179,7 +183,7 @@ fn transactions_are_listed_by_what_is_asked() {
         (
             ListTransactions {
                 longer_than_ms: -1,
-                wanted: Some(Box::new(|id| id == "t")),
+                wanted: Some(Arc::new(IdPattern::compile("t").unwrap())),
                 ..Default::default()
             },
             1,
@@ -187,7 +191,7 @@ fn transactions_are_listed_by_what_is_asked() {
         (
             ListTransactions {
                 longer_than_ms: -1,
-                wanted: Some(Box::new(|id| id == "u")),
+                wanted: Some(Arc::new(IdPattern::compile("u").unwrap())),
                 ..Default::default()
             },
             0,

@@ -21,7 +21,7 @@ use klamm_protocol::{DecodeError, EncodeError};
 use klamm_records::{Batches, Codec, Compression, TimestampType};
 use parking_lot::Mutex;
 
-use super::super::{Asked, Coordinator, Key, Kind, Parts, Runtime};
+use super::super::{Asked, Coordinator, Key, Kind, Parts, Place, Runtime};
 use crate::metadata_store::MetadataStore;
 use crate::replicas::{Committer, Partition, Settings};
 use crate::vitals::Vitals;
@@ -307,14 +307,17 @@ impl Shard for Toy {
 #[derive(Default)]
 pub(super) struct Toys {
     pub(super) effects: Arc<Mutex<Vec<i64>>>,
+    /// Who asked for them.
+    pub(super) places: Arc<Mutex<Vec<Place>>>,
 }
 
 impl Coordinator for Toys {
     type Shard = Toy;
     const KIND: Kind = Kind::Group;
 
-    fn carry_out(&self, _: i32, effect: i64) {
+    fn carry_out(&self, from: Place, effect: i64) {
         self.effects.lock().push(effect);
+        self.places.lock().push(from);
     }
 }
 
@@ -325,6 +328,7 @@ pub(super) struct Fixture {
     pub(super) partition: Arc<Partition>,
     pub(super) runtime: Arc<Runtime<Toys>>,
     pub(super) effects: Arc<Mutex<Vec<i64>>>,
+    pub(super) places: Arc<Mutex<Vec<Place>>>,
     image: Mutex<Image>,
 }
 
@@ -391,6 +395,7 @@ impl Fixture {
         let metadata = Arc::new(MetadataStore::new());
         let coordinator = Toys::default();
         let effects = coordinator.effects.clone();
+        let places = coordinator.places.clone();
         let parts = Parts {
             env: env.clone(),
             vitals,
@@ -405,6 +410,7 @@ impl Fixture {
             env,
             metadata,
             effects,
+            places,
             image: Mutex::default(),
         };
         fixture.change(&[
