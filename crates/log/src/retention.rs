@@ -1,8 +1,8 @@
 //! Removing the oldest segments: by age, by size, and below the log start.
 //!
-//! Always holds: only segments wholly below the high watermark go, oldest first, and the log keeps an active one; files are
-//! renamed first and removed later, so that a read under way ends in peace; what a crash leaves renamed is removed at the
-//! next open.
+//! Always holds: only segments wholly below the high watermark go, oldest first, also on the device, and the log keeps an active
+//! one; files are renamed first and removed later, so that a read under way ends in peace; what a crash leaves renamed is removed
+//! at the next open.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -66,7 +66,11 @@ pub fn retention(cell: &impl LogCell, now: TimestampMs) -> Result<Retired, LogEr
         segment_count: segments.len(),
         not_before: now.plus_ms(delay_ms),
     };
-    for segment in segments {
+    for (at, segment) in segments.iter().enumerate() {
+        // One is gone for good before the next one goes: else a power cut might keep the older of two, and a log with a gap.
+        if at > 0 {
+            home.dir.sync_folder(&home.folder())?;
+        }
         let renamed = rename(&segment.files).inspect_err(|error| home.dir.fail(error))?;
         retired.files.extend(renamed);
     }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use klamm_env::sim::disk::Disk;
+use klamm_env::sim::disk::{CrashMode, Disk};
 use klamm_env::sim::{HostClock, SimTime, Trace};
 use klamm_model::TimestampMs;
 
@@ -139,5 +139,35 @@ fn records_without_timestamps_are_as_old_as_their_file() {
             let found = held.log.lock().summary().segment_count;
             assert_eq!(found, left, "reopen {reopen} age {age}");
         }
+    }
+}
+
+#[test]
+fn a_power_cut_while_segments_go_leaves_no_gap_between_those_that_stay() {
+    for seed in 0..64 {
+        let config = LogConfig {
+            segment_bytes: 1100,
+            retention_bytes: Some(3 * 1000),
+            ..small()
+        };
+        let (disk, held) = Held::new(config.clone());
+        for n in 0..10 {
+            held.append(&batch(NOW.0 + n, &[&"x".repeat(930)])).unwrap();
+        }
+        held.commit().unwrap();
+        let retired = retention(&held.log, NOW).unwrap();
+        assert_eq!(retired.segment_count, 7, "too few to leave a gap");
+        drop(held);
+        disk.crash(CrashMode::Torn { seed });
+        let held = Held::open(&disk, config).unwrap();
+        let (start, end) = {
+            let log = held.log.lock();
+            (log.log_start_offset().0, log.log_end_offset().0)
+        };
+        assert_eq!(end, 10, "seed {seed}: committed records are lost");
+        assert!(start <= 7, "seed {seed}");
+        let found: Vec<i64> = held.records(Offset(start)).iter().map(|record| record.0).collect();
+        let expected: Vec<i64> = (start..end).collect();
+        assert_eq!(found, expected, "seed {seed}");
     }
 }
