@@ -53,7 +53,7 @@ pub use handles::HandleCache;
 pub use index::transaction::AbortedTransaction;
 pub use log::{Log, LogSummary, RecoveryState};
 pub use prepare::LogCell;
-pub use producers::{EndTransaction, Verification, VerificationGuard};
+pub use producers::{EndTransaction, ProducerStanding, Verification, VerificationGuard};
 pub use read::{FileRange, Read, ReadRequest};
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use klamm_model::{LeaderEpoch, Offset, TimestampMs, TopicId, TopicPartition};
+use klamm_model::{LeaderEpoch, Offset, ProducerId, TimestampMs, TopicId, TopicPartition};
 
 use crate::config::{Durability, LogConfig};
 use crate::dir::{LogDir, Positions};
@@ -163,6 +163,11 @@ impl Log {
         now: TimestampMs,
     ) -> Result<Option<VerificationGuard>, AppendError> {
         self.producers.verify(asked, self.log_end_offset, now)
+    }
+
+    /// The coordinator has said no, for good, to somebody who asked with `guard` whether a producer may write here.
+    pub fn verification_refused(&mut self, producer_id: ProducerId, guard: VerificationGuard) {
+        self.producers.verification_refused(producer_id, guard);
     }
 
     /// Forgets producers that were silent for too long.

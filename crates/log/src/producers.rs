@@ -9,6 +9,7 @@
 mod check;
 mod entries;
 pub(crate) mod snapshot;
+mod standing;
 mod transactions;
 
 use std::time::Duration;
@@ -20,6 +21,7 @@ use klamm_records::{Batch, BatchHeader, EndTransactionMarker};
 use crate::index::transaction::AbortedTransaction;
 pub use check::EndTransaction;
 use entries::Entries;
+pub use standing::ProducerStanding;
 use transactions::Transactions;
 pub use transactions::{Verification, VerificationGuard};
 

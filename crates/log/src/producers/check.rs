@@ -6,6 +6,7 @@ use klamm_model::{Offset, ProducerEpoch, ProducerId, TimestampMs};
 use klamm_records::{BatchHeader, EndTransactionMarker, Producer};
 
 use super::ProducerState;
+use super::standing::ProducerStanding;
 use super::transactions::{Verification, VerificationGuard};
 use crate::error::AppendError;
 
@@ -91,7 +92,7 @@ impl ProducerState {
             (Some(previous), _) => Some(Before {
                 epoch: previous.producer_epoch,
                 last_sequence: previous.last_sequence(),
-                in_transaction: previous.is_transactional(),
+                in_transaction: previous.is_transactional() && !previous.is_control(),
             }),
             (None, Some(entry)) => Some(Before {
                 epoch: entry.epoch,
@@ -160,36 +161,9 @@ impl ProducerState {
         Ok(())
     }
 
-    /// Whether a leader may write the marker that ends a transaction. Under version 2 a transaction ends in an epoch above
-    /// that of its records (KIP-890): a marker of their own epoch, or a lower one, is late, unless it is the same again.
+    /// Whether a leader may write the marker that ends a transaction.
     pub(crate) fn check_marker(&self, end: &EndTransaction, offset: Offset) -> Result<(), AppendError> {
-        let Some(entry) = self.entries.get(end.producer_id) else {
-            return Ok(());
-        };
-        let found = end.producer_epoch.0;
-        let is_again =
-            found == entry.epoch && (entry.current_txn_first_offset.is_none() || found == i16::MAX);
-        let is_late = match end.transaction_version {
-            ..=1 => found < entry.epoch,
-            2.. => found <= entry.epoch && !is_again,
-        };
-        if is_late {
-            return Err(AppendError::InvalidProducerEpoch {
-                producer_id: end.producer_id,
-                offset,
-                found: end.producer_epoch,
-                current: ProducerEpoch(entry.epoch),
-            });
-        }
-        if end.marker.coordinator_epoch < entry.coordinator_epoch {
-            return Err(AppendError::CoordinatorFenced {
-                producer_id: end.producer_id,
-                offset,
-                found: end.marker.coordinator_epoch,
-                current: entry.coordinator_epoch,
-            });
-        }
-        Ok(())
+        ProducerStanding::check_end(self.standing(end.producer_id), end, offset)
     }
 
     /// Begins to verify that a producer may write in its transaction, or joins the verification that has begun. `None`: the
@@ -215,5 +189,14 @@ impl ProducerState {
         }
         let transactions = self.transactions.get_or_insert_default();
         Ok(Some(transactions.verify(asked, now)))
+    }
+    /// The coordinator said no, for good, to somebody with this guard.
+    pub(crate) fn verification_refused(&mut self, id: ProducerId, guard: VerificationGuard) {
+        if let Some(transactions) = &mut self.transactions {
+            transactions.refused(id, guard);
+            if transactions.is_empty() {
+                self.transactions = None;
+            }
+        }
     }
 }

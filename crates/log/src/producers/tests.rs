@@ -481,3 +481,85 @@ fn a_verification_of_which_nothing_came_is_forgotten() {
     state.expire(TimestampMs(1100), Duration::from_millis(1000));
     assert_ne!(state.verify(&asked, Offset(0), TimestampMs(1100)).unwrap(), guard);
 }
+
+#[test]
+fn a_verification_that_all_were_refused_leaves_nothing_behind() {
+    let mut state = ProducerState::default();
+    let asked = |sequence| Verification {
+        producer_id: ProducerId(1),
+        producer_epoch: ProducerEpoch(0),
+        base_sequence: Some(sequence),
+        bumps_epoch: false,
+    };
+    let (id, now) = (ProducerId(1), TimestampMs(0));
+    let first = state.verify(&asked(0), Offset(0), now).unwrap().unwrap();
+    let second = state.verify(&asked(1), Offset(0), now).unwrap().unwrap();
+    assert_eq!(first, second);
+    state.verification_refused(id, first);
+    assert!(state.is_verified(id, first), "another one asks");
+    state.verification_refused(id, second);
+    assert!(!state.is_verified(id, first));
+    assert_eq!(state, ProducerState::default());
+    // One that is to be asked again stays, and a late refusal does not end it.
+    let third = state.verify(&asked(0), Offset(0), now).unwrap().unwrap();
+    state.verification_refused(id, first);
+    assert!(state.is_verified(id, third));
+}
+
+#[test]
+fn behind_a_marker_in_the_same_call_no_transaction_is_open() {
+    let state = ProducerState::default();
+    let marker = |epoch| marker_batch(1, epoch, true, 0).0;
+    let again = BatchBuilder::default().producer(ProducerId(1), ProducerEpoch(1), None);
+    let mut again = again.transactional();
+    again.append(TimestampMs(0), None, Some(b"v"), &[]);
+    let again = BatchHeader::parse(&again.build(Offset(0)).unwrap()).unwrap();
+    let refused = state
+        .check(&again, Offset(1), None, [&marker(1)].into_iter())
+        .unwrap_err();
+    assert!(
+        matches!(refused, AppendError::InvalidTransactionState { .. }),
+        "{refused}"
+    );
+}
+
+#[test]
+fn how_a_producer_will_stand_is_how_it_stands_then() {
+    let (id, epoch) = (ProducerId(1), ProducerEpoch(0));
+    let mut state = ProducerState::default();
+    let mut ahead = None;
+    let check =
+        |ahead, is_verified| ProducerStanding::check_write(ahead, (id, epoch), is_verified, Offset(0));
+    assert_eq!(state.standing(id), ahead);
+    assert!(matches!(
+        check(ahead, false),
+        Err(AppendError::InvalidTransactionState { .. })
+    ));
+    check(ahead, true).unwrap();
+    ahead = Some(ProducerStanding::after_write(ahead, epoch));
+    state.take_in(&transactional(1, 0, 0, 0), &[]);
+    assert_eq!(state.standing(id), ahead);
+    check(ahead, false).unwrap();
+    let marker = EndTransactionMarker {
+        committed: false,
+        coordinator_epoch: 7,
+    };
+    let ended = EndTransaction {
+        producer_id: id,
+        producer_epoch: ProducerEpoch(1),
+        marker,
+        transaction_version: 2,
+    };
+    ProducerStanding::check_end(ahead, &ended, Offset(1)).unwrap();
+    ahead = Some(ProducerStanding::after_end(&ended));
+    let built = BatchBuilder::end_transaction(id, ProducerEpoch(1), marker, TimestampMs(0));
+    let bytes = built.build(Offset(1)).unwrap();
+    let mut header = BatchHeader::parse(&bytes).unwrap();
+    header.patch(Offset(1), LeaderEpoch(0));
+    state.take_in(&header, &bytes[klamm_records::HEADER_BYTES..]);
+    assert_eq!(state.standing(id), ahead);
+    assert!(matches!(
+        check(ahead, true),
+        Err(AppendError::InvalidProducerEpoch { .. })
+    ));
+}

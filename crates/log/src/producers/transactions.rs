@@ -7,7 +7,8 @@
 //! A verification (KIP-890) begins before the coordinator is asked whether a producer may write here, and ends with the
 //! producer's first record in the transaction, or with a marker. Only a batch with the guard of the running verification, or of
 //! a transaction that is open, is appended: so an answer of the coordinator that comes after the marker opens nothing that nobody
-//! would ever end.
+//! would ever end. One that the coordinator refuses leaves nothing behind, or producers that do not exist would fill the memory; one
+//! that is to be tried again is remembered, so that no later batch comes before the one that was first.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,6 +51,8 @@ pub(super) struct Verifying {
     /// No batch may be appended before the one with this number, which was seen and is being tried again.
     pub(super) lowest_sequence: i32,
     pub(super) bumps_epoch: bool,
+    /// Those who ask the coordinator, or were told to ask again, or yes.
+    askers: u32,
 }
 
 /// See the head of the file.
@@ -83,7 +86,9 @@ impl Transactions {
                 epoch,
                 lowest_sequence: sequence,
                 bumps_epoch: asked.bumps_epoch,
+                askers: 0,
             });
+        verifying.askers = verifying.askers.saturating_add(1);
         if epoch > verifying.epoch || (epoch == verifying.epoch && sequence < verifying.lowest_sequence) {
             verifying.epoch = epoch;
             verifying.lowest_sequence = sequence;
@@ -103,6 +108,20 @@ impl Transactions {
             .is_some_and(|verifying| !is_of_next(verifying))
         {
             self.verifying.remove(&id);
+        }
+    }
+
+    /// The coordinator has said no for good to one who asked: a verification that nobody else waits for is over.
+    pub(super) fn refused(&mut self, id: ProducerId, guard: VerificationGuard) {
+        if let Some(verifying) = self
+            .verifying
+            .get_mut(&id)
+            .filter(|verifying| verifying.guard == guard)
+        {
+            verifying.askers -= 1;
+            if verifying.askers == 0 {
+                self.verifying.remove(&id);
+            }
         }
     }
 

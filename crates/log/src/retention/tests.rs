@@ -166,7 +166,11 @@ fn a_power_cut_while_segments_go_leaves_no_gap_between_those_that_stay() {
         };
         assert_eq!(end, 10, "seed {seed}: committed records are lost");
         assert!(start <= 7, "seed {seed}");
-        let found: Vec<i64> = held.records(Offset(start)).iter().map(|record| record.0).collect();
+        let found: Vec<i64> = held
+            .records(Offset(start))
+            .iter()
+            .map(|record| record.0)
+            .collect();
         let expected: Vec<i64> = (start..end).collect();
         assert_eq!(found, expected, "seed {seed}");
     }
