@@ -1,23 +1,25 @@
 //! Writes the markers that end a producer's transaction in the partitions that are led here.
 //!
-//! Always holds: a marker is told to be written once it is committed, and not before.
+//! Always holds: a marker is told to be written once it is committed, under the leadership that it was written under, and not
+//! before. Those for many partitions are written some at a time.
 //!
-//! Next: `transactions/sender.rs`, which orders them.
+//! Next: `transactions/sender.rs`, which orders them, and `handlers/write_txn_markers.rs`, for those that others order.
 
-use std::future::poll_fn;
-use std::sync::Arc;
-use std::task::Poll;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use klamm_coordinator::TransactionalProducer;
 use klamm_log::EndTransaction;
-use klamm_model::{ErrorCode, Offset, TopicPartition};
+use klamm_model::{ErrorCode, TopicPartition};
 use klamm_records::EndTransactionMarker;
 
 use super::Kind;
 use crate::broker::Broker;
-use crate::replicas::{Partition, Watched};
-use crate::waiters::Waiter;
+
+/// Markers that are on their way at once, of one call.
+const AT_ONCE: usize = 256;
+/// How long a marker may take to be committed.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a transaction ends.
 #[derive(Clone, Copy, Debug)]
@@ -32,81 +34,72 @@ pub(crate) struct Marker {
 }
 
 impl Marker {
-    fn record(&self) -> EndTransactionMarker {
-        EndTransactionMarker {
-            committed: self.committed,
-            coordinator_epoch: self.coordinator_epoch,
+    fn end(&self) -> EndTransaction {
+        EndTransaction {
+            producer_id: self.producer.id,
+            producer_epoch: self.producer.epoch,
+            marker: EndTransactionMarker {
+                committed: self.committed,
+                coordinator_epoch: self.coordinator_epoch,
+            },
+            transaction_version: u8::try_from(self.transaction_version).unwrap_or(0),
         }
     }
 }
 
 /// Writes a marker to each of the partitions; what became of it there, when that is known of all.
 pub(crate) async fn write_markers(
-    broker: &Arc<Broker>,
+    broker: &Broker,
     marker: Marker,
     partitions: &[TopicPartition],
 ) -> Vec<(TopicPartition, ErrorCode)> {
-    let written = partitions
-        .iter()
-        .map(async |partition| (partition.clone(), write(broker, marker, partition).await));
-    join_all(written).await
+    let end = marker.end();
+    let mut told = Vec::with_capacity(partitions.len());
+    for some in partitions.chunks(AT_ONCE) {
+        let written = some
+            .iter()
+            .map(async |partition| (partition.clone(), write(broker, &end, partition).await));
+        told.extend(join_all(written).await);
+    }
+    told
 }
 
-async fn write(broker: &Broker, marker: Marker, partition: &TopicPartition) -> ErrorCode {
+async fn write(broker: &Broker, end: &EndTransaction, partition: &TopicPartition) -> ErrorCode {
+    match broker
+        .env
+        .timeout(PATIENCE, write_to(broker, end, partition))
+        .await
+    {
+        Ok(Ok(())) => ErrorCode::None,
+        Ok(Err(code)) => code,
+        Err(_) => ErrorCode::RequestTimedOut,
+    }
+}
+
+async fn write_to(
+    broker: &Broker,
+    end: &EndTransaction,
+    partition: &TopicPartition,
+) -> Result<(), ErrorCode> {
+    let topic = broker.replicas.by_name(&partition.topic);
+    let topic = topic.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let found = topic.partition(partition.partition)?;
     if *partition.topic == *Kind::Group.topic() {
-        let groups = &broker.groups;
-        let ended = groups.end_transaction(partition.partition, marker.producer, marker.record());
-        return match ended.await {
-            Ok(()) => ErrorCode::None,
-            // To whoever waits for a marker, a coordinator that is elsewhere or loads is a leader that is.
-            Err(
-                ErrorCode::NotCoordinator
-                | ErrorCode::CoordinatorNotAvailable
-                | ErrorCode::CoordinatorLoadInProgress,
-            ) => ErrorCode::NotLeaderOrFollower,
-            Err(code) => code,
-        };
+        // Its shard must know, and is the only one that writes there.
+        let ended = broker.groups.end_transaction(partition.partition, end).await;
+        return ended.map_err(as_of_leader);
     }
-    let Some(topic) = broker.replicas.by_name(&partition.topic) else {
-        return ErrorCode::UnknownTopicOrPartition;
-    };
-    match topic.partition(partition.partition) {
-        Ok(partition) => append(broker, marker, &partition).await,
-        Err(code) => code,
-    }
+    let written = found.end_transaction(end, broker.env.now()).await;
+    let (epoch, offset) = written.map_err(|refusal| refusal.code())?;
+    found.committed(epoch, offset).await
 }
 
-async fn append(broker: &Broker, marker: Marker, partition: &Arc<Partition>) -> ErrorCode {
-    let end = EndTransaction {
-        producer_id: marker.producer.id,
-        producer_epoch: marker.producer.epoch,
-        marker: marker.record(),
-        transaction_version: u8::try_from(marker.transaction_version).unwrap_or(0),
-    };
-    match partition.end_transaction(&end, broker.env.now()).await {
-        Ok(offset) => committed(partition, offset).await,
-        Err(refusal) => refusal.code(),
-    }
-}
-
-/// Waits until everything below `offset` is committed.
-async fn committed(partition: &Partition, offset: Offset) -> ErrorCode {
-    let waiter = Arc::<Waiter>::default();
-    loop {
-        let generation = waiter.arm();
-        partition.wake_at(offset, &waiter, generation);
-        match partition.watch(offset) {
-            Watched::Reached => return ErrorCode::None,
-            Watched::Failed(code) => return code,
-            Watched::NotYet => {}
-        }
-        poll_fn(|cx| {
-            waiter.register(cx.waker());
-            match waiter.has_fired() {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
-            }
-        })
-        .await;
+/// To whoever waits for a marker, a coordinator that is elsewhere or loads is a leader that is.
+fn as_of_leader(code: ErrorCode) -> ErrorCode {
+    match code {
+        ErrorCode::NotCoordinator
+        | ErrorCode::CoordinatorNotAvailable
+        | ErrorCode::CoordinatorLoadInProgress => ErrorCode::NotLeaderOrFollower,
+        code => code,
     }
 }

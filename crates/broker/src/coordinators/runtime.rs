@@ -21,6 +21,7 @@ mod gathered;
 mod load;
 mod loaded;
 mod parked;
+mod producers;
 mod retry;
 mod seat;
 mod timers;
@@ -31,13 +32,14 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use klamm_coordinator::{Shard, TransactionalProducer};
+use klamm_coordinator::Shard;
 use klamm_env::{Env, Task};
+use klamm_log::{EndTransaction, Verification, VerificationGuard};
 use klamm_metadata::Image;
 use klamm_metadata::image::TopicImage;
 use klamm_model::java_hash::partition_of;
 use klamm_model::{BrokerId, ErrorCode, LeaderEpoch};
-use klamm_records::{Codec, EndTransactionMarker};
+use klamm_records::Codec;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -199,15 +201,36 @@ impl<C: Coordinator> Runtime<C> {
         self.seat(to.partition)?.report(to.load, request)
     }
 
+    /// Begins to verify that a producer may write to a partition in its transaction: what [`Log::verify`](klamm_log::Log::verify)
+    /// says, and the partition, to end the verification in.
+    pub(crate) fn verify(
+        &self,
+        partition: i32,
+        asked: &Verification,
+    ) -> Result<(Arc<Partition>, Option<VerificationGuard>), ErrorCode> {
+        let partition = self.seat(partition)?.partition.clone();
+        let guard = partition.verify(asked).map_err(|refusal| refusal.code())?;
+        Ok((partition, guard))
+    }
+
+    /// Has a request in a transaction decided that has waited for the verification of `guard`.
+    pub(crate) fn ask_verified(
+        &self,
+        partition: i32,
+        request: Request<C>,
+        guard: Option<VerificationGuard>,
+    ) -> Result<Asked<C>, ErrorCode> {
+        self.seat(partition)?.ask_verified(request, guard)
+    }
+
     /// Ends the transaction of a producer in a partition: writes the marker, and returns when it is committed.
     pub(crate) async fn end_transaction(
         &self,
         partition: i32,
-        producer: TransactionalProducer,
-        marker: EndTransactionMarker,
+        end: &EndTransaction,
     ) -> Result<(), ErrorCode> {
         let seat = self.seat(partition)?;
-        seat.end_transaction(producer, marker).await
+        seat.end_transaction(end).await
     }
 
     fn seat(&self, partition: i32) -> Result<Arc<Seat<C>>, ErrorCode> {

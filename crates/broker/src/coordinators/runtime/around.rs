@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use klamm_coordinator::Shard;
 use klamm_env::Env;
+use klamm_log::{AppendError, Log};
 use klamm_model::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
 use klamm_records::Codec;
 use thiserror::Error;
 
 use super::gathered::{PackError, Packing};
-use crate::replicas::{Partition, WriteError, Written};
+use crate::replicas::{Partition, Refusal, WriteError, Written};
 
 /// See the head of the file.
 pub(super) struct Around<'a, S: Shard> {
@@ -45,6 +46,16 @@ impl<S: Shard> Around<'_, S> {
             codec: self.codec,
             max_batch_bytes,
         })
+    }
+
+    /// What `check` says of the log, and why what is decided must not be written to it.
+    pub(super) fn as_log_allows<R>(
+        &self,
+        check: impl FnOnce(&Log) -> Result<R, AppendError>,
+    ) -> Result<R, ErrorCode> {
+        let checked = self.partition.as_leader(Some(self.epoch), |log, _| check(log));
+        let checked = checked.map_err(|_| ErrorCode::NotCoordinator)?;
+        checked.map_err(|error| Refusal::from(error).code())
     }
 
     /// Up to where everything is committed.

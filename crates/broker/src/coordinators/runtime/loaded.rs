@@ -8,7 +8,7 @@
 //! a copy into the page cache, and where that suffices the answer is due with it. Where others wait already, records gather, and
 //! the seat's task appends them all together.
 //!
-//! Next: `seat.rs`, which holds it under a lock; `parked.rs`, `gathered.rs`, `retry.rs`.
+//! Next: `seat.rs`, which holds it under a lock; `parked.rs`, `gathered.rs`, `producers.rs`, `retry.rs`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,14 +19,15 @@ use klamm_coordinator::{
     CoordinatorRecord, CoordinatorResult, RecordBytes, Shard, Surroundings, Ticket, TimerChange,
     TransactionalProducer,
 };
+use klamm_log::{EndTransaction, Log, VerificationGuard};
 use klamm_metadata::Image;
 use klamm_model::{ErrorCode, Offset, TimestampMs};
-use klamm_records::EndTransactionMarker;
 use tokio::sync::oneshot;
 
 use super::around::{AppendFailure, Around};
 use super::gathered::{Gathered, Packing, Taken};
 use super::parked::{Due, Parked, Sender, Told};
+use super::producers::Producers;
 use super::retry::Retry;
 use super::timers::Timers;
 
@@ -41,6 +42,8 @@ pub(super) struct Loaded<S: Shard> {
     /// What the shard was last told of.
     image: Arc<Image>,
     gathered: Gathered,
+    /// Of what is gathered, and of what is being appended.
+    producers: Producers,
     /// Up to where what was decided is in the log.
     appended: Offset,
     /// The seat's task appends what it has taken.
@@ -78,6 +81,7 @@ impl<S: Shard> Loaded<S> {
             load,
             image,
             gathered: Gathered::new(next_offset),
+            producers: Producers::default(),
             appended: next_offset,
             is_appending: false,
             parked: Parked::default(),
@@ -150,6 +154,7 @@ impl<S: Shard> Loaded<S> {
     pub(super) fn appended(&mut self, end: Offset) {
         self.is_appending = false;
         self.appended = end;
+        self.producers.appended(end);
     }
 
     /// Takes what is due, and those who wait for longer than `limit`.
@@ -184,20 +189,30 @@ impl<S: Shard> Loaded<S> {
         (self.shard, self.timers)
     }
 
-    /// Decides on a request.
+    /// Decides on a request; `guard` is of the verification that one in a transaction has waited for.
     pub(super) fn ask(
         &mut self,
         around: &Around<'_, S>,
         ticket: Ticket,
-        request: S::Request,
+        (request, guard): (S::Request, Option<VerificationGuard>),
     ) -> Result<Decided<S>, ErrorCode> {
         let (now, mut result) = self.decide(around, |shard, surroundings| {
             shard.decide(surroundings, around.config, ticket, request)
         });
+        let producer = result.producer.filter(|_| !result.records.is_empty());
+        let will_stand = producer
+            .map(|producer| {
+                let at = self.gathered.next_offset();
+                let check = |log: &Log| self.producers.check_write(log, producer, guard, at);
+                around
+                    .as_log_allows(check)
+                    .map(|standing| (producer.id, standing))
+            })
+            .transpose()?;
         let own = result.answers.iter().position(|(whose, _)| *whose == ticket);
         let own = own.map(|own| result.answers.remove(own).1);
         let unwritten = result.unwritten.take();
-        let is_quiet = self.gathered.is_empty() && !self.is_appending && self.parked.nobody_waits();
+        let is_quiet = self.is_quiet();
         if let Err(code) = self.take(around, now, result) {
             if let Some(about) = unwritten {
                 let (now, result) = self.decide(around, |shard, surroundings| {
@@ -206,6 +221,10 @@ impl<S: Shard> Loaded<S> {
                 self.take(around, now, result)?;
             }
             return Err(code);
+        }
+        if let Some((id, standing)) = will_stand {
+            let end = self.gathered.next_offset();
+            self.producers.will_stand(id, standing, end);
         }
         let committed = match is_quiet {
             true => self.append_at_once(around, now)?,
@@ -229,6 +248,11 @@ impl<S: Shard> Loaded<S> {
         Ok(Decided::Later(receiver))
     }
 
+    /// Whether what is decided now may be appended now.
+    fn is_quiet(&self) -> bool {
+        self.gathered.is_empty() && !self.is_appending && self.parked.nobody_waits()
+    }
+
     /// Appends what has gathered, if it is little and nothing must be waited for; up to where everything is committed then.
     /// Otherwise it is left to the seat's task.
     fn append_at_once(
@@ -242,6 +266,7 @@ impl<S: Shard> Loaded<S> {
         match appended {
             Ok(Some(committed)) => {
                 self.appended = self.gathered.next_offset();
+                self.producers.appended(self.appended);
                 Ok(Some(committed))
             }
             Ok(None) => Ok(None),
@@ -316,18 +341,34 @@ impl<S: Shard> Loaded<S> {
     pub(super) fn end_transaction(
         &mut self,
         around: &Around<'_, S>,
-        producer: TransactionalProducer,
-        marker: EndTransactionMarker,
+        end: &EndTransaction,
         written: Sender<()>,
     ) -> Result<(), ErrorCode> {
         around.packing()?;
+        let at = self.gathered.next_offset();
+        let standing = around.as_log_allows(|log| self.producers.check_end(log, end, at))?;
+        let is_quiet = self.is_quiet();
+        let producer = TransactionalProducer {
+            id: end.producer_id,
+            epoch: end.producer_epoch,
+        };
+        let now = around.env.now();
         self.is_torn = true;
-        self.gathered.push_marker(producer, marker, around.env.now());
+        self.gathered.push_marker(producer, end.marker, now);
+        let offset = self.gathered.next_offset();
+        self.producers.will_stand(producer.id, standing, offset);
         self.shard
-            .replay_end_transaction_marker(producer, marker.committed);
-        let (offset, now) = (self.gathered.next_offset(), around.env.monotonic());
-        self.parked.tell(offset, now, Told::Written(written));
+            .replay_end_transaction_marker(producer, end.marker.committed);
         self.is_torn = false;
+        let committed = match is_quiet {
+            true => self.append_at_once(around, now)?,
+            false => None,
+        };
+        let told = Told::Written(written);
+        match committed.is_some_and(|committed| offset <= committed) {
+            true => told.send(),
+            false => self.parked.tell(offset, around.env.monotonic(), told),
+        }
         Ok(())
     }
 

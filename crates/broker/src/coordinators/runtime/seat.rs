@@ -12,9 +12,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
-use klamm_coordinator::{Shard, Ticket, TransactionalProducer};
+use klamm_coordinator::{Shard, Ticket};
+use klamm_log::{EndTransaction, VerificationGuard};
 use klamm_model::{ErrorCode, LeaderEpoch, Offset};
-use klamm_records::EndTransactionMarker;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -131,7 +131,16 @@ impl<C: Coordinator> Seat<C> {
         self: &Arc<Self>,
         request: <C::Shard as Shard>::Request,
     ) -> Result<Asked<C>, ErrorCode> {
-        self.ask_if(|_| true, request)
+        self.ask_if(|_| true, (request, None))
+    }
+
+    /// The same for one in a transaction, which has waited for the verification of `guard`.
+    pub(super) fn ask_verified(
+        self: &Arc<Self>,
+        request: <C::Shard as Shard>::Request,
+        guard: Option<VerificationGuard>,
+    ) -> Result<Asked<C>, ErrorCode> {
+        self.ask_if(|_| true, (request, guard))
     }
 
     /// The same, by the shard of this load alone.
@@ -140,13 +149,13 @@ impl<C: Coordinator> Seat<C> {
         load: u64,
         request: <C::Shard as Shard>::Request,
     ) -> Result<Asked<C>, ErrorCode> {
-        self.ask_if(|loaded| loaded.load() == load, request)
+        self.ask_if(|loaded| loaded.load() == load, (request, None))
     }
 
     fn ask_if(
         self: &Arc<Self>,
         is_meant: impl FnOnce(&Loaded<C::Shard>) -> bool,
-        request: <C::Shard as Shard>::Request,
+        request: (<C::Shard as Shard>::Request, Option<VerificationGuard>),
     ) -> Result<Asked<C>, ErrorCode> {
         let ticket = Ticket(self.tickets.fetch_add(1, Ordering::Relaxed));
         let decided = self.with(|loaded, around| match is_meant(loaded) {
@@ -164,13 +173,9 @@ impl<C: Coordinator> Seat<C> {
     }
 
     /// Ends the transaction of a producer in this partition; ready once that is committed.
-    pub(super) async fn end_transaction(
-        &self,
-        producer: TransactionalProducer,
-        marker: EndTransactionMarker,
-    ) -> Result<(), ErrorCode> {
+    pub(super) async fn end_transaction(&self, end: &EndTransaction) -> Result<(), ErrorCode> {
         let (sender, written) = oneshot::channel();
-        self.with(|loaded, around| loaded.end_transaction(around, producer, marker, sender))??;
+        self.with(|loaded, around| loaded.end_transaction(around, end, sender))??;
         written.await.unwrap_or(Err(ErrorCode::NotCoordinator))
     }
 

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use klamm_coordinator::TransactionalProducer;
 use klamm_env::sim::{CrashMode, Failure, Fault, Operation, Options, World};
-use klamm_log::Durability;
+use klamm_log::{Durability, EndTransaction};
 use klamm_metadata::MetadataRecord;
 use klamm_model::{BrokerId, ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Uuid};
 use klamm_protocol::metadata_records::TopicRecord;
@@ -17,10 +17,18 @@ use crate::replicas::Written;
 
 mod toy;
 
-const COMMIT: EndTransactionMarker = EndTransactionMarker {
-    committed: true,
-    coordinator_epoch: 0,
-};
+/// The end of a transaction, as a coordinator of version 1 has it written.
+fn end_of(producer: TransactionalProducer, committed: bool, coordinator_epoch: i32) -> EndTransaction {
+    EndTransaction {
+        producer_id: producer.id,
+        producer_epoch: producer.epoch,
+        marker: EndTransactionMarker {
+            committed,
+            coordinator_epoch,
+        },
+        transaction_version: 1,
+    }
+}
 
 fn producer(id: i64) -> TransactionalProducer {
     TransactionalProducer {
@@ -390,16 +398,9 @@ async fn after_a_crash_all_that_was_answered_is_there() {
             fixture.ask(Ask::AddIn(producer(id), name, 3)).await.unwrap();
             fixture.ask(Ask::Add("a", 1)).await.unwrap();
         }
-        let abort = EndTransactionMarker {
-            committed: false,
-            ..COMMIT
-        };
-        for (id, marker) in [(7, COMMIT), (8, abort)] {
-            fixture
-                .runtime
-                .end_transaction(0, producer(id), marker)
-                .await
-                .unwrap();
+        for (id, committed) in [(7, true), (8, false)] {
+            let end = end_of(producer(id), committed, 0);
+            fixture.runtime.end_transaction(0, &end).await.unwrap();
         }
         // On its way when the power fails.
         let mut lost = pin!(fixture.ask(Ask::Add("a", 1)));
@@ -416,11 +417,8 @@ async fn after_a_crash_all_that_was_answered_is_there() {
         for (name, value) in [("a", 103), ("committed", 3), ("aborted", 0), ("open", 0)] {
             assert_eq!(again.value(name).await, value, "{name}");
         }
-        again
-            .runtime
-            .end_transaction(0, producer(9), COMMIT)
-            .await
-            .unwrap();
+        let end = end_of(producer(9), true, 0);
+        again.runtime.end_transaction(0, &end).await.unwrap();
         assert_eq!(again.value("open").await, 3);
         assert_eq!(again.ask(Ask::Add("a", 1)).await, Ok(Told::Value(104)));
         again.runtime.stop().await;
@@ -563,4 +561,74 @@ async fn a_result_that_was_taken_in_part_costs_the_shard() {
     assert_eq!(fixture.ask(Ask::Get("a")).await, Err(ErrorCode::NotCoordinator));
     fixture.loaded().await;
     assert_eq!((fixture.value("a").await, fixture.value("half").await), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_zombie_costs_nobody_else_anything() {
+    use ErrorCode::{InvalidProducerEpoch, InvalidTxnState, TransactionCoordinatorFenced};
+    let next = TransactionalProducer {
+        epoch: ProducerEpoch(1),
+        ..producer(1)
+    };
+    // What the log knows, and what it does not know yet, is refused alike.
+    for durability in [Durability::Fsync, Durability::PageCache] {
+        let world = World::new(1);
+        let with = With {
+            durability,
+            ..With::default()
+        };
+        let fixture = Fixture::open(&world, with);
+        let add = |producer, name| fixture.ask(Ask::AddIn(producer, name, 1));
+        let end = async |producer, epoch| {
+            let end = end_of(producer, true, epoch);
+            fixture.runtime.end_transaction(0, &end).await
+        };
+        let told = join_all([
+            add(producer(1), "zombie").boxed_local(),
+            add(producer(2), "other").boxed_local(),
+            add(next, "zombie").boxed_local(),
+            add(producer(1), "zombie").boxed_local(),
+        ]);
+        let told = told.await;
+        // In its own epoch the transaction is open, and no verification is left for another one.
+        let one = || Ok(Told::Value(1));
+        assert_eq!(
+            told,
+            [one(), one(), Err(InvalidTxnState), one()],
+            "{durability:?}"
+        );
+        assert_eq!(end(next, 5).await, Ok(()));
+        assert_eq!(add(producer(1), "zombie").await, Err(InvalidProducerEpoch));
+        assert_eq!(end(producer(1), 5).await, Err(InvalidProducerEpoch));
+        assert_eq!(end(next, 4).await, Err(TransactionCoordinatorFenced));
+        assert_eq!(fixture.value("zombie").await, 2, "the shard was not lost");
+        // Not verified: nobody has asked.
+        let asked = fixture
+            .runtime
+            .ask_verified(0, Ask::AddIn(next, "zombie", 1), None);
+        assert_eq!(asked.err(), Some(InvalidTxnState));
+        assert_eq!(add(producer(2), "other").await, one());
+        assert_eq!(end(producer(2), 5).await, Ok(()));
+        assert_eq!(fixture.value("other").await, 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verification_of_before_the_marker_opens_nothing() {
+    let fixture = Fixture::open(&World::new(1), With::default());
+    let late = fixture.verify(producer(1)).unwrap();
+    // Both go into the log together.
+    let end = end_of(producer(1), true, 0);
+    let first = fixture.ask(Ask::AddIn(producer(1), "a", 1));
+    let ended = fixture.runtime.end_transaction(0, &end);
+    let behind = async {
+        let asked = fixture
+            .runtime
+            .ask_verified(0, Ask::AddIn(producer(1), "a", 5), late);
+        asked.map(drop)
+    };
+    let (first, ended, behind) = futures_util::join!(first, ended, behind);
+    assert_eq!((first, ended), (Ok(Told::Value(1)), Ok(())));
+    assert_eq!(behind, Err(ErrorCode::InvalidTxnState));
+    assert_eq!(fixture.value("a").await, 1);
 }

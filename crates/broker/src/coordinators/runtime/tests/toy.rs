@@ -13,7 +13,9 @@ use klamm_coordinator::{
 };
 use klamm_env::Env;
 use klamm_env::sim::World;
-use klamm_log::{Durability, HandleCache, Log, LogConfig, LogDir, RecoveryState};
+use klamm_log::{
+    Durability, HandleCache, Log, LogConfig, LogDir, RecoveryState, Verification, VerificationGuard,
+};
 use klamm_metadata::{Image, MetadataRecord, Position};
 use klamm_model::{BrokerId, ErrorCode, LeaderEpoch, Offset, TimestampMs, TopicId, TopicPartition, Uuid};
 use klamm_protocol::metadata_records::{PartitionChangeRecord, PartitionRecord, TopicRecord};
@@ -476,8 +478,26 @@ impl Fixture {
         self.runtime.image_changed();
     }
 
+    /// One in a transaction is verified, as if the coordinator of the transaction had said yes.
     pub(super) fn begin(&self, ask: Ask) -> Result<Asked<Toys>, ErrorCode> {
-        self.runtime.ask(&Key::Group("any"), ask)
+        let Ask::AddIn(producer, ..) = ask else {
+            return self.runtime.ask(&Key::Group("any"), ask);
+        };
+        let guard = self.verify(producer)?;
+        self.runtime.ask_verified(0, ask, guard)
+    }
+
+    pub(super) fn verify(
+        &self,
+        producer: TransactionalProducer,
+    ) -> Result<Option<VerificationGuard>, ErrorCode> {
+        let asked = Verification {
+            producer_id: producer.id,
+            producer_epoch: producer.epoch,
+            base_sequence: None,
+            bumps_epoch: false,
+        };
+        self.runtime.verify(0, &asked).map(|(_, guard)| guard)
     }
 
     pub(super) async fn ask(&self, ask: Ask) -> Result<Told, ErrorCode> {
