@@ -430,6 +430,7 @@ mod tests {
     use klamm_model::Offset;
 
     use super::*;
+    use crate::replicas::Isolation;
     use crate::waiters::Waiters;
 
     fn wanted(partition: i32) -> Wanted {
@@ -549,7 +550,8 @@ mod tests {
             for (place, one) in session.partitions.iter_mut().enumerate() {
                 if !std::mem::replace(&mut one.is_watched, true) {
                     let log = &mut logs[one.key.partition as usize];
-                    log.watch(Offset(1), &session.watch, place as u32);
+                    let next = (Offset(1), Isolation::Uncommitted);
+                    log.watch(next, &session.watch, place as u32);
                 }
                 one.is_settled = true;
             }
@@ -558,8 +560,8 @@ mod tests {
         assert_eq!(looked_at(&mut session), [0, 1, 2, 3], "all of a new one");
         settle(&mut session, &mut logs);
         assert_eq!(looked_at(&mut session), nothing);
-        logs[3].advanced(Offset(1));
-        logs[1].advanced(Offset(1));
+        logs[3].advanced(Offset(1), Offset(1));
+        logs[1].advanced(Offset(1), Offset(1));
         session.filled_by(2);
         assert_eq!(looked_at(&mut session), [3, 1], "in turn");
         assert_eq!(looked_at(&mut session), [3, 1], "until they are settled");
@@ -569,7 +571,7 @@ mod tests {
         assert_eq!(looked_at(&mut session), [2], "it is asked for from elsewhere");
         settle(&mut session, &mut logs);
         assert_eq!(looked_at(&mut session), nothing);
-        logs[2].advanced(Offset(1));
+        logs[2].advanced(Offset(1), Offset(1));
         assert!(session.update([wanted(2)].into_iter(), [].into_iter(), 9));
         assert_eq!(looked_at(&mut session), [2], "once, for both");
         settle(&mut session, &mut logs);

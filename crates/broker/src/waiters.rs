@@ -12,6 +12,8 @@ use futures_util::task::AtomicWaker;
 use klamm_model::Offset;
 use parking_lot::Mutex;
 
+use crate::replicas::Isolation;
+
 /// One request that waits. Its owner arms it, looks at the partitions again, and polls.
 #[derive(Debug, Default)]
 pub(crate) struct Waiter {
@@ -140,8 +142,9 @@ pub(crate) struct Waiters {
 
 #[derive(Debug)]
 struct Entry {
-    /// Wakes when the high watermark has reached this.
+    /// Wakes when what it sees has reached this.
     offset: Offset,
+    sees: Isolation,
     generation: u64,
     who: Who,
 }
@@ -174,14 +177,15 @@ impl Waiters {
     pub(crate) fn add(&mut self, offset: Offset, waiter: &Arc<Waiter>, generation: u64) {
         self.push(Entry {
             offset,
+            sees: Isolation::Uncommitted,
             generation,
             who: Who::Once(waiter.clone()),
         });
     }
 
-    /// Tells `watch` of the partition at `place` once the high watermark is `offset` or more, or something else that a
-    /// fetch would see has changed.
-    pub(crate) fn watch(&mut self, offset: Offset, watch: &Arc<Watch>, place: u32) {
+    /// Tells `watch` of the partition at `place` once the high watermark, or the last stable offset for who sees no more than that,
+    /// is `offset` or more, or something else that a fetch would see has changed.
+    pub(crate) fn watch(&mut self, (offset, sees): (Offset, Isolation), watch: &Arc<Watch>, place: u32) {
         let generation = watch.generation();
         // A request without a session may name a partition again and again, and looks at all of them when it is told of one.
         let is_entered = self.entries.last().is_some_and(|last| {
@@ -191,6 +195,7 @@ impl Waiters {
         if !is_entered {
             self.push(Entry {
                 offset,
+                sees,
                 generation,
                 who: Who::Watch(watch.clone(), place),
             });
@@ -212,10 +217,13 @@ impl Waiters {
         }
     }
 
-    /// The high watermark is `high_watermark` now.
-    pub(crate) fn advanced(&mut self, high_watermark: Offset) {
+    /// This is now the high watermark, and the last stable offset.
+    pub(crate) fn advanced(&mut self, high_watermark: Offset, last_stable_offset: Offset) {
         self.entries.retain(|entry| {
-            let waits = entry.offset > high_watermark;
+            let waits = match entry.sees {
+                Isolation::Uncommitted => entry.offset > high_watermark,
+                Isolation::Committed => entry.offset > last_stable_offset,
+            };
             if !waits {
                 entry.fire();
             }
@@ -253,7 +261,7 @@ mod tests {
         for (offset, waiter) in &cases {
             waiters.add(*offset, waiter, waiter.arm());
         }
-        waiters.advanced(Offset(5));
+        waiters.advanced(Offset(5), Offset(5));
         assert_eq!(
             cases.each_ref().map(|(_, waiter)| waiter.has_fired()),
             [true, true, false]
@@ -270,7 +278,7 @@ mod tests {
         waiters.add(Offset(1), &waiter, waiter.arm());
         waiter.disarm();
         let again = waiter.arm();
-        waiters.advanced(Offset(1));
+        waiters.advanced(Offset(1), Offset(1));
         assert!(!waiter.has_fired(), "only the earlier wait was reached");
         for _ in 0..1000 {
             waiters.add(Offset(9), &waiter, waiter.arm());
@@ -290,12 +298,12 @@ mod tests {
         let watch = Arc::new(Watch::default());
         let mut partitions: [Waiters; 3] = Default::default();
         for (place, waiters) in (0..).zip(&mut partitions) {
-            waiters.watch(Offset(5), &watch, place);
+            waiters.watch((Offset(5), Isolation::Uncommitted), &watch, place);
         }
-        partitions[0].advanced(Offset(4));
+        partitions[0].advanced(Offset(4), Offset(4));
         assert!(!watch.has_fired());
-        partitions[2].advanced(Offset(5));
-        partitions[2].advanced(Offset(6));
+        partitions[2].advanced(Offset(5), Offset(5));
+        partitions[2].advanced(Offset(6), Offset(6));
         partitions[1].start_moved();
         assert!(watch.has_fired());
         assert_eq!(fired(&watch), [2, 1], "each once: it must be entered again");
@@ -308,14 +316,14 @@ mod tests {
     fn a_watch_of_another_list_hears_nothing_of_the_former_one() {
         let watch = Arc::new(Watch::default());
         let mut waiters = Waiters::default();
-        waiters.watch(Offset(1), &watch, 7);
+        waiters.watch((Offset(1), Isolation::Uncommitted), &watch, 7);
         watch.restart();
-        waiters.watch(Offset(1), &watch, 3);
-        waiters.advanced(Offset(1));
+        waiters.watch((Offset(1), Isolation::Uncommitted), &watch, 3);
+        waiters.advanced(Offset(1), Offset(1));
         assert_eq!(fired(&watch), [3]);
         for _ in 0..1000 {
             watch.restart();
-            waiters.watch(Offset(9), &watch, 0);
+            waiters.watch((Offset(9), Isolation::Uncommitted), &watch, 0);
         }
         assert!(waiters.entries.capacity() < 100, "void entries must not pile up");
     }
@@ -326,17 +334,17 @@ mod tests {
         for how in 0..3 {
             let mut waiters = Waiters::default();
             for watch in &watches {
-                waiters.watch(Offset(1), watch, 0);
+                waiters.watch((Offset(1), Isolation::Uncommitted), watch, 0);
             }
             assert_eq!(waiters.entries.len(), watches.len());
             match how {
-                0 => waiters.advanced(Offset(1)),
+                0 => waiters.advanced(Offset(1), Offset(1)),
                 1 => waiters.fire_all(),
                 _ => {
                     watches.iter().for_each(|watch| watch.restart());
                     for _ in 0..20_000 {
                         watches[0].restart();
-                        waiters.watch(Offset(1), &watches[0], 0);
+                        waiters.watch((Offset(1), Isolation::Uncommitted), &watches[0], 0);
                     }
                 }
             }
@@ -344,12 +352,12 @@ mod tests {
         }
         let (mut waiters, watch) = (Waiters::default(), &watches[0]);
         for place in 0..10_000 {
-            waiters.watch(Offset(1), watch, place);
+            waiters.watch((Offset(1), Isolation::Uncommitted), watch, place);
         }
         assert_eq!(waiters.entries.len(), 1, "named again and again");
         let mut many: Vec<Waiters> = (0..10_000).map(|_| Waiters::default()).collect();
         for (place, waiters) in (0..).zip(&mut many) {
-            waiters.watch(Offset(1), watch, place);
+            waiters.watch((Offset(1), Isolation::Uncommitted), watch, place);
             waiters.fire_all();
         }
         watch.restart();
@@ -362,7 +370,18 @@ mod tests {
         waiters.add(Offset(1), &waiter, waiter.arm());
         waiters.start_moved();
         assert!(!waiter.has_fired());
-        waiters.advanced(Offset(1));
+        waiters.advanced(Offset(1), Offset(1));
         assert!(waiter.has_fired());
+    }
+
+    #[test]
+    fn a_reader_of_committed_records_hears_of_no_others() {
+        let watch = Arc::new(Watch::default());
+        let mut waiters = Waiters::default();
+        waiters.watch((Offset(3), Isolation::Committed), &watch, 1);
+        waiters.advanced(Offset(9), Offset(2));
+        assert!(!watch.has_fired());
+        waiters.advanced(Offset(9), Offset(3));
+        assert_eq!(fired(&watch), [1]);
     }
 }

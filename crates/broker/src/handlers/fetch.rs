@@ -4,12 +4,13 @@
 //! has any is returned whatever its size (KIP-74). Fetch sessions since version 7 (KIP-227), epoch fencing since 9
 //! (KIP-320), diverging epochs since 12 (KIP-595), topic ids since 13 (KIP-516), the current leader since 16 (KIP-951).
 //! A request that finds fewer than `min_bytes` waits, without polling, until a watermark passes enough or `max_wait_ms`
-//! is over; an error, and the end of the node, answers at once.
+//! is over; an error, and the end of the node, answers at once. A reader of committed records (KIP-98) sees what lies below the last
+//! stable offset, waits for that to move, and is told which transactions were aborted there.
 //!
 //! *Order*: serial; given up when the client goes away.
 //! *Memory*: none for records: resident ranges of segment files are sent by the kernel, except in small answers, where a
 //! copy is cheaper than the calls that it saves; cold ones are read and checked against their CRC first, on a thread that may
-//! block.
+//! block. Aborted transactions are reserved as they are found.
 //! *Authorization*: READ on the topic; CLUSTER_ACTION for a follower.
 
 mod answer;

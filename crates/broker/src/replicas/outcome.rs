@@ -108,6 +108,8 @@ pub(crate) struct ReadSpec {
 pub(crate) struct ReadOutcome {
     pub(crate) high_watermark: Offset,
     pub(crate) last_stable_offset: Offset,
+    /// Up to where the reader may see.
+    pub(crate) readable: Offset,
     pub(crate) log_start_offset: Offset,
     pub(crate) range: Option<FileRange>,
     /// Offsets from the one that was asked for to the end of the range.
@@ -124,9 +126,9 @@ pub(crate) struct ReadOutcome {
 }
 
 impl ReadOutcome {
-    /// Whether there was nothing at `offset`, for any reader, and only a change brings something.
+    /// Whether there was nothing at `offset`, however much was asked for, and only a change brings something.
     pub(crate) fn is_idle(&self, offset: Offset) -> bool {
-        self.range.is_none() && self.diverging.is_none() && !self.not_ready && offset >= self.high_watermark
+        self.range.is_none() && self.diverging.is_none() && !self.not_ready && offset >= self.readable
     }
 }
 

@@ -3,6 +3,7 @@
 //! Always holds: the high watermark is the smallest durable end over the in-sync replicas and never goes back; the log is locked
 //! for moments only, and whatever must wait for the device is done without the lock, on a thread that may block.
 
+mod read;
 mod transactions;
 mod writer;
 
@@ -14,10 +15,9 @@ use arc_swap::{ArcSwap, Guard};
 use klamm_env::Env;
 use klamm_log::flush::flush;
 use klamm_log::prepare::prepare;
-use klamm_log::read::read_blocking;
 use klamm_log::{
-    AppendError, FlushScope, FlushTicket, Incoming, Log, LogCell, LogError, NotReady, ReadError, ReadRequest,
-    Submission,
+    AppendError, FlushScope, FlushTicket, Incoming, Log, LogCell, LogError, NotReady, Submission,
+    VerificationGuard,
 };
 use klamm_metadata::PartitionImage;
 use klamm_model::{BrokerId, ErrorCode, LeaderEpoch, Offset, TimestampMs, TopicId};
@@ -27,7 +27,7 @@ use parking_lot::Mutex;
 
 pub(crate) use self::writer::{WriteError, Written};
 use super::commit::{Committer, Target};
-use super::outcome::{Appended, Isolation, ReadOutcome, ReadSpec, Refusal, Watched, Watcher};
+use super::outcome::{Appended, Refusal, Watched};
 use super::settings::Settings;
 use super::standing::{Moved, Standing};
 use crate::waiters::{Waiter, Waiters};
@@ -165,15 +165,17 @@ impl Partition {
         state.waiters.fire_all();
     }
 
-    /// Appends a batch as the leader. Waits only when a file must be opened or a segment begun.
+    /// Appends a batch as the leader; `guard` is of the verification that one in a transaction has waited for. Waits only when a
+    /// file must be opened or a segment begun.
     pub(crate) async fn append(
         self: &Arc<Self>,
         batch: &Validated,
+        guard: Option<VerificationGuard>,
         acks_all: bool,
         now: TimestampMs,
     ) -> Result<Appended, Refusal> {
         loop {
-            match self.try_append(batch, acks_all, now)? {
+            match self.try_append(batch, guard, acks_all, now)? {
                 Ok(appended) => {
                     self.flush_by_count().await.map_err(AppendError::Storage)?;
                     return Ok(appended);
@@ -190,6 +192,7 @@ impl Partition {
     fn try_append(
         self: &Arc<Self>,
         batch: &Validated,
+        guard: Option<VerificationGuard>,
         acks_all: bool,
         now: TimestampMs,
     ) -> Result<Result<Appended, NotReady>, Refusal> {
@@ -203,7 +206,7 @@ impl Partition {
         let incoming = Incoming {
             header: &mut header,
             body: &batch.body,
-            guard: None,
+            guard,
         };
         let outcome = match state.log.append_one(incoming, epoch, now) {
             Ok(outcome) => outcome,
@@ -308,75 +311,8 @@ impl Partition {
         if state.log.update_high_watermark(high_watermark) {
             let high_watermark = state.log.high_watermark();
             self.high_watermark.store(high_watermark.0, Ordering::Release);
-            state.waiters.advanced(high_watermark);
-        }
-    }
-
-    /// Reads; never waits for the device. With the same look, so that nothing is missed between, `watcher` is entered for
-    /// what comes next.
-    pub(crate) fn read(
-        &self,
-        spec: &ReadSpec,
-        watcher: Option<Watcher<'_>>,
-    ) -> Result<ReadOutcome, ErrorCode> {
-        let mut state = self.state.lock();
-        let mut outcome = self.read_locked(&mut state, spec)?;
-        let is_idle = outcome.is_idle(spec.offset);
-        if let Some(watcher) = watcher.filter(|watcher| is_idle || !watcher.only_idle) {
-            let next = outcome.high_watermark.plus(1);
-            state.waiters.watch(next, watcher.watch, watcher.place);
-            outcome.is_watched = true;
-        }
-        Ok(outcome)
-    }
-
-    fn read_locked(&self, state: &mut State, spec: &ReadSpec) -> Result<ReadOutcome, ErrorCode> {
-        state.standing.check_leads(spec.current_leader_epoch)?;
-        if spec.replica.is_some() {
-            // Followers are known by the metadata: nobody else may fetch as one.
-            return Err(ErrorCode::NotLeaderOrFollower);
-        }
-        let log = &mut state.log;
-        let mut outcome = ReadOutcome {
-            high_watermark: log.high_watermark(),
-            last_stable_offset: log.last_stable_offset(),
-            log_start_offset: log.log_start_offset(),
-            range: None,
-            offset_count: 0,
-            aborted: Some(Vec::new()),
-            diverging: match spec.last_fetched_epoch {
-                Some(epoch) => divergence(log, epoch, spec.offset)?,
-                None => None,
-            },
-            not_ready: false,
-            is_watched: false,
-        };
-        if outcome.diverging.is_some() {
-            return Ok(outcome);
-        }
-        match log.read(&request(log, spec)) {
-            Ok(read) => {
-                outcome.offset_count = u64::try_from(read.next_offset.0 - spec.offset.0).unwrap_or(0);
-                outcome.range = read.range;
-                if spec.isolation == Isolation::Committed && outcome.range.is_some() {
-                    outcome.aborted = log.aborted_transactions(spec.offset..read.next_offset).ok();
-                }
-            }
-            Err(ReadError::NotReady(_)) => outcome.not_ready = true,
-            Err(ReadError::OffsetOutOfRange { .. }) => return Err(ErrorCode::OffsetOutOfRange),
-            Err(error @ (ReadError::Corrupt { .. } | ReadError::Storage(_))) => {
-                tracing::error!(partition = %self, %error, "cannot read");
-                return Err(ErrorCode::KafkaStorageError);
-            }
-        }
-        Ok(outcome)
-    }
-
-    /// Opens and reads what [`Partition::read`] found not ready, so that the same read finds it in memory. Blocks.
-    pub(crate) fn prepare_read(&self, spec: &ReadSpec) {
-        let request = self.with(|log| request(log, spec));
-        if let Err(error) = read_blocking(self, &request, self.env.now()) {
-            tracing::debug!(partition = %self, %error, "cannot prepare a read");
+            let stable = state.log.last_stable_offset();
+            state.waiters.advanced(high_watermark, stable);
         }
     }
 
@@ -472,29 +408,4 @@ fn replication_settings(settings: &Settings) -> klamm_replication::Settings {
         min_isr: settings.min_insync_replicas,
         max_lag: settings.max_lag,
     }
-}
-
-fn request(log: &Log, spec: &ReadSpec) -> ReadRequest {
-    let upper_bound = match spec.isolation {
-        Isolation::Uncommitted => log.high_watermark(),
-        Isolation::Committed => log.last_stable_offset(),
-    };
-    ReadRequest {
-        offset: spec.offset,
-        max_bytes: spec.max_bytes,
-        upper_bound,
-        min_one: spec.min_one,
-    }
-}
-
-/// Whether a reader whose last record before `offset` is of `epoch` has another history than `log` (KIP-595). An epoch
-/// that the log has not reached is no history at all: the reader's offset is out of range.
-fn divergence(
-    log: &Log,
-    epoch: LeaderEpoch,
-    offset: Offset,
-) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
-    let end = log.epoch_end(epoch).ok_or(ErrorCode::OffsetOutOfRange)?;
-    let parted = end.leader_epoch < epoch || end.end_offset < offset;
-    Ok(parted.then_some((end.leader_epoch, end.end_offset)))
 }
