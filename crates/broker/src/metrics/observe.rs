@@ -4,13 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use klamm_log::LogCell;
-use klamm_model::BrokerId;
+use klamm_model::{BrokerId, TimestampMs};
 
 use super::process::Process;
 use crate::broker::Broker;
 use crate::replicas::{Partition, Store};
+
+/// What a coordinator may take to end a transaction that has taken too long, before that counts as hung: as long as Kafka waits.
+const LATE_BY: Duration = Duration::from_mins(5);
 
 /// See the head of the file.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +27,7 @@ pub(super) struct Observed {
     pub(super) fetch_sessions: usize,
     pub(super) open_files: usize,
     pub(super) partitions: Partitions,
+    pub(super) hung: Vec<Hung>,
     pub(super) log_dirs: Vec<LogDir>,
     /// By name.
     pub(super) topics: BTreeMap<Arc<str>, Logs>,
@@ -39,6 +44,16 @@ pub(super) struct Partitions {
     pub(super) under_replicated: usize,
     pub(super) under_min_isr: usize,
     pub(super) offline: usize,
+}
+
+/// A transaction that its coordinator should have ended long ago, and that holds the last stable offset of a partition led here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hung {
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
+    pub(super) producer_id: i64,
+    /// Since its producer last wrote.
+    pub(super) silence: Duration,
 }
 
 /// A log dir.
@@ -95,6 +110,7 @@ pub(super) fn observe(broker: &Broker) -> Observed {
     }
     let description = broker.quorum.describe();
     let image = broker.metadata.published();
+    let limit = broker.config.transactions.max_timeout + LATE_BY;
     Observed {
         node_id: broker.id.0,
         cluster_id: broker.cluster_id.to_string(),
@@ -107,6 +123,10 @@ pub(super) fn observe(broker: &Broker) -> Observed {
             .first()
             .map_or(0, |store| store.dir.handles().open_count()),
         partitions: partitions(broker, &held),
+        hung: held
+            .iter()
+            .filter_map(|partition| hung(partition, broker.env.now(), limit))
+            .collect(),
         log_dirs,
         topics,
         quorum: Quorum {
@@ -117,6 +137,20 @@ pub(super) fn observe(broker: &Broker) -> Observed {
         },
         metadata: (broker.metadata.applied().position().index, image.position().index),
     }
+}
+
+/// The oldest transaction of a partition, if nothing was written in it for longer than `limit`.
+fn hung(partition: &Partition, now: TimestampMs, limit: Duration) -> Option<Hung> {
+    let (producer_id, last) = partition.oldest_transaction()?;
+    // Records without a timestamp tell nothing.
+    let silence = u64::try_from(now.ms_since(last)).ok().filter(|_| last.0 > 0)?;
+    let silence = Duration::from_millis(silence);
+    (silence > limit).then(|| Hung {
+        topic: partition.topic().clone(),
+        partition: partition.index(),
+        producer_id: producer_id.0,
+        silence,
+    })
 }
 
 /// The sums over one log, and the place of its log dir.

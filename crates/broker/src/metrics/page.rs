@@ -24,6 +24,9 @@ use crate::api_table;
 /// Topics with figures of their own.
 const MAX_TOPICS: usize = 1_000;
 
+/// Hung transactions that are named.
+const MAX_HUNG: usize = 100;
+
 /// One value.
 #[derive(Clone, Debug)]
 enum Value {
@@ -210,6 +213,17 @@ fn partitions(rows: &mut Rows, observed: &Observed) {
     rows.one(&table::UNDER_REPLICATED, gauge(counts.under_replicated));
     rows.one(&table::UNDER_MIN_ISR, gauge(counts.under_min_isr));
     rows.one(&table::OFFLINE, gauge(counts.offline));
+    rows.one(&table::HUNG_PARTITIONS, gauge(observed.hung.len()));
+    let hung = observed.hung.iter().take(MAX_HUNG);
+    let hung = hung.map(|hung| {
+        let labels = [
+            hung.topic.to_string(),
+            hung.partition.to_string(),
+            hung.producer_id.to_string(),
+        ];
+        (labels.into(), gauge(hung.silence.as_secs()))
+    });
+    rows.each(&table::HUNG_TRANSACTIONS, hung);
 }
 
 fn log_dirs(rows: &mut Rows, observed: &Observed) {
@@ -358,6 +372,7 @@ mod tests {
     use klamm_protocol::messages::MetadataResponse;
 
     use super::*;
+    use crate::metrics::observe::Hung;
     use crate::metrics::process::Process;
     use crate::metrics::table::THEMES;
 
@@ -404,6 +419,12 @@ mod tests {
             node_id: 4,
             cluster_id: "C".into(),
             process,
+            hung: vec![Hung {
+                topic: "events".into(),
+                partition: 1,
+                producer_id: 7,
+                silence: Duration::from_secs(1_500),
+            }],
             log_dirs: vec![log_dir],
             topics: BTreeMap::from([("events".into(), logs)]),
             ..Default::default()
