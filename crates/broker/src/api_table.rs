@@ -111,6 +111,8 @@ api_table! {
         AddOffsetsToTxn 0..=4 AddOffsetsToTxnRequest add_offsets_to_txn;
         EndTxn 0..=5 EndTxnRequest end_txn;
         OffsetForLeaderEpoch 2..=4 OffsetForLeaderEpochRequest offset_for_leader_epoch;
+        WriteTxnMarkers 1..=2 WriteTxnMarkersRequest write_txn_markers;
+        TxnOffsetCommit 0..=6 TxnOffsetCommitRequest txn_offset_commit;
         DescribeAcls 1..=3 DescribeAclsRequest describe_acls;
         DescribeConfigs 1..=4 DescribeConfigsRequest describe_configs;
         AlterConfigs 0..=2 AlterConfigsRequest alter_configs;

@@ -9,6 +9,7 @@
 pub(crate) mod groups;
 mod key;
 pub(crate) mod markers;
+pub(crate) mod participation;
 pub(crate) mod runtime;
 pub(crate) mod split;
 pub(crate) mod transactions;

@@ -52,5 +52,7 @@ mod segments;
 mod sessions;
 #[path = "configuration/topics.rs"]
 mod topics;
+#[path = "configuration/transactional.rs"]
+mod transactional;
 #[path = "configuration/transactions.rs"]
 mod transactions;

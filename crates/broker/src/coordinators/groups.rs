@@ -13,6 +13,7 @@ use std::task::Poll;
 use klamm_coordinator::Answer as _;
 use klamm_coordinator::group::{Answer, Client, Effect, GroupConfig, GroupShard, Request, Shape};
 use klamm_env::Env;
+use klamm_log::VerificationGuard;
 use klamm_model::ErrorCode;
 use klamm_records::Compression;
 
@@ -93,6 +94,20 @@ pub(crate) fn begin(context: &RequestContext<'_>, group: &str, request: Request)
     }
     let shape = request.shape();
     match groups.ask(&Key::Group(group), request) {
+        Ok(asked) => Begun::Asked(shape, asked),
+        Err(code) => Begun::Refused(Answer::refused(&shape, code)),
+    }
+}
+
+/// The same for a request in a transaction, about a group of `partition`, that has waited for the verification of `guard`.
+pub(crate) fn begin_verified(
+    context: &RequestContext<'_>,
+    partition: i32,
+    request: Request,
+    guard: Option<VerificationGuard>,
+) -> Begun {
+    let shape = request.shape();
+    match context.broker.groups.ask_verified(partition, request, guard) {
         Ok(asked) => Begun::Asked(shape, asked),
         Err(code) => Begun::Refused(Answer::refused(&shape, code)),
     }

@@ -7,15 +7,17 @@
 //!
 //! *Order*: the ordered stage validates and appends; waiting for the watermark is the background stage ([`Parked`]), so
 //! that batches in flight on one connection are appended one behind the other within one round trip.
+//! *Transactions*: what the first batch of a transaction in a partition must wait for is in `transaction.rs`.
 //! *Time*: between partitions others get their turn; a batch that takes long to check is checked elsewhere.
 //! *Memory*: the request's frame, held until the batches are in the log (until the answer, when it names a topic that is
 //! not there); lists are kept from request to request, up to [`kept::KEPT_BYTES`].
-//! *Authorization*: WRITE on the topic.
+//! *Authorization*: WRITE on the topic, and on the transactional id of a batch in a transaction.
 
 mod answer;
 mod append;
 mod kept;
 mod reject;
+mod transaction;
 
 use std::sync::Arc;
 
@@ -28,6 +30,8 @@ use klamm_records::BatchHeader;
 
 pub(crate) use self::answer::Parked;
 use self::answer::{Answer, Pool};
+use self::append::Write;
+use self::transaction::Verified;
 use crate::body::Body;
 use crate::context::RequestContext;
 use crate::dispatch::{Fault, emit};
@@ -81,13 +85,31 @@ pub(crate) async fn handle(
             api: "Produce",
             error,
         })?;
-    let terms = Terms::of(request);
+    let mut terms = Terms::of(request, context.broker.env.now());
     let mut answer = answers.take(header, phases);
-    let now = context.broker.env.now();
     let mut turn = Turn::default();
     let replicas = context.broker.replicas.view();
+    let verified = match terms.writes_in_transaction() {
+        false => None,
+        true => match Box::pin(transaction::verify(context, &replicas, request)).await {
+            Ok(verified) => Some(verified),
+            Err(code) => {
+                terms.refused = Some(code);
+                None
+            }
+        },
+    };
     for topic in &mut request.topic_data {
-        produce_topic(context, &replicas, topic, terms, now, &mut turn, &mut answer).await;
+        let verified = verified.as_ref();
+        produce_topic(
+            context,
+            &replicas,
+            topic,
+            (terms, verified),
+            &mut turn,
+            &mut answer,
+        )
+        .await;
     }
     drop(replicas);
     let timeout_ms = request.timeout_ms;
@@ -121,8 +143,7 @@ async fn produce_topic(
     context: &RequestContext<'_>,
     replicas: &View,
     topic: &mut TopicProduceData,
-    terms: Terms,
-    now: TimestampMs,
+    (terms, verified): (Terms, Option<&Verified>),
     turn: &mut Turn,
     answer: &mut Answer,
 ) {
@@ -146,11 +167,20 @@ async fn produce_topic(
             Err(code) => Err(*code),
         };
         match (may_append(partition, terms), terms.acks) {
-            (Ok(partition), Some(acks)) => {
-                append::append(context, partition, index, records, acks, now, answer).await;
-            }
+            (Ok(partition), Some(acks)) => match verified.map_or(Ok(None), |all| all.of(partition)) {
+                Ok(guard) => {
+                    let write = Write {
+                        index,
+                        acks,
+                        now: terms.now,
+                        guard,
+                    };
+                    append::append(context, partition, write, records, answer).await;
+                }
+                Err(denied) => denied.tell(index, answer),
+            },
             (Ok(partition), None) => append::refuse_acks(context, partition, index, records, answer),
-            (Err(code), _) => answer.refuse(index, code),
+            (Err(code), _) => transaction::refuse(index, code, answer),
         }
     }
 }
@@ -160,21 +190,28 @@ async fn produce_topic(
 struct Terms {
     /// `None` for a number that means nothing.
     acks: Option<Acks>,
+    now: TimestampMs,
+    /// Whether a batch says that it is of a transaction.
+    is_transactional: bool,
     /// Why no partition of the request takes anything.
     refused: Option<ErrorCode>,
 }
 
 impl Terms {
-    fn of(request: &ProduceRequest) -> Self {
-        let refused = match &request.transactional_id {
-            Some(_) => Some(ErrorCode::InvalidTxnState),
-            None if has_transactional_batch(request) => Some(ErrorCode::TransactionalIdAuthorizationFailed),
-            None => None,
-        };
+    fn of(request: &ProduceRequest, now: TimestampMs) -> Self {
+        let is_transactional = has_transactional_batch(request);
+        let is_nobody_s = is_transactional && request.transactional_id.is_none();
         Self {
             acks: Acks::from_wire(request.acks),
-            refused,
+            now,
+            is_transactional,
+            refused: is_nobody_s.then_some(ErrorCode::TransactionalIdAuthorizationFailed),
         }
+    }
+
+    /// Whether somebody must be asked who has begun a transaction.
+    fn writes_in_transaction(&self) -> bool {
+        self.is_transactional && self.refused.is_none() && self.acks.is_some()
     }
 }
 
@@ -193,15 +230,13 @@ fn may_append(
     partition: Result<&Arc<Partition>, ErrorCode>,
     terms: Terms,
 ) -> Result<&Arc<Partition>, ErrorCode> {
-    if terms.refused == Some(ErrorCode::TransactionalIdAuthorizationFailed) {
-        return Err(ErrorCode::TransactionalIdAuthorizationFailed);
+    if let Some(code) = terms.refused {
+        return Err(code);
     }
     let partition = partition?;
-    match terms.refused {
-        _ if terms.acks.is_none() => Ok(partition),
-        _ if topic_name::is_internal(partition.topic()) => Err(ErrorCode::InvalidTopicException),
-        Some(code) => Err(code),
-        None => Ok(partition),
+    match topic_name::is_internal(partition.topic()) {
+        true if terms.acks.is_some() => Err(ErrorCode::InvalidTopicException),
+        _ => Ok(partition),
     }
 }
 
@@ -248,7 +283,8 @@ mod tests {
                 None,
                 None,
             ),
-            (vec![batch(false)], Some("t"), Some(ErrorCode::InvalidTxnState)),
+            (vec![batch(false)], Some("t"), None),
+            (vec![batch(true)], Some("t"), None),
         ] {
             let partition = |(index, records)| PartitionProduceData {
                 index,
@@ -264,8 +300,10 @@ mod tests {
                 }],
                 ..Default::default()
             };
-            let terms = Terms::of(&request);
+            let terms = Terms::of(&request, TimestampMs(0));
             assert_eq!((terms.acks, terms.refused), (Some(Acks::All), expected));
+            let waits = terms.is_transactional && id.is_some();
+            assert_eq!(terms.writes_in_transaction(), waits);
         }
     }
 }

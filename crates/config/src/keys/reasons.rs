@@ -3,6 +3,9 @@
 //! Always holds: each says what holds instead.
 //! Next: the themes beside this file.
 
+pub(super) const ALWAYS_VERIFIED: &str = "every write in a transaction is checked against it";
+pub(super) const COORDINATOR_WAITS: &str =
+    "the coordinator waits for the end of the transaction before, and is asked once";
 pub(super) const DEVELOPMENT: &str = "only finished features are offered";
 pub(super) const JAVA_CLASS: &str = "Klamm runs no Java classes";
 pub(super) const NO_AUTHORIZATION: &str = "there is no authorization yet that a listener could wait for";
@@ -22,7 +25,6 @@ pub(super) const NO_SWEEPS: &str = "waiting requests are removed at once and nee
 pub(super) const NO_TELEMETRY: &str = "metrics of clients are not collected yet";
 pub(super) const NO_TIERING: &str = "tiered storage is not there yet";
 pub(super) const NO_TLS_NO_SASL: &str = "TLS and SASL are not there yet; every listener is PLAINTEXT";
-pub(super) const NO_TRANSACTIONS: &str = "transactions are not there yet";
 pub(super) const NO_TWO_PHASE_COMMIT: &str =
     "the version of InitProducerId that asks for it is not finished in Kafka 4.4";
 pub(super) const ONE_LZ4_LEVEL: &str = "the lz4 encoder has one level";

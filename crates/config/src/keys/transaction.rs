@@ -4,16 +4,17 @@
 //! Next: `keys.rs`.
 
 use super::keys;
-use super::reasons::{NO_TRANSACTIONS, NO_TWO_PHASE_COMMIT};
+use super::reasons::{ALWAYS_VERIFIED, COORDINATOR_WAITS, NO_TWO_PHASE_COMMIT};
 use crate::key::{Key, Scope, Update};
 
 /// The keys, in the order of the reference.
 pub(super) static KEYS: &[Key] = keys! {
     Scope::Broker(Update::ReadOnly);
-    Int "add.partitions.to.txn.retry.backoff.ms" = "20", at_least(1), ms, high, not_served(NO_TRANSACTIONS);
+    Int "add.partitions.to.txn.retry.backoff.ms" = "20", at_least(1), ms, high,
+        not_served(COORDINATOR_WAITS);
         "Pause before a partition is added to a transaction again."
     Int "add.partitions.to.txn.retry.backoff.max.ms" = "100", at_least(0), ms, high,
-        not_served(NO_TRANSACTIONS);
+        not_served(COORDINATOR_WAITS);
         "Longest time for which adding a partition is tried."
     Int "transaction.abort.timed.out.transaction.cleanup.interval.ms" = "10000", at_least(1), ms, low,
         served;
@@ -21,7 +22,7 @@ pub(super) static KEYS: &[Key] = keys! {
     Int "transaction.max.timeout.ms" = "900000", at_least(1), ms, high, served;
         "Longest timeout a transaction may ask for."
     Boolean "transaction.partition.verification.enable" = "true", low, cluster_wide,
-        not_served(NO_TRANSACTIONS);
+        not_served(ALWAYS_VERIFIED);
         "A transactional write is checked against its transaction."
     Int "transaction.remove.expired.transaction.cleanup.interval.ms" = "3600000", at_least(1), ms, low,
         served;

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 
 use bytes::Bytes;
+use klamm_log::VerificationGuard;
 use klamm_model::{ErrorCode, TimestampMs};
 use klamm_protocol::Records;
 use klamm_records::{
@@ -27,16 +28,30 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
+/// How a batch is to be written.
+pub(super) struct Write {
+    /// The partition's number.
+    pub(super) index: i32,
+    pub(super) acks: Acks,
+    pub(super) now: TimestampMs,
+    /// Of the verification that a batch in a transaction has waited for.
+    pub(super) guard: Option<VerificationGuard>,
+}
+
 /// Validates and appends `records` to `partition`.
 pub(super) async fn append(
     context: &RequestContext<'_>,
     partition: &std::sync::Arc<Partition>,
-    index: i32,
+    write: Write,
     records: Records,
-    acks: Acks,
-    now: TimestampMs,
     answer: &mut Answer,
 ) {
+    let Write {
+        index,
+        acks,
+        now,
+        guard,
+    } = write;
     let bytes = bytes_of(records);
     let settings = partition.settings();
     let rules = settings.rules(origin(context), now);
@@ -44,12 +59,9 @@ pub(super) async fn append(
         Ok(batch) => batch,
         Err(rejection) => return reject(partition, index, &rejection, answer),
     };
-    if batch.header.is_transactional() {
-        return answer.refuse(index, ErrorCode::InvalidTxnState);
-    }
     drop(bytes);
     let (count, size) = (batch.record_count, batch.size_in_bytes());
-    match partition.append(&batch, acks == Acks::All, now).await {
+    match partition.append(&batch, guard, acks == Acks::All, now).await {
         Ok(appended) => {
             if !appended.duplicate {
                 context.broker.metrics.topics.produced(count, size);

@@ -1,0 +1,174 @@
+//! WriteTxnMarkers, versions 1 and 2: the ends of transactions, in the partitions that are led here (KIP-98).
+//!
+//! Asked by the coordinator of a transaction, and by an operator who ends a transaction that no coordinator knows any more
+//! (`kafka-transactions abort`, KIP-664). Since version 2 a marker says under which `transaction.version` its transaction ends
+//! (KIP-1228): it decides which epochs are late. A marker is answered when it is committed. A producer that is named without a
+//! partition is not told of, and one that is named again is told of once, as in Kafka.
+//!
+//! A marker in a topic that only its coordinators write to, other than that of the groups, is refused: nothing there is written in
+//! a transaction.
+//!
+//! *Memory*: the answer, proportional to the partitions, reserved before the first marker is written. *Authorization*: ALTER or
+//! CLUSTER_ACTION on the cluster.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use klamm_coordinator::TransactionalProducer;
+use klamm_model::{ErrorCode, ProducerEpoch, ProducerId, TopicPartition, topic_name};
+use klamm_protocol::ByteString;
+use klamm_protocol::messages::write_txn_markers_request::WritableTxnMarker;
+use klamm_protocol::messages::write_txn_markers_response::{
+    WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
+};
+use klamm_protocol::messages::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
+
+use crate::context::RequestContext;
+use crate::coordinators::Kind;
+use crate::coordinators::markers::{Marker, write_markers};
+
+/// Since this version a marker says under which `transaction.version` it is written.
+const WITH_VERSION: i16 = 2;
+
+/// What a producer, a topic and a partition take while they are worked on, told and encoded, beside the names.
+const MARKER_BYTES: usize = 2 * size_of::<WritableTxnMarkerResult>() + 64;
+const TOPIC_BYTES: usize = 2 * size_of::<WritableTxnMarkerTopicResult>() + 160;
+const PARTITION_BYTES: usize =
+    2 * size_of::<WritableTxnMarkerPartitionResult>() + 2 * size_of::<(TopicPartition, ErrorCode)>() + 64;
+
+/// Answers one request.
+pub(crate) async fn handle(
+    context: &RequestContext<'_>,
+    request: WriteTxnMarkersRequest,
+) -> WriteTxnMarkersResponse {
+    if !context
+        .memory
+        .reserve(request.markers.iter().map(bytes_of).sum())
+        .await
+    {
+        // One that is too large ends the connection.
+        return WriteTxnMarkersResponse::default();
+    }
+    let mut told: Vec<Told> = Vec::new();
+    let mut places: BTreeMap<i64, usize> = BTreeMap::new();
+    for asked in &request.markers {
+        if asked
+            .topics
+            .iter()
+            .all(|topic| topic.partition_indexes.is_empty())
+        {
+            continue;
+        }
+        let place = *places.entry(asked.producer_id).or_insert(told.len());
+        if place == told.len() {
+            told.push(Told::of(asked.producer_id));
+        }
+        end(context, asked, &mut told[place]).await;
+    }
+    WriteTxnMarkersResponse {
+        markers: told.into_iter().map(Told::into_result).collect(),
+        ..Default::default()
+    }
+}
+
+fn bytes_of(asked: &WritableTxnMarker) -> usize {
+    let topics = asked.topics.iter();
+    let topics = topics
+        .map(|topic| TOPIC_BYTES + 2 * topic.name.len() + PARTITION_BYTES * topic.partition_indexes.len());
+    MARKER_BYTES + topics.sum::<usize>()
+}
+
+/// Ends one transaction, wherever that is asked for.
+async fn end(context: &RequestContext<'_>, asked: &WritableTxnMarker, told: &mut Told) {
+    let marker = marker(context.version, asked);
+    let mut partitions = Vec::new();
+    for topic in &asked.topics {
+        let name: Arc<str> = (&*topic.name).into();
+        let refused = match marker {
+            Err(code) => Some(code),
+            Ok(_) if is_kept_from(&name) => Some(ErrorCode::InvalidTopicException),
+            Ok(_) => None,
+        };
+        for index in &topic.partition_indexes {
+            match refused {
+                Some(code) => told.tell(&topic.name, *index, code),
+                None => partitions.push(TopicPartition::new(name.clone(), *index)),
+            }
+        }
+    }
+    if let Ok(marker) = marker {
+        for (partition, code) in write_markers(context.broker, marker, &partitions).await {
+            told.tell(&partition.topic, partition.partition, code);
+        }
+    }
+}
+
+/// What is to be written; an error for what could not stand in a log.
+fn marker(version: i16, asked: &WritableTxnMarker) -> Result<Marker, ErrorCode> {
+    let transaction_version = match version {
+        WITH_VERSION.. => i16::from(asked.transaction_version),
+        _ => 0,
+    };
+    if asked.producer_id < 0 || asked.producer_epoch < 0 || transaction_version < 0 {
+        return Err(ErrorCode::UnknownServerError);
+    }
+    Ok(Marker {
+        producer: TransactionalProducer {
+            id: ProducerId(asked.producer_id),
+            epoch: ProducerEpoch(asked.producer_epoch),
+        },
+        coordinator_epoch: asked.coordinator_epoch,
+        transaction_version,
+        committed: asked.transaction_result,
+    })
+}
+
+/// Whether only its coordinators write to a topic.
+fn is_kept_from(topic: &str) -> bool {
+    topic_name::is_internal(topic) && topic != Kind::Group.topic()
+}
+
+/// What is told of one producer.
+struct Told {
+    producer_id: i64,
+    topics: BTreeMap<ByteString, BTreeMap<i32, ErrorCode>>,
+}
+
+impl Told {
+    fn of(producer_id: i64) -> Self {
+        Self {
+            producer_id,
+            topics: BTreeMap::new(),
+        }
+    }
+
+    fn tell(&mut self, topic: &str, index: i32, code: ErrorCode) {
+        match self.topics.get_mut(topic) {
+            Some(partitions) => drop(partitions.insert(index, code)),
+            None => drop(self.topics.insert(topic.into(), [(index, code)].into())),
+        }
+    }
+
+    fn into_result(self) -> WritableTxnMarkerResult {
+        let topics = self.topics.into_iter().map(|(name, partitions)| {
+            let partitions =
+                partitions
+                    .into_iter()
+                    .map(|(partition_index, code)| WritableTxnMarkerPartitionResult {
+                        partition_index,
+                        error_code: code.code(),
+                        ..Default::default()
+                    });
+            WritableTxnMarkerTopicResult {
+                name,
+                partitions: partitions.collect(),
+                ..Default::default()
+            }
+        });
+        WritableTxnMarkerResult {
+            producer_id: self.producer_id,
+            topics: topics.collect(),
+            ..Default::default()
+        }
+    }
+}
