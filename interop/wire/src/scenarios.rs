@@ -16,6 +16,7 @@ mod group_offsets;
 mod groups;
 mod headers;
 mod idempotence;
+mod in_transactions;
 mod metadata;
 mod offsets;
 mod produce;
@@ -74,4 +75,8 @@ pub(crate) const SCENARIOS: &[(&str, Run)] = &[
     ("transactions_version_2", transactions::version_2),
     ("transactions_fencing", transactions::fencing),
     ("transactions_shown", transactions::shown),
+    ("in_transactions_early", in_transactions::produce_early),
+    ("in_transactions_late", in_transactions::produce_late),
+    ("in_transactions_offsets", in_transactions::offsets),
+    ("in_transactions_markers", in_transactions::markers),
 ];
