@@ -311,6 +311,7 @@ fn is_unordered(api: ApiKey, name: &str) -> bool {
             "ResultsByTopicV3AndBelow" | "TopicResults" | "ResultsByPartition"
         ),
         ApiKey::DescribeTransactions => matches!(name, "Topics" | "Partitions"),
+        ApiKey::WriteTxnMarkers => matches!(name, "Markers" | "Topics" | "Partitions"),
         ApiKey::ListTransactions => matches!(name, "TransactionStates" | "UnknownStateFilters"),
         ApiKey::ApiVersions => matches!(name, "SupportedFeatures" | "FinalizedFeatures"),
         _ => false,

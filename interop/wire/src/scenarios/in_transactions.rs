@@ -100,11 +100,15 @@ impl Producer {
         if version >= 5 {
             self.epoch = i16::try_from(answer.int("ProducerEpoch")?)?;
         }
+        // A broker that writes the markers a little later answers this when they are there.
+        let mut last = fetch(topic, 1, until - 1);
+        last["MaxWaitMs"] = 10_000.into();
+        last["MinBytes"] = 1.into();
         let seen = |answer: &Value| {
-            let offset = answer.int("Topics.0.Partitions.0.Offset");
-            offset.is_ok_and(|offset| offset >= until)
+            let stable = answer.int("Responses.0.Partitions.0.LastStableOffset");
+            stable.is_ok_and(|stable| stable >= until)
         };
-        s.until(ListOffsets, 5, &latest(topic, 1), seen).map(drop)
+        s.until(Fetch, 12, &last, seen).map(drop)
     }
 
     fn commit(&self, group: &str, topic: &Topic, partitions: &[i32]) -> Json {
@@ -291,7 +295,12 @@ pub(super) fn offsets(s: &mut Scenario) -> Result<()> {
     let mut request = p.commit(group, &topic, &[0]);
     request["Topics"][0]["Partitions"][0]["CommittedMetadata"] = "m".repeat(4097).into();
     s.ask(TxnOffsetCommit, "metadata-longer", 3, &request)?;
-    let fetched = |stable: bool| {
+    fetched(s, &topic, group, &mut p)
+}
+
+/// What is told of offsets that are pending, and then committed.
+fn fetched(s: &mut Scenario, topic: &Topic, group: &str, p: &mut Producer) -> Result<()> {
+    let wanted = |stable: bool| {
         let topics = json!([{"Name": topic.name, "PartitionIndexes": [0, 1]}]);
         json!({"GroupId": group, "RequireStable": stable, "Topics": topics.clone(),
             "Groups": [{"GroupId": group, "Topics": topics}]})
@@ -301,18 +310,20 @@ pub(super) fn offsets(s: &mut Scenario) -> Result<()> {
             OffsetFetch,
             &format!("pending-stable-{stable}"),
             [7, 8],
-            &fetched(stable),
+            &wanted(stable),
         )?;
     }
-    p.add(s, &topic, &[0])?;
-    s.quiet(Produce, 9, &p.write(&topic, 0, 0))?;
-    p.end(s, 4, true, &topic, 2)?;
+    p.add(s, topic, &[0])?;
+    s.quiet(Produce, 9, &p.write(topic, 0, 0))?;
+    p.end(s, 4, true, topic, 2)?;
+    // The next transaction begins when all markers are there.
+    p.add(s, topic, &[1])?;
     let settled = |answer: &Value| {
         let error = answer.int("Groups.0.Topics.0.Partitions.0.ErrorCode");
         error.is_ok_and(|error| error == 0)
     };
-    s.until(OffsetFetch, 8, &fetched(true), settled)?;
-    s.each(OffsetFetch, "committed", [7, 8], &fetched(true))?;
+    s.until(OffsetFetch, 8, &wanted(true), settled)?;
+    s.each(OffsetFetch, "committed", [7, 8], &wanted(true))?;
     Ok(())
 }
 
@@ -339,7 +350,13 @@ pub(super) fn markers(s: &mut Scenario) -> Result<()> {
         1,
         &of(p.with_id(987_654_321).marker(own.clone())),
     )?;
-    s.ask(Produce, "opened", 12, &p.write(&topic, 0, 0))?;
+    markers_of_what_is_open(s, &topic, &p)
+}
+
+fn markers_of_what_is_open(s: &mut Scenario, topic: &Topic, p: &Producer) -> Result<()> {
+    let of = |marker: Json| json!({"Markers": [marker]});
+    let own = json!([{"Name": topic.name, "PartitionIndexes": [0]}]);
+    s.ask(Produce, "opened", 12, &p.write(topic, 0, 0))?;
     let changed = |epoch: i16, name: &str, value: i64| {
         let mut marker = p.at(epoch).marker(own.clone());
         marker[name] = value.into();
@@ -364,7 +381,7 @@ pub(super) fn markers(s: &mut Scenario) -> Result<()> {
         2,
         &changed(e + 1, "TransactionVersion", 2),
     )?;
-    look(s, "ended", &topic, &[0])?;
+    look(s, "ended", topic, &[0])?;
     s.ask(
         WriteTxnMarkers,
         "version-2-again",
@@ -404,5 +421,5 @@ pub(super) fn markers(s: &mut Scenario) -> Result<()> {
     let both = json!([{"Name": topic.name, "PartitionIndexes": [0, 1]}]);
     let several = json!({"Markers": [p.at(e + 2).marker(both), p.with_id(987_654_322).marker(own.clone())]});
     s.ask(WriteTxnMarkers, "several", 1, &several)?;
-    look(s, "in-the-end", &topic, &[0])
+    look(s, "in-the-end", topic, &[0])
 }
