@@ -36,11 +36,11 @@ impl Producer {
             error.is_ok_and(|error| error == 0)
         })?;
         s.serves("__transaction_state", 50)?;
-        let (id, epoch) = s.transactional_producer(name)?;
+        let answer = s.producer(name.into())?;
         Ok(Self {
             name: name.to_owned(),
-            id,
-            epoch: i16::try_from(epoch)?,
+            id: answer.int("ProducerId")?,
+            epoch: i16::try_from(answer.int("ProducerEpoch")?)?,
         })
     }
 
