@@ -151,6 +151,17 @@ enum Pending {
     End(usize),
 }
 
+impl Pending {
+    fn instance(self) -> usize {
+        match self {
+            Self::Init(instance)
+            | Self::Add(instance, ..)
+            | Self::Produce { instance, .. }
+            | Self::End(instance) => instance,
+        }
+    }
+}
+
 struct World {
     driver: Driver,
     names: Vec<TopicPartition>,
@@ -203,17 +214,35 @@ impl World {
             broken: false,
         });
         self.newest[id] = Some(instance);
-        let ticket = self.driver.request(|fresh| {
+        let ticket = Self::initialize(&mut self.driver, id, None);
+        self.pending.insert(ticket, Pending::Init(instance));
+    }
+
+    /// After an error, a producer that says who it is may begin its next transaction. Who was shut out may try, too.
+    fn go_on(&mut self, instance: usize) {
+        let is_busy = self
+            .pending
+            .values()
+            .any(|pending| pending.instance() == instance);
+        let of = &self.instances[instance];
+        let Some(producer) = of.producer.filter(|_| of.broken && !is_busy) else {
+            return;
+        };
+        let ticket = Self::initialize(&mut self.driver, of.id, Some(producer));
+        self.pending.insert(ticket, Pending::Init(instance));
+    }
+
+    fn initialize(driver: &mut Driver, id: usize, expected: Option<TransactionalProducer>) -> Ticket {
+        driver.request(|fresh| {
             TransactionRequest::InitProducerId(InitProducerId {
                 transactional_id: Self::name(id),
                 timeout_ms: 60_000,
                 two_phase_commit: false,
                 keep_prepared: false,
-                expected: None,
+                expected,
                 fresh,
             })
-        });
-        self.pending.insert(ticket, Pending::Init(instance));
+        })
     }
 
     /// A producer of version 1 adds the partition before it writes.
@@ -316,9 +345,7 @@ impl World {
         };
         match (pending, answer) {
             (Pending::Init(instance), TransactionAnswer::Initialized(result)) => {
-                let of = &mut self.instances[instance];
-                of.broken |= result.is_err();
-                of.producer = result.ok();
+                self.instances[instance].initialized(result.ok());
             }
             (Pending::Add(instance, partition, transaction), TransactionAnswer::Added(code)) => {
                 let of = &mut self.instances[instance];
@@ -465,6 +492,7 @@ impl World {
             }
             29 => self.crash(),
             30 => self.driver.pass(two as i64 * 500),
+            31 => drop(instance(self).map(|instance| self.go_on(instance))),
             _ => {}
         }
         self.collect();
@@ -509,6 +537,16 @@ impl World {
 }
 
 impl Instance {
+    fn initialized(&mut self, producer: Option<TransactionalProducer>) {
+        self.broken = producer.is_none();
+        let Some(producer) = producer else { return };
+        if self.producer.replace(producer).is_some() {
+            self.transaction += 1;
+            self.added.clear();
+            self.ending = None;
+        }
+    }
+
     fn can_write(&self) -> bool {
         !self.broken && self.ending.is_none()
     }
@@ -524,7 +562,7 @@ proptest! {
 
     #[test]
     fn a_transaction_is_wholly_visible_or_wholly_not(
-        steps in prop::collection::vec((0..31u8, any::<u8>(), any::<u8>()), 0..150)
+        steps in prop::collection::vec((0..32u8, any::<u8>(), any::<u8>()), 0..150)
     ) {
         let mut world = World::new();
         for step in steps {

@@ -121,6 +121,10 @@ pub(super) struct Driver {
     pub(super) markers: VecDeque<Markers>,
     /// Answers that nobody has looked at.
     pub(super) answers: Vec<(Ticket, TransactionAnswer)>,
+    /// InitProducerId under way: whose, and whether of a new instance.
+    inits: BTreeMap<Ticket, (Arc<str>, bool)>,
+    /// What InitProducerId has given, and whether to a new instance.
+    pub(super) given: BTreeMap<(Arc<str>, TransactionalProducer), bool>,
     tickets: u64,
     ids: i64,
 }
@@ -136,6 +140,8 @@ impl Driver {
             timers: BTreeMap::new(),
             markers: VecDeque::new(),
             answers: Vec::new(),
+            inits: BTreeMap::new(),
+            given: BTreeMap::new(),
             tickets: 0,
             ids: 999,
         }
@@ -159,6 +165,10 @@ impl Driver {
     pub(super) fn ask(&mut self, request: TransactionRequest) -> Ticket {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
+        if let TransactionRequest::InitProducerId(init) = &request {
+            let whose = (init.transactional_id.clone(), init.expected.is_none());
+            self.inits.insert(ticket, whose);
+        }
         let result = self.with(|shard, around| shard.decide(around, &self.config, ticket, request));
         self.take(result);
         ticket
@@ -182,6 +192,9 @@ impl Driver {
                 TimerChange::Cancel(timer) => drop(self.timers.remove(&timer)),
             }
         }
+        for (ticket, answer) in &result.answers {
+            self.check_given(*ticket, answer);
+        }
         self.answers.extend(result.answers);
         for effect in result.effects {
             match effect {
@@ -200,6 +213,17 @@ impl Driver {
             }
         }
         self.check();
+    }
+
+    /// No two instances are the same producer.
+    fn check_given(&mut self, ticket: Ticket, answer: &TransactionAnswer) {
+        let TransactionAnswer::Initialized(Ok(producer)) = answer else {
+            return;
+        };
+        let (id, is_new) = self.inits.remove(&ticket).unwrap();
+        let before = self.given.insert((id, *producer), is_new);
+        let is_shared = before.is_some_and(|was_new| is_new || was_new);
+        assert!(!is_shared, "{} was given to another instance", name(*producer));
     }
 
     /// What always holds between two decisions.

@@ -120,6 +120,35 @@ fn who_had_the_id_before_ends_no_transaction() {
 }
 
 #[test]
+fn who_was_shut_out_never_becomes_its_successor() {
+    let abort = [("init", ""), ("written", "1000@2")];
+    let parked = [
+        ("init as 1000@0", ""),
+        ("init", ""),
+        ("written", "1000@1; 1000@2"),
+    ];
+    let empty = [("init", "1000@2")];
+    let cases: [(&str, &[(&str, &str)]); 3] = [("a-0", &abort), ("", &empty), ("a-0", &parked)];
+    for (version, add, count) in [(2, "add", 3), (2, "add1", 3), (0, "add1", 2)] {
+        // Before version 2 the epoch of an abort is not its producer's.
+        for (partitions, successor) in &cases[..count] {
+            let add = format!("{add} 1000@0 {partitions}");
+            let mut steps = vec![("init", "1000@0"), (&*add, "added")];
+            steps.extend(*successor);
+            steps.extend([
+                ("init as 1000@0", "ProducerFenced"),
+                ("init as 1000@1", "ProducerFenced"),
+                ("state", "Empty 1000@2"),
+                ("add 1000@2 b-0", "added"),
+                ("abort 1000@0", "ProducerFenced"),
+                ("init as 1000@0", "ProducerFenced"),
+            ]);
+            play(version, &steps);
+        }
+    }
+}
+
+#[test]
 fn when_the_epochs_are_used_up_there_is_another_id() {
     let mut steps: Vec<(String, String)> = vec![("init".into(), "1000@0".into())];
     for epoch in 1..i32::from(i16::MAX) {

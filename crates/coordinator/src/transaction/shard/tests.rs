@@ -128,6 +128,7 @@ fn explore(version: i16, steps: &[&str], epoch: i32) {
     }
     // As compaction leaves it.
     branch.driver.log.drain(..branch.driver.log.len() - 1);
+    branch.driver.given.clear();
     let text = |step: &str| {
         let now = format!("1000@{epoch}");
         let next = if epoch + 1 < i32::from(i16::MAX) {
