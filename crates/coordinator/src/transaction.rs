@@ -31,6 +31,7 @@ mod markers;
 #[cfg(test)]
 mod model_tests;
 pub mod pattern;
+mod queue;
 pub mod record;
 pub mod request;
 pub mod shard;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use klamm_model::{ErrorCode, TimestampMs, TopicPartition};
 
+use super::queue::Occupancy;
 use super::request::{Markers, TransactionAnswer, TransactionConfig, TransactionEffect};
 use super::shard::{Entry, Known, Outcome, TransactionShard, TransactionTimer, TransactionVolatile, Waiting};
 use super::upkeep::after;
@@ -16,8 +17,6 @@ use crate::contract::{Answer, CoordinatorResult, Ticket, TimerChange};
 
 /// How long a request waits for markers. Clients give up after 30 s, most after 60.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Requests that wait for one transaction. A producer has one under way, and its successor another.
-const WAITING_AT_MOST: usize = 8;
 
 /// See the head of the file.
 pub(super) struct Decision<'a> {
@@ -31,8 +30,8 @@ pub(super) struct Decision<'a> {
     known: Option<Known>,
     /// Those who have waited are being looked at, or were.
     woken: bool,
-    /// How many are going to wait because of this decision.
-    parked: usize,
+    /// How many wait, those of this decision too.
+    waiting: Occupancy,
     result: CoordinatorResult<TransactionShard>,
 }
 
@@ -47,6 +46,8 @@ impl<'a> Decision<'a> {
         result: CoordinatorResult<TransactionShard>,
     ) -> Self {
         let entry = shard.entry(&id);
+        let ending = entry.and_then(|entry| entry.ending.as_ref());
+        let waiting = ending.map_or_else(Occupancy::default, |ending| ending.waiting.occupancy());
         Self {
             shard,
             config,
@@ -56,7 +57,7 @@ impl<'a> Decision<'a> {
             known: entry.map(|entry| entry.known.clone()),
             id,
             woken: false,
-            parked: 0,
+            waiting,
             result,
         }
     }
@@ -87,31 +88,32 @@ impl<'a> Decision<'a> {
         self.entry.map_or(&[], Entry::unmarked)
     }
 
-    pub(super) fn answer(&mut self, ticket: Ticket, answer: TransactionAnswer) {
-        self.result.answers.push((ticket, answer));
+    pub(super) fn answer(&mut self, tickets: &[Ticket], answer: TransactionAnswer) {
+        let answers = tickets.iter().map(|ticket| (*ticket, answer.clone()));
+        self.result.answers.extend(answers);
     }
 
     pub(super) fn effect(&mut self, effect: TransactionEffect) {
         self.result.effects.push(effect);
     }
 
-    /// Decides on a request.
-    pub(super) fn run(&mut self, ticket: Ticket, request: Waiting) {
+    /// Decides on what these ask.
+    pub(super) fn run(&mut self, tickets: &[Ticket], request: Waiting) {
         loop {
             match self.outcome(&request) {
-                Outcome::Answered(answer) => return self.answer(ticket, answer),
+                Outcome::Answered(answer) => return self.answer(tickets, answer),
                 Outcome::Changed(known, answer) => {
                     self.change(known);
-                    return self.answer(ticket, answer);
+                    return self.answer(tickets, answer);
                 }
                 Outcome::ChangedAndWaits(known) => {
                     self.change(known);
                     // Without a partition there is no marker to wait for.
                     if self.is_prepared() {
-                        return self.park(ticket, request);
+                        return self.park(tickets, request);
                     }
                 }
-                Outcome::Waits => return self.park(ticket, request),
+                Outcome::Waits => return self.park(tickets, request),
             }
         }
     }
@@ -208,34 +210,31 @@ impl<'a> Decision<'a> {
         if std::mem::replace(&mut self.woken, true) {
             return;
         }
+        // Whoever is parked from here on waits for the next markers.
+        self.waiting = Occupancy::default();
         let ending = self.entry.and_then(|entry| entry.ending.as_ref());
-        let waiting = ending.map_or(&[][..], |ending| &ending.waiting);
-        if !waiting.is_empty() {
-            let patience = TransactionTimer::Patience(self.id.clone());
-            self.result.timers.push(TimerChange::Cancel(patience));
-        }
-        for (ticket, request) in waiting {
-            self.run(*ticket, request.clone());
+        let Some(ending) = ending.filter(|ending| !ending.waiting.is_empty()) else {
+            return;
+        };
+        let patience = TransactionTimer::Patience(self.id.clone());
+        self.result.timers.push(TimerChange::Cancel(patience));
+        for (tickets, request) in ending.waiting.requests() {
+            self.run(tickets, request.clone());
         }
     }
 
-    fn park(&mut self, ticket: Ticket, request: Waiting) {
-        let ending = self.entry.and_then(|entry| entry.ending.as_ref());
-        let before = ending
-            .filter(|_| !self.woken)
-            .map_or(0, |ending| ending.waiting.len());
-        let count = before + self.parked;
-        if count >= WAITING_AT_MOST {
+    fn park(&mut self, tickets: &[Ticket], request: Waiting) {
+        let is_first = self.waiting.is_empty();
+        if !self.waiting.admit(&request, tickets.len()) {
             let refused = TransactionAnswer::refused(&request.kind(), ErrorCode::ConcurrentTransactions);
-            return self.answer(ticket, refused);
+            return self.answer(tickets, refused);
         }
-        if count == 0 {
+        if is_first {
             let patience = TransactionTimer::Patience(self.id.clone());
             let at = after(self.now, PATIENCE);
             self.result.timers.push(TimerChange::At(patience, at));
         }
-        self.parked += 1;
-        let wait = TransactionVolatile::Wait(self.id.clone(), ticket, request);
+        let wait = TransactionVolatile::Wait(self.id.clone(), tickets.to_vec(), request);
         self.result.volatile.push(wait);
     }
 }

@@ -61,7 +61,11 @@ pub(super) fn decide(
         return refused(ErrorCode::ProducerFenced);
     }
     match transaction.status {
-        Status::PrepareCommit | Status::PrepareAbort => Outcome::Waits,
+        Status::PrepareCommit | Status::PrepareAbort => match request.expected {
+            // Nothing that happens meanwhile lets a producer in again that is shut out already.
+            Some(expected) if !is_current_or_retry(known, expected) => refused(ErrorCode::ProducerFenced),
+            _ => Outcome::Waits,
+        },
         Status::Ongoing => fence(known, server_version, now, request),
         Status::Empty | Status::CompleteCommit | Status::CompleteAbort => take_over(known, now, request),
     }
@@ -73,6 +77,12 @@ fn may_be(transaction: &Transaction, expected: TransactionalProducer) -> bool {
     expected.id == transaction.producer.id
         || expected.id == transaction.upcoming().id
         || (Some(expected.id) == transaction.previous_id && used_up)
+}
+
+/// Whether the producer has the epoch that there is once the markers are written, or had the one before it.
+fn is_current_or_retry(known: &Known, expected: TransactionalProducer) -> bool {
+    let epoch = known.transaction.upcoming().epoch;
+    expected.epoch == epoch || Some(expected.epoch) == known.last_epoch
 }
 
 fn given(transaction: Transaction, last_epoch: Option<ProducerEpoch>) -> Outcome {
@@ -105,12 +115,12 @@ fn fence(known: &Known, server_version: i16, now: TimestampMs, request: &InitPro
 fn take_over(known: &Known, now: TimestampMs, request: &InitProducerId) -> Outcome {
     let transaction = &known.transaction;
     let TransactionalProducer { id, epoch } = transaction.producer;
-    let expected = request.expected.map(|expected| expected.epoch);
-    if expected.is_some_and(|expected| expected != epoch) {
-        // A retry of what was answered before gets the same answer. Anybody else had the id before.
-        if expected != known.last_epoch {
-            return refused(ErrorCode::ProducerFenced);
-        }
+    let expected = request.expected;
+    if expected.is_some_and(|expected| !is_current_or_retry(known, expected)) {
+        return refused(ErrorCode::ProducerFenced);
+    }
+    // A retry of what was answered before gets the same answer.
+    if expected.is_some_and(|expected| expected.epoch != epoch) {
         let again = transaction.initialized(transaction.producer, request.timeout_ms, now);
         return given(again, known.last_epoch);
     }

@@ -45,7 +45,7 @@ fn left(unmarked: &[TopicPartition], report: &MarkersReport, image: &Image) -> L
 }
 
 pub(super) fn report(decision: &mut Decision<'_>, image: &Image, ticket: Ticket, report: &MarkersReport) {
-    decision.answer(ticket, TransactionAnswer::Reported);
+    decision.answer(&[ticket], TransactionAnswer::Reported);
     let Some(known) = decision.known() else { return };
     if !known.transaction.status.is_prepared() || known.transaction.producer != report.producer {
         return;

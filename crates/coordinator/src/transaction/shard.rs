@@ -4,9 +4,9 @@
 //! a retry of InitProducerId is told from a stranger; which markers are still to be written (after a load: all); and who waits.
 //!
 //! **Waiting.** A request that cannot be decided before markers are written is kept, and decided behind the record that completes
-//! the transaction, in the same batch: so the producer of a version 2 client never sees CONCURRENT_TRANSACTIONS, which costs it a
-//! round trip and a pause of 20 ms, between two transactions. Those who wait are few and wait for a limited time; then they are
-//! told CONCURRENT_TRANSACTIONS after all, at which every client tries again.
+//! the transaction, at once: so the producer of a version 2 client never sees CONCURRENT_TRANSACTIONS, which costs it a
+//! round trip and a pause of 20 ms, between two transactions. Those who wait are bounded (`queue.rs`) and wait for a limited time;
+//! then they are told CONCURRENT_TRANSACTIONS after all, at which every client tries again.
 //!
 //! Next: `Decision` for how changes of one id are put together; one file for each request.
 
@@ -16,6 +16,7 @@ use std::sync::Arc;
 use klamm_metadata::Image;
 use klamm_model::{ErrorCode, Offset, ProducerEpoch, TimestampMs, TopicPartition};
 
+use super::queue::Queue;
 use super::record::TransactionRecord;
 use super::request::{
     AddPartitions, EndTransaction, InitProducerId, RequestKind, TransactionAnswer, TransactionConfig,
@@ -85,7 +86,7 @@ pub(super) struct Ending {
     unmarked: Vec<TopicPartition>,
     /// How often in a row some could not be written.
     pub(super) failures: u32,
-    pub(super) waiting: Vec<(Ticket, Waiting)>,
+    pub(super) waiting: Queue,
 }
 
 /// A transactional id.
@@ -100,7 +101,7 @@ impl Entry {
         let ending = || Ending {
             unmarked: transaction.partitions.clone(),
             failures: 0,
-            waiting: Vec::new(),
+            waiting: Queue::default(),
         };
         Self {
             ending: transaction.status.is_prepared().then(|| Box::new(ending())),
@@ -125,8 +126,8 @@ impl Entry {
 pub enum TransactionVolatile {
     /// The epoch that the same producer had before; `None` for one that is new.
     LastEpoch(Arc<str>, Option<ProducerEpoch>),
-    /// The request is decided when the markers are written.
-    Wait(Arc<str>, Ticket, Waiting),
+    /// What these ask is decided when the markers are written.
+    Wait(Arc<str>, Vec<Ticket>, Waiting),
     /// Whoever waits was answered.
     Dismiss(Arc<str>),
     /// Only these markers are still to be written, after so many failures in a row.
@@ -198,17 +199,17 @@ impl TransactionShard {
         request: Waiting,
     ) -> CoordinatorResult<Self> {
         let mut decision = self.decision(around, config, request.transactional_id());
-        decision.run(ticket, request);
+        decision.run(&[ticket], request);
         decision.finish()
     }
 
     /// Tells those who wait that they have waited for long enough.
     fn dismiss(&self, id: Arc<str>) -> CoordinatorResult<Self> {
         let ending = self.entry(&id).and_then(|entry| entry.ending.as_ref());
-        let waiting = ending.iter().flat_map(|ending| &ending.waiting);
-        let answers = waiting.map(|(ticket, request)| {
+        let waiting = ending.iter().flat_map(|ending| ending.waiting.askers());
+        let answers = waiting.map(|(ticket, kind)| {
             let code = ErrorCode::ConcurrentTransactions;
-            (*ticket, crate::Answer::refused(&request.kind(), code))
+            (ticket, crate::Answer::refused(&kind, code))
         });
         CoordinatorResult {
             answers: answers.collect(),
@@ -370,10 +371,10 @@ impl Shard for TransactionShard {
         };
         match (change, &mut entry.ending) {
             (TransactionVolatile::LastEpoch(_, epoch), _) => entry.known.last_epoch = epoch,
-            (TransactionVolatile::Wait(_, ticket, request), Some(ending)) => {
-                ending.waiting.push((ticket, request));
+            (TransactionVolatile::Wait(_, tickets, request), Some(ending)) => {
+                ending.waiting.push(tickets, request);
             }
-            (TransactionVolatile::Dismiss(_), Some(ending)) => ending.waiting = Vec::new(),
+            (TransactionVolatile::Dismiss(_), Some(ending)) => ending.waiting = Queue::default(),
             (TransactionVolatile::Unmarked(_, unmarked, failures), Some(ending)) => {
                 (ending.unmarked, ending.failures) = (unmarked, failures);
             }

@@ -234,9 +234,10 @@ impl Driver {
         for (id, entry) in self.shard.entries() {
             let transaction = &entry.known.transaction;
             assert_eq!(entry.ending.is_some(), transaction.status.is_prepared());
-            let waiting = entry.ending.as_ref().map_or(0, |ending| ending.waiting.len());
+            let ending = entry.ending.as_ref();
+            let somebody_waits = ending.is_some_and(|ending| !ending.waiting.is_empty());
             let patience = TransactionTimer::Patience(id.clone());
-            assert_eq!(waiting > 0, self.timers.contains_key(&patience), "{waiting}");
+            assert_eq!(somebody_waits, self.timers.contains_key(&patience));
             assert!(transaction.producer.epoch < ProducerEpoch(i16::MAX) || transaction.status.is_prepared());
         }
     }

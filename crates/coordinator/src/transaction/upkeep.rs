@@ -57,7 +57,7 @@ pub(super) fn abort_timed_out(
 
 /// A producer id was drawn to end a transaction with.
 pub(super) fn abort_with(decision: &mut Decision<'_>, ticket: Ticket, request: &AbortTimedOut) {
-    decision.answer(ticket, TransactionAnswer::Reported);
+    decision.answer(&[ticket], TransactionAnswer::Reported);
     let known = decision.known();
     if known.is_some_and(|known| known.transaction.producer == request.producer) {
         abort(decision, request.fresh);

@@ -67,14 +67,10 @@ fn nobody_waits_for_ever_nor_do_many() {
         ("add 1000@1 a-1", ""),
         ("pass 1", "ConcurrentTransactions; ConcurrentTransactions"),
     ];
-    steps.extend([("init", ""); 8]);
-    steps.extend([
-        ("init", "ConcurrentTransactions"),
-        (
-            "written",
-            "1000@2; 1000@3; 1000@4; 1000@5; 1000@6; 1000@7; 1000@8; 1000@9",
-        ),
-    ]);
+    steps.extend([("init", ""); 64]);
+    let given: Vec<_> = (2..66).map(|epoch| format!("1000@{epoch}")).collect();
+    let given = given.join("; ");
+    steps.extend([("init", "ConcurrentTransactions"), ("written", &given)]);
     play(2, &steps);
     // Who waits is forgotten with the shard; the runtime has answered.
     play(
@@ -87,6 +83,47 @@ fn nobody_waits_for_ever_nor_do_many() {
             ("load", ""),
             ("written", ""),
             ("state", "CompleteCommit 1000@1"),
+        ],
+    );
+}
+
+#[test]
+fn all_requests_of_a_producer_of_many_brokers_wait() {
+    use crate::transaction::testing::Driver;
+    let mut driver = Driver::new(2);
+    for step in ["init", "add 1000@0 a-0", "commit 1000@0"] {
+        driver.run(step);
+    }
+    for partition in (0..4).cycle().take(1000) {
+        assert_eq!(driver.run(&format!("add 1000@1 b-{partition}")), "");
+    }
+    assert_eq!(driver.run("add 1000@1 b-0"), "ConcurrentTransactions");
+    let recorded = driver.log.len();
+    assert_eq!(driver.run("written"), ["added"; 1000].join("; "));
+    assert_eq!(driver.run("state"), "Ongoing 1000@1 b-0 b-1 b-2 b-3");
+    assert_eq!(
+        driver.log.len(),
+        recorded + 2,
+        "the end of one transaction, and the next"
+    );
+}
+
+#[test]
+fn who_waits_is_not_overtaken() {
+    play(
+        2,
+        &[
+            ("init", "1000@0"),
+            ("add 1000@0 a-0", "added"),
+            ("commit 1000@0", "ended 1000@1"),
+            ("add 1000@1 a-1", ""),
+            ("abort 1000@1", ""),
+            ("add 1000@1 a-2", ""),
+            ("add 1000@1 a-3", ""),
+            ("init", ""),
+            ("written", "added; ended 1000@2; ProducerFenced; ProducerFenced"),
+            ("state", "PrepareAbort 1000@2 a-1"),
+            ("written", "1000@3"),
         ],
     );
 }

@@ -149,6 +149,24 @@ fn who_was_shut_out_never_becomes_its_successor() {
 }
 
 #[test]
+fn who_is_shut_out_already_waits_for_no_marker() {
+    play(
+        2,
+        &[
+            ("init", "1000@0"),
+            ("init", "1000@1"),
+            ("add 1000@1 a-0", "added"),
+            ("commit 1000@1", "ended 1000@2"),
+            ("init as 1000@0", "ProducerFenced"),
+            ("init as 1000@3", "ProducerFenced"),
+            ("init as 1000@1", ""),
+            ("init as 1000@2", ""),
+            ("written", "1000@2; 1000@3"),
+        ],
+    );
+}
+
+#[test]
 fn when_the_epochs_are_used_up_there_is_another_id() {
     let mut steps: Vec<(String, String)> = vec![("init".into(), "1000@0".into())];
     for epoch in 1..i32::from(i16::MAX) {
