@@ -3,6 +3,8 @@
 //! Always holds: a transaction is complete when every partition that took part has its marker, is deleted, or belongs to a later
 //! epoch of the producer. A report of another epoch says nothing, however late it comes.
 
+use std::collections::BTreeMap;
+
 use klamm_metadata::Image;
 use klamm_model::TopicPartition;
 
@@ -12,6 +14,7 @@ use super::shard::Known;
 use crate::contract::Ticket;
 
 /// What is left after a report.
+#[derive(Default)]
 struct Left {
     /// Partitions without a marker.
     unmarked: Vec<TopicPartition>,
@@ -20,25 +23,30 @@ struct Left {
 }
 
 fn left(unmarked: &[TopicPartition], report: &MarkersReport, image: &Image) -> Left {
-    let mut left = Left {
-        unmarked: unmarked.to_vec(),
-        again: Vec::new(),
+    let outcomes: BTreeMap<&TopicPartition, MarkerOutcome> = report
+        .outcomes
+        .iter()
+        .map(|(partition, outcome)| (partition, *outcome))
+        .collect();
+    let is_there = |partition: &TopicPartition| {
+        image
+            .partition_by_name(&partition.topic, partition.partition)
+            .is_some()
     };
-    for (partition, outcome) in &report.outcomes {
-        let Ok(at) = left.unmarked.binary_search(partition) else {
-            continue;
-        };
-        let is_gone = || {
-            image
-                .partition_by_name(&partition.topic, partition.partition)
-                .is_none()
-        };
-        match outcome {
-            MarkerOutcome::Failed if !is_gone() => left.again.push(partition.clone()),
-            MarkerOutcome::Failed
-            | MarkerOutcome::Written
-            | MarkerOutcome::Gone
-            | MarkerOutcome::Superseded => drop(left.unmarked.remove(at)),
+    let mut left = Left::default();
+    for partition in unmarked {
+        match outcomes.get(partition) {
+            None => left.unmarked.push(partition.clone()),
+            Some(MarkerOutcome::Failed) if is_there(partition) => {
+                left.unmarked.push(partition.clone());
+                left.again.push(partition.clone());
+            }
+            Some(
+                MarkerOutcome::Failed
+                | MarkerOutcome::Written
+                | MarkerOutcome::Gone
+                | MarkerOutcome::Superseded,
+            ) => {}
         }
     }
     left

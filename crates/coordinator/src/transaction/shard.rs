@@ -11,6 +11,7 @@
 //! Next: `Decision` for how changes of one id are put together; one file for each request.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use klamm_metadata::Image;
@@ -141,6 +142,8 @@ pub enum TransactionTimer {
     Timeouts,
     /// Looks for ids that are not used.
     Expiration,
+    /// Goes on with that behind this id.
+    ExpirationBehind(Arc<str>),
     /// Ends the wait for the markers of this id's transaction.
     Patience(Arc<str>),
 }
@@ -158,12 +161,18 @@ impl TransactionShard {
         self.entries.get(id)
     }
 
-    pub(super) fn entries(&self) -> impl Iterator<Item = (&Arc<str>, &Entry)> {
-        self.entries.iter()
+    /// All behind an id, in the order of their names.
+    pub(super) fn entries_behind(&self, id: Option<&str>) -> impl Iterator<Item = (&Arc<str>, &Entry)> {
+        let from = id.map_or(Bound::Unbounded, Bound::Excluded);
+        self.entries.range::<str, _>((from, Bound::Unbounded))
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     /// How many transactions are open that may take too long.
@@ -288,7 +297,8 @@ impl Shard for TransactionShard {
             TransactionTimer::Timeouts => {
                 upkeep::abort_timed_out(self, config, server_version(around.image), around.now)
             }
-            TransactionTimer::Expiration => upkeep::expire(self, config, around.now),
+            TransactionTimer::Expiration => upkeep::expire(self, config, around.now, None),
+            TransactionTimer::ExpirationBehind(id) => upkeep::expire(self, config, around.now, Some(&id)),
             TransactionTimer::Patience(id) => self.dismiss(id),
         }
     }

@@ -125,6 +125,8 @@ pub(super) struct Driver {
     inits: BTreeMap<Ticket, (Arc<str>, bool)>,
     /// What InitProducerId has given, and whether to a new instance.
     pub(super) given: BTreeMap<(Arc<str>, TransactionalProducer), bool>,
+    /// How many timers rang.
+    pub(super) rung: usize,
     tickets: u64,
     ids: i64,
 }
@@ -142,6 +144,7 @@ impl Driver {
             answers: Vec::new(),
             inits: BTreeMap::new(),
             given: BTreeMap::new(),
+            rung: 0,
             tickets: 0,
             ids: 999,
         }
@@ -230,8 +233,14 @@ impl Driver {
     fn check(&self) {
         let open = self.shard.open_count() > 0;
         assert!(!open || self.timers.contains_key(&TransactionTimer::Timeouts));
-        assert!(self.shard.is_empty() || self.timers.contains_key(&TransactionTimer::Expiration));
-        for (id, entry) in self.shard.entries() {
+        let expires = |timer: &TransactionTimer| {
+            matches!(
+                timer,
+                TransactionTimer::Expiration | TransactionTimer::ExpirationBehind(_)
+            )
+        };
+        assert!(self.shard.is_empty() || self.timers.keys().any(expires));
+        for (id, entry) in self.shard.entries_behind(None) {
             let transaction = &entry.known.transaction;
             assert_eq!(entry.ending.is_some(), transaction.status.is_prepared());
             let ending = entry.ending.as_ref();
@@ -270,6 +279,7 @@ impl Driver {
         {
             self.now = self.now.max(at);
             self.timers.remove(&timer);
+            self.rung += 1;
             let result = self.with(|shard, around| shard.on_timer(around, &self.config, timer));
             self.take(result);
         }

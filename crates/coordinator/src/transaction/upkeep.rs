@@ -2,7 +2,8 @@
 //!
 //! Always holds: a transaction is ended no earlier than its timeout says, and no later than one interval after that; its producer
 //! is shut out. An id is forgotten only when it has no transaction. A timer is set while there is anything for it to find: the one
-//! for timeouts while a transaction is open, the one for expiration while there is an id.
+//! for timeouts while a transaction is open, the one for expiration while there is an id. One decision looks at so many ids; the next
+//! goes on behind them.
 
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ use crate::contract::{CoordinatorResult, Ticket, TimerChange};
 
 /// Transactions that are ended, and ids that are forgotten, in one decision.
 const AT_ONCE: usize = 500;
+/// Ids that are looked at in one decision.
+const LOOKED_AT_ONCE: usize = 5_000;
 
 pub(super) fn after(now: TimestampMs, interval: Duration) -> TimestampMs {
     now.plus_ms(i64::try_from(interval.as_millis()).unwrap_or(i64::MAX))
@@ -86,41 +89,43 @@ fn abort(decision: &mut Decision<'_>, fresh: Option<ProducerId>) -> bool {
     true
 }
 
-/// The timer for expiration rang.
+/// The timer for expiration rang: looks at the ids behind `behind`.
 pub(super) fn expire(
     shard: &TransactionShard,
     config: &TransactionConfig,
     now: TimestampMs,
+    behind: Option<&str>,
 ) -> CoordinatorResult<TransactionShard> {
     let limit = i64::try_from(config.id_expiration.as_millis()).unwrap_or(i64::MAX);
-    let unused = shard.entries().filter(|(_, entry)| {
+    let mut records = Vec::new();
+    let mut goes_on = None;
+    for (looked_at, (id, entry)) in (1..).zip(shard.entries_behind(behind)) {
         let transaction = &entry.known.transaction;
         let is_at_rest = !transaction.status.is_prepared() && transaction.status != Status::Ongoing;
-        is_at_rest && now.ms_since(transaction.updated) >= limit
-    });
-    let records: Vec<TransactionRecord> = unused
-        .take(AT_ONCE)
-        .map(|(id, _)| {
-            let key = TransactionLogKey {
-                transactional_id: (&**id).into(),
-            };
-            TransactionRecord::Transaction(key, None)
-        })
-        .collect();
-    let next = if records.len() == AT_ONCE {
-        Some(now)
-    } else {
-        (shard.entries().count() > records.len()).then(|| after(now, config.expiration_interval))
-    };
+        if is_at_rest && now.ms_since(transaction.updated) >= limit {
+            records.push(tombstone(id));
+        }
+        if looked_at == LOOKED_AT_ONCE || records.len() == AT_ONCE {
+            let timer = TransactionTimer::ExpirationBehind(id.clone());
+            goes_on = Some(TimerChange::At(timer, now));
+            break;
+        }
+    }
+    let again = (shard.len() > records.len())
+        .then(|| TimerChange::At(TransactionTimer::Expiration, after(now, config.expiration_interval)));
     CoordinatorResult {
         records,
         atomic: false,
-        timers: next
-            .map(|at| TimerChange::At(TransactionTimer::Expiration, at))
-            .into_iter()
-            .collect(),
+        timers: goes_on.or(again).into_iter().collect(),
         ..Default::default()
     }
+}
+
+fn tombstone(id: &str) -> TransactionRecord {
+    let key = TransactionLogKey {
+        transactional_id: id.into(),
+    };
+    TransactionRecord::Transaction(key, None)
 }
 
 #[cfg(test)]

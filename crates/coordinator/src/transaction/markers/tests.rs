@@ -60,6 +60,44 @@ fn after_a_load_all_markers_are_written_again() {
 }
 
 #[test]
+fn the_markers_of_very_many_partitions_are_told_of_in_no_time() {
+    use std::time::{Duration, Instant};
+
+    use klamm_model::TopicPartition;
+
+    use crate::transaction::request::{
+        AddPartitions, MarkerOutcome, MarkersReport, TransactionRequest, VERSION_2,
+    };
+    use crate::transaction::testing::{Driver, ID, producer};
+    const PARTITIONS: i32 = 100_000;
+    let mut driver = Driver::new(2);
+    driver.run("init");
+    let partitions: Vec<_> = (0..PARTITIONS)
+        .map(|number| TopicPartition::new("a", number))
+        .collect();
+    driver.ask(TransactionRequest::AddPartitions(AddPartitions {
+        transactional_id: ID.into(),
+        producer: producer("1000@0"),
+        partitions: partitions.clone(),
+        version: VERSION_2,
+    }));
+    driver.run("commit 1000@0");
+    let outcomes = partitions[1..].iter();
+    let report = TransactionRequest::Markers(MarkersReport {
+        transactional_id: ID.into(),
+        producer: producer("1000@1"),
+        outcomes: outcomes
+            .map(|partition| (partition.clone(), MarkerOutcome::Written))
+            .collect(),
+    });
+    let begin = Instant::now();
+    driver.ask(report);
+    // Some 100 ms unoptimised; 10^10 moves take many seconds.
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert_eq!(driver.run("state"), "PrepareCommit 1000@1 a-0");
+}
+
+#[test]
 fn a_report_of_another_transaction_says_nothing() {
     use crate::transaction::request::{MarkerOutcome, MarkersReport, TransactionRequest};
     use crate::transaction::testing::{Driver, ID, partition, producer};

@@ -1,9 +1,11 @@
 use std::sync::Arc;
 
+use klamm_model::ProducerId;
+
 use crate::transaction::pattern::IdPattern;
 use crate::transaction::request::{ListTransactions, TransactionAnswer, TransactionRequest};
 use crate::transaction::shard::TransactionTimer;
-use crate::transaction::state::Status;
+use crate::transaction::state::{Status, Transaction};
 use crate::transaction::testing::{Driver, play};
 
 #[test]
@@ -96,6 +98,31 @@ fn an_id_that_nobody_uses_is_forgotten() {
             ("state", "none"),
         ],
     );
+}
+
+#[test]
+fn ids_that_nobody_uses_are_found_behind_very_many_that_are_used() {
+    const USED: i64 = 12_000;
+    const UNUSED: i64 = 1_200;
+    let mut driver = Driver::new(2);
+    let known = |number: i64, now| Transaction::created(ProducerId(number), 60_000, now);
+    for number in 0..UNUSED {
+        let record = known(number, driver.now).to_record(&format!("z-{number}"));
+        driver.log.push(record);
+    }
+    driver.now = driver.now.plus_ms(600_000_000);
+    for number in 0..USED {
+        let record = known(UNUSED + number, driver.now).to_record(&format!("a-{number}"));
+        driver.log.push(record);
+    }
+    driver.run("load");
+    driver.log.clear();
+    driver.pass(3_600_000);
+    assert_eq!(driver.rung, 3, "5,000 ids at once");
+    driver.pass(3_600_000);
+    assert_eq!(driver.rung, 3 + 5, "and no more than 500 go");
+    assert_eq!(driver.log.len(), 1_200);
+    assert!(driver.timers.keys().eq([&TransactionTimer::Expiration]));
 }
 
 #[test]
