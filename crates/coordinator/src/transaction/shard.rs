@@ -348,22 +348,25 @@ impl Shard for TransactionShard {
     ) {
         let TransactionRecord::Transaction(key, value) = record;
         let id: &str = &key.transactional_id;
+        let transaction = match value.as_ref().map(Transaction::of_record) {
+            // A state that no broker ever records is nothing to follow.
+            Some(None) => return,
+            Some(Some(transaction)) => Some(transaction),
+            None => None,
+        };
         let before = self.entries.get_key_value(id);
         let id: Arc<str> = before.map_or_else(|| id.into(), |(id, _)| id.clone());
         if let Some(deadline) = before.and_then(|(_, entry)| entry.known.transaction.deadline()) {
             self.deadlines.remove(&(deadline, id.clone()));
         }
-        let Some(value) = value else {
+        let Some(transaction) = transaction else {
             self.entries.remove(&id);
             return;
         };
-        // A state that no broker ever records is nothing to follow.
-        if let Some(transaction) = Transaction::of_record(&value) {
-            if let Some(deadline) = transaction.deadline() {
-                self.deadlines.insert((deadline, id.clone()));
-            }
-            self.entries.insert(id, Entry::of(transaction));
+        if let Some(deadline) = transaction.deadline() {
+            self.deadlines.insert((deadline, id.clone()));
         }
+        self.entries.insert(id, Entry::of(transaction));
     }
 
     /// Nothing is written to this topic in a transaction.

@@ -241,10 +241,12 @@ impl Transaction {
         }
     }
 
-    /// The time from which it takes too long. One that is prepared outside never does.
+    /// The time from which it takes too long. One that is prepared outside never does; one that does not say when it began, which no
+    /// broker records, does at once.
     pub(super) fn deadline(&self) -> Option<TimestampMs> {
-        let started = self.started.filter(|_| self.status == Status::Ongoing)?;
-        (self.timeout_ms != i32::MAX).then(|| started.plus_ms(i64::from(self.timeout_ms)))
+        let may_be_late = self.status == Status::Ongoing && self.timeout_ms != i32::MAX;
+        let started = self.started.unwrap_or(TimestampMs(-1));
+        may_be_late.then(|| started.plus_ms(i64::from(self.timeout_ms)))
     }
 
     pub(super) fn to_record(&self, id: &str) -> TransactionRecord {

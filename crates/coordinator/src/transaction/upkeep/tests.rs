@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use klamm_model::ProducerId;
+use klamm_protocol::coordinator_records::TransactionLogValue;
 
 use crate::transaction::pattern::IdPattern;
 use crate::transaction::request::{ListTransactions, TransactionAnswer, TransactionRequest};
@@ -57,6 +58,29 @@ fn after_a_load_transactions_take_too_long_as_before() {
             ("state", "PrepareAbort 1000@1 a-0"),
         ],
     );
+}
+
+#[test]
+fn odd_records_leave_no_transaction_open_for_ever() {
+    use crate::transaction::record::TransactionRecord;
+    let with = |change: fn(&mut TransactionLogValue)| {
+        let mut driver = Driver::new(2);
+        driver.run("init 60000");
+        driver.run("add 1000@0 a-0");
+        let TransactionRecord::Transaction(key, value) = driver.log[1].clone();
+        let mut value = value.unwrap();
+        change(&mut value);
+        driver.log.push(TransactionRecord::Transaction(key, Some(value)));
+        driver.run("load");
+        assert_eq!(driver.run("state"), "Ongoing 1000@0 a-0");
+        driver
+    };
+    let mut unknown = with(|value| value.transaction_status = 6);
+    unknown.pass(80_000);
+    assert_eq!(unknown.run("state"), "PrepareAbort 1000@1 a-0");
+    let mut timeless = with(|value| value.transaction_start_timestamp_ms = -1);
+    timeless.pass(10_000);
+    assert_eq!(timeless.run("state"), "PrepareAbort 1000@1 a-0");
 }
 
 #[test]
