@@ -271,7 +271,11 @@ impl Shard for TransactionShard {
             Request::Markers(report) => {
                 let mut decision = self.decision(around, config, &report.transactional_id);
                 markers::report(&mut decision, around.image, ticket, &report);
-                decision.finish()
+                // The end, and what each of those does who have waited for it, stand for themselves.
+                CoordinatorResult {
+                    atomic: false,
+                    ..decision.finish()
+                }
             }
             Request::AbortTimedOut(request) => {
                 let mut decision = self.decision(around, config, &request.transactional_id);

@@ -125,6 +125,8 @@ pub(super) struct Driver {
     inits: BTreeMap<Ticket, (Arc<str>, bool)>,
     /// What InitProducerId has given, and whether to a new instance.
     pub(super) given: BTreeMap<(Arc<str>, TransactionalProducer), bool>,
+    /// Whether the last records are to stand in one batch.
+    pub(super) atomic: bool,
     /// How many timers rang.
     pub(super) rung: usize,
     tickets: u64,
@@ -144,6 +146,7 @@ impl Driver {
             answers: Vec::new(),
             inits: BTreeMap::new(),
             given: BTreeMap::new(),
+            atomic: false,
             rung: 0,
             tickets: 0,
             ids: 999,
@@ -179,6 +182,7 @@ impl Driver {
 
     fn take(&mut self, result: CoordinatorResult<TransactionShard>) {
         assert_eq!(result.producer, None);
+        self.atomic = result.atomic;
         for record in result.records {
             let bytes = record.encode().unwrap();
             let record = TransactionRecord::decode(&bytes.key, bytes.value.as_ref()).unwrap();

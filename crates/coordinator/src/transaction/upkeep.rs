@@ -111,8 +111,12 @@ pub(super) fn expire(
             break;
         }
     }
-    let again = (shard.len() > records.len())
-        .then(|| TimerChange::At(TransactionTimer::Expiration, after(now, config.expiration_interval)));
+    let again = (shard.len() > records.len()).then(|| {
+        TimerChange::At(
+            TransactionTimer::Expiration,
+            after(now, config.expiration_interval),
+        )
+    });
     CoordinatorResult {
         records,
         atomic: false,

@@ -23,6 +23,27 @@ fn a_transaction_is_complete_when_every_partition_has_its_marker() {
 }
 
 #[test]
+fn the_end_needs_no_batch_with_what_follows_it() {
+    let mut driver = Driver::new(2);
+    for step in [
+        "init",
+        "add 1000@0 a-0",
+        "commit 1000@0",
+        "add 1000@1 b-0",
+        "abort 1000@1",
+    ] {
+        driver.run(step);
+    }
+    let before = driver.log.len();
+    assert_eq!(driver.run("written"), "added; ended 1000@2");
+    assert_eq!(driver.log.len(), before + 3);
+    assert!(
+        !driver.atomic,
+        "or one that is too large keeps the transaction from ending"
+    );
+}
+
+#[test]
 fn the_marker_of_a_deleted_partition_is_not_waited_for() {
     play(
         2,
@@ -60,6 +81,11 @@ fn after_a_load_all_markers_are_written_again() {
 }
 
 #[test]
+#[allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the time that it takes is what is asked"
+)]
 fn the_markers_of_very_many_partitions_are_told_of_in_no_time() {
     use std::time::{Duration, Instant};
 
@@ -68,7 +94,7 @@ fn the_markers_of_very_many_partitions_are_told_of_in_no_time() {
     use crate::transaction::request::{
         AddPartitions, MarkerOutcome, MarkersReport, TransactionRequest, VERSION_2,
     };
-    use crate::transaction::testing::{Driver, ID, producer};
+    use crate::transaction::testing::{ID, producer};
     const PARTITIONS: i32 = 100_000;
     let mut driver = Driver::new(2);
     driver.run("init");
@@ -100,7 +126,7 @@ fn the_markers_of_very_many_partitions_are_told_of_in_no_time() {
 #[test]
 fn a_report_of_another_transaction_says_nothing() {
     use crate::transaction::request::{MarkerOutcome, MarkersReport, TransactionRequest};
-    use crate::transaction::testing::{Driver, ID, partition, producer};
+    use crate::transaction::testing::{ID, partition, producer};
     let mut driver = Driver::new(2);
     for step in [
         "init",
