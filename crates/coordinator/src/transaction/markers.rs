@@ -2,6 +2,10 @@
 //!
 //! Always holds: a transaction is complete when every partition that took part has its marker, is deleted, or belongs to a later
 //! epoch of the producer. A report of another epoch says nothing, however late it comes.
+//!
+//! In version 1 many transactions have one epoch, so that an epoch does not tell a report of the last one from one of this. Whoever
+//! writes the markers sees to that: nothing that was ordered before a load of the shard is reported after it, and no marker of an
+//! id is written while another of that id is still on its way to the partition.
 
 use std::collections::BTreeMap;
 
