@@ -59,7 +59,7 @@ pub use replay::Replayed;
 
 use super::record::GroupRecord;
 use crate::contract::TimerChange;
-use subscribers::Subscribers;
+use subscribers::{Speakers, Subscribers};
 
 /// See the head of the file.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +76,8 @@ pub struct ConsumerGroup {
     expressions: BTreeMap<ByteString, Resolved>,
     /// Made of `members` and `expressions`.
     subscribers: Subscribers,
+    /// Made of `members`.
+    speakers: Speakers,
     seen: Seen,
 }
 
@@ -240,6 +242,7 @@ impl ConsumerGroup {
             },
             expressions: BTreeMap::new(),
             subscribers: Subscribers::default(),
+            speakers: Speakers::default(),
             seen: Seen::default(),
         }
     }

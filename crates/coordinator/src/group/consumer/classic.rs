@@ -47,16 +47,8 @@ impl ClassicMember {
 impl ConsumerGroup {
     /// Whether a member that speaks these protocols fits in: all members of the classic protocol speak one of them.
     pub(super) fn accepts_classic(&self, request: &JoinGroupRequest) -> bool {
-        let all_speak = |name: &ByteString| {
-            let classic = self
-                .members
-                .values()
-                .filter_map(|member| member.subscription.classic.as_ref());
-            let mut classic = classic.map(|classic| classic.protocols.iter().any(|(own, _)| own == name));
-            classic.all(|speaks| speaks)
-        };
-        request.protocol_type == CONSUMER
-            && request.protocols.iter().any(|protocol| all_speak(&protocol.name))
+        let mut protocols = request.protocols.iter();
+        request.protocol_type == CONSUMER && protocols.any(|protocol| self.speakers.all_speak(&protocol.name))
     }
 
     /// A member of the classic protocol joins, or joins again.

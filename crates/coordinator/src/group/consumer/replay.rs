@@ -104,6 +104,8 @@ impl ConsumerGroup {
         };
         self.subscribers
             .change_member(before.as_ref(), subscription.as_ref());
+        self.speakers
+            .change_member(before.as_ref(), subscription.as_ref());
         // Another member may have come under the instance id since.
         if let Some(instance_id) = before.and_then(|before| before.instance_id)
             && self.static_members.get(&instance_id) == Some(id)

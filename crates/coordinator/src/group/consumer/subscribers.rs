@@ -1,13 +1,13 @@
-//! How many members stand behind each topic, expression and assignor of a group.
+//! How many members stand behind each topic, expression, assignor and classic protocol of a group.
 //!
 //! Always holds: nothing is counted that nobody stands behind. A topic is counted once for each member that names it and once for
 //! each expression that stands for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use klamm_protocol::ByteString;
 
-use super::member::Subscription;
+use super::member::{ClassicMember, Subscription};
 
 type Counts = BTreeMap<ByteString, u32>;
 
@@ -67,6 +67,39 @@ impl Subscribers {
             .max_by_key(|(_, count)| **count)
             .map(|(name, _)| name)
     }
+}
+
+/// Members that speak the classic protocol, and how many of them can speak each of its protocols. Only a JoinGroup asks, so it
+/// stands apart from what other decisions work on copies of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Speakers {
+    members: u32,
+    protocols: Counts,
+}
+
+impl Speakers {
+    /// A member that had subscribed with `before` now does with `after`.
+    pub(super) fn change_member(&mut self, before: Option<&Subscription>, after: Option<&Subscription>) {
+        if let Some(after) = after.and_then(|after| after.classic.as_ref()) {
+            self.members += 1;
+            names(after).for_each(|name| up(&mut self.protocols, name));
+        }
+        if let Some(before) = before.and_then(|before| before.classic.as_ref()) {
+            self.members -= 1;
+            names(before).for_each(|name| down(&mut self.protocols, name));
+        }
+    }
+
+    /// Whether every member of the classic protocol can speak this; of no members, all can.
+    pub(super) fn all_speak(&self, protocol: &str) -> bool {
+        self.protocols.get(protocol).copied().unwrap_or(0) == self.members
+    }
+}
+
+/// Each once, whatever a record says.
+fn names(classic: &ClassicMember) -> impl Iterator<Item = &ByteString> {
+    let names: BTreeSet<&ByteString> = classic.protocols.iter().map(|(name, _)| name).collect();
+    names.into_iter()
 }
 
 fn up(counts: &mut Counts, name: &ByteString) {
@@ -134,5 +167,31 @@ mod tests {
             subscribers.change_member(None, Some(&subscription(&[], "", assignor)));
             assert_eq!(subscribers.preferred_assignor().unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn a_protocol_that_a_member_names_twice_is_spoken_once() {
+        let speaking = |names: &[&str]| {
+            let protocols = names.iter().map(|name| ((*name).into(), bytes::Bytes::new()));
+            Subscription {
+                classic: Some(ClassicMember {
+                    session_timeout_ms: 0,
+                    protocols: protocols.collect(),
+                }),
+                ..Subscription::default()
+            }
+        };
+        let (one, other) = (speaking(&["a", "b", "b"]), speaking(&["a"]));
+        let mut speakers = Speakers::default();
+        assert!(speakers.all_speak("anything"));
+        speakers.change_member(None, Some(&one));
+        speakers.change_member(Some(&subscription(&["t"], "", "")), Some(&other));
+        for (protocol, expected) in [("a", true), ("b", false), ("c", false)] {
+            assert_eq!(speakers.all_speak(protocol), expected, "{protocol}");
+        }
+        speakers.change_member(Some(&other), None);
+        assert!(speakers.all_speak("b") && !speakers.all_speak("c"));
+        speakers.change_member(Some(&one), Some(&subscription(&["t"], "", "")));
+        assert_eq!(speakers, Speakers::default());
     }
 }

@@ -8,6 +8,7 @@ use klamm_protocol::data_records::{
 };
 use klamm_protocol::messages::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, JoinGroupResponse, SyncGroupRequest,
+    join_group_request::JoinGroupRequestProtocol,
 };
 use klamm_protocol::{Message, Writer};
 
@@ -328,6 +329,45 @@ fn a_classic_member_joins_a_consumer_group() {
     world.driver.config.consumer_migration_policy = MigrationPolicy::Disabled;
     let refused = world.join(join("").version(3).saying(&wants(&[])));
     assert_eq!(refused.error_code, ErrorCode::InconsistentGroupProtocol.code());
+}
+
+#[test]
+#[allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the time that it takes is what is asked"
+)]
+fn classic_members_that_name_very_many_protocols_are_refused_in_no_time() {
+    let naming = |first: Option<&str>, numbers: std::ops::Range<u32>| {
+        let mut request = Request::from(join("").version(3));
+        let Request::JoinGroup { request: said, .. } = &mut request else {
+            panic!("it is one");
+        };
+        let names = first.map(str::to_owned).into_iter();
+        let names = names.chain(numbers.map(|number| format!("{number:05}")));
+        let protocols = names.map(|name| JoinGroupRequestProtocol {
+            name: name.as_str().into(),
+            metadata: wants(&[]).into(),
+            ..Default::default()
+        });
+        said.protocols = protocols.collect();
+        request
+    };
+    let code = |answer| match answer {
+        Answer::JoinGroup(answer) => ErrorCode::from_code(answer.error_code),
+        other => panic!("{other:?}"),
+    };
+    let mut world = World::new();
+    world.beat(joining("new", &["t"]));
+    let first = world.driver.at_once(naming(Some("range"), 0..40_000));
+    assert_eq!(code(first), Some(ErrorCode::None));
+    let begin = std::time::Instant::now();
+    let other = world.driver.at_once(naming(None, 40_000..80_000));
+    assert_eq!(code(other), Some(ErrorCode::InconsistentGroupProtocol));
+    // Some 20 ms in a build for debugging; each with each takes a minute.
+    assert!(begin.elapsed() < std::time::Duration::from_secs(2));
+    let third = world.driver.at_once(naming(Some("range"), 40_000..40_001));
+    assert_eq!(code(third), Some(ErrorCode::None));
 }
 
 #[test]
