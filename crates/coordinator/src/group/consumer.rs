@@ -31,6 +31,7 @@ mod model;
 mod partitions;
 mod reconcile;
 mod records;
+mod refresh;
 mod replay;
 mod request;
 mod shard;
@@ -44,7 +45,7 @@ mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use klamm_model::ErrorCode;
+use klamm_model::{ErrorCode, TimestampMs};
 use klamm_protocol::ByteString;
 
 pub use commit::CommitCheck;
@@ -109,6 +110,8 @@ struct Seen {
     topics: bool,
     /// The position of the metadata at which a topic was made last; `None` when we do not know.
     topics_made_at: Option<i64>,
+    /// What expressions stand for now, while more of them are looked at.
+    found: BTreeMap<ByteString, Resolved>,
     /// Members of the classic protocol that were told to join.
     awaited: BTreeSet<ByteString>,
 }
@@ -122,6 +125,10 @@ pub enum Note {
     TopicsChanged,
     /// A topic was made, at this position of the metadata.
     TopicMade(i64),
+    /// What an expression stands for now; not recorded yet.
+    ExpressionFound(ByteString, Resolved),
+    /// All that was found is recorded.
+    ExpressionsRecorded,
     /// This member of the classic protocol was told to join.
     AwaitsJoin(ByteString),
     /// It has.
@@ -157,6 +164,8 @@ pub struct Outcome<R> {
     pub notes: Vec<Note>,
     /// Timers, in this order.
     pub timers: Vec<TimerChange<Timer>>,
+    /// When expressions are to be looked at again, in a decision of their own.
+    pub refresh: Option<TimestampMs>,
     /// What the request is told.
     pub response: R,
 }
@@ -167,6 +176,7 @@ impl<R> Outcome<R> {
             records: Vec::new(),
             notes: Vec::new(),
             timers: Vec::new(),
+            refresh: None,
             response,
         }
     }
@@ -176,6 +186,7 @@ impl<R> Outcome<R> {
             records: self.records,
             notes: self.notes,
             timers: self.timers,
+            refresh: self.refresh,
             response,
         }
     }
@@ -315,6 +326,10 @@ impl ConsumerGroup {
             }
             Note::TopicsChanged => self.seen.topics = false,
             Note::TopicMade(position) => self.seen.topics_made_at = Some(position),
+            Note::ExpressionFound(text, resolved) => {
+                self.seen.found.insert(text, resolved);
+            }
+            Note::ExpressionsRecorded => self.seen.found.clear(),
             Note::AwaitsJoin(member) => {
                 self.seen.awaited.insert(member);
             }

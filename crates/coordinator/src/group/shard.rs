@@ -84,6 +84,8 @@ pub enum Timer {
         member: ByteString,
         timer: MemberTimer,
     },
+    /// Regular expressions of a consumer group are to be looked at again.
+    Expressions(Arc<str>),
 }
 
 /// A change of what is not recorded.
@@ -185,6 +187,7 @@ impl Shard for GroupShard {
             Timer::Consumer { group, member, timer } => {
                 self.consumer_timer(around, config, &group, &(member, timer))
             }
+            Timer::Expressions(group) => self.refresh_expressions(around, config, &group),
         }
     }
 

@@ -18,9 +18,9 @@ use regex_automata::{Anchored, Input};
 /// Bytes of the automaton that an expression is compiled to.
 const AUTOMATON_BYTES: usize = 256 * 1024;
 /// Bytes of the states that are made of it while names are matched.
-const STATES_BYTES: usize = 2 * 1024 * 1024;
+const STATES_BYTES: usize = 512 * 1024;
 /// How often these may be made anew while the topics of a cluster are matched.
-const STATES_MADE_ANEW: usize = 8;
+const STATES_MADE_ANEW: usize = 3;
 
 /// A regular expression.
 #[derive(Debug)]
@@ -63,6 +63,9 @@ pub enum InvalidExpression {
     /// Not RE2's: it has no such bound.
     #[error("expression takes too long to match")]
     TooSlow,
+    /// Nor this: the topics that it stands for are recorded in one batch.
+    #[error("expression matches too many topics")]
+    TooManyTopics,
 }
 
 impl Expression {

@@ -43,6 +43,8 @@ impl<R> Outcome<R> {
             TimerChange::At(key, at) => TimerChange::At(timer(key), at),
             TimerChange::Cancel(key) => TimerChange::Cancel(timer(key)),
         });
+        let refresh = |at| TimerChange::At(Timer::Expressions(id.clone()), at);
+        let timers = timers.chain(self.refresh.map(refresh));
         let notes = self.notes.into_iter();
         let result = GroupResult {
             records: self.records,
@@ -372,6 +374,19 @@ impl GroupShard {
         let group = self.groups.get(id).and_then(Group::consumer);
         match group.and_then(|group| Some((group, group.goes_by(timer)?))) {
             Some((group, member)) => group.without(id, &[member], around, config),
+            None => GroupResult::default(),
+        }
+    }
+
+    /// Regular expressions of a group are to be looked at again.
+    pub(in crate::group) fn refresh_expressions(
+        &self,
+        around: &Surroundings<'_>,
+        config: &GroupConfig,
+        id: &Arc<str>,
+    ) -> GroupResult {
+        match self.groups.get(id).and_then(Group::consumer) {
+            Some(group) => group.refresh(around.image, around.now, config).of_group(id).0,
             None => GroupResult::default(),
         }
     }

@@ -12,6 +12,7 @@ use klamm_model::TopicId;
 use klamm_protocol::ByteString;
 
 use super::assignor::{Assignor, Demand, Subscriber, Topic};
+use super::subscribers::Subscribers;
 use super::{ConsumerGroup, Partitions, Resolved, Subscription};
 use crate::group::record::GroupRecord;
 
@@ -36,6 +37,25 @@ impl<'a> Expressions<'a> {
         match self.changes.get(text) {
             Some(changed) => changed.as_ref(),
             None => self.group.expressions.get(text),
+        }
+    }
+
+    /// Whether one that somebody subscribes to stands for other topics than before.
+    pub(super) fn other_topics(&self) -> bool {
+        self.changes.iter().any(|(text, after)| {
+            let before = self.group.expressions.get(text).map(|before| &before.topics);
+            let after = after.as_ref().map(|after| &after.topics);
+            self.group.subscribers.of_expression(text) > 0 && before != after
+        })
+    }
+
+    /// Counts the topics that they stand for, in the place of those that they stood for.
+    pub(super) fn change(&self, subscribers: &mut Subscribers) {
+        for (text, after) in &self.changes {
+            let before = self.group.expressions.get(text);
+            let before = before.map_or(&[][..], |before| &before.topics);
+            let after = after.as_ref().map_or(&[][..], |after| &after.topics);
+            subscribers.change_expression(before, after);
         }
     }
 

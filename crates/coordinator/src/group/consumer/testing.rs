@@ -41,6 +41,31 @@ impl Cluster {
         Uuid(id)
     }
 
+    /// Topics of one partition each, made at once.
+    pub(super) fn topics(&mut self, names: impl Iterator<Item = String>) {
+        let first = self.image.topics().iter().count();
+        let records = (first..).zip(names).flat_map(|(number, name)| {
+            let topic_id = Uuid((number as u128 + (1 << 100)).to_be_bytes());
+            let topic = TopicRecord {
+                name: name.as_str().into(),
+                topic_id,
+                ..Default::default()
+            };
+            let partition = PartitionRecord {
+                partition_id: 0,
+                topic_id,
+                replicas: vec![0],
+                isr: vec![0],
+                directories: vec![Uuid::ONE],
+                leader: -1,
+                ..Default::default()
+            };
+            [topic.into(), partition.into()]
+        });
+        let records: Vec<MetadataRecord> = records.collect();
+        self.apply(&records);
+    }
+
     /// Each partition has a replica in each rack.
     pub(super) fn topic_with_id(&mut self, name: &str, id: TopicId, partitions: i32, racks: &[&str]) {
         let brokers = racks.iter().enumerate().map(|(broker, rack)| {
@@ -153,6 +178,10 @@ pub(super) struct Driven {
     pub(super) log: Vec<(GroupRecord, Bytes)>,
     pub(super) timers: std::collections::BTreeMap<Timer, TimestampMs>,
     pub(super) client: Client,
+    /// How often expressions were looked at again.
+    pub(super) refreshed: usize,
+    /// The most that a decision has recorded, in bytes.
+    pub(super) most_recorded: usize,
 }
 
 impl Driven {
@@ -175,6 +204,8 @@ impl Driven {
                 client_id: "client".into(),
                 client_host: "/127.0.0.1".into(),
             },
+            refreshed: 0,
+            most_recorded: 0,
         }
     }
 
@@ -236,8 +267,10 @@ impl Driven {
     }
 
     fn carry_out<R>(&mut self, outcome: Outcome<R>) -> R {
+        let mut recorded = 0;
         for record in outcome.records {
             let bytes = record.encode().unwrap();
+            recorded += bytes.key.len() + bytes.value.as_ref().map_or(0, Bytes::len);
             let read = GroupRecord::decode(&bytes.key, bytes.value.as_ref()).unwrap();
             replay(&mut self.group, &read);
             self.log.push((read, bytes.key));
@@ -253,7 +286,21 @@ impl Driven {
                 TimerChange::Cancel(timer) => self.timers.remove(&timer),
             };
         }
+        self.most_recorded = self.most_recorded.max(recorded);
+        if outcome.refresh.is_some() {
+            self.refresh();
+        }
         outcome.response
+    }
+
+    /// As a timer does that rings at once.
+    fn refresh(&mut self) {
+        let image = self.cluster.image();
+        if let Some(group) = &self.group {
+            let outcome = group.refresh(&image, TimestampMs(self.now), &self.config);
+            self.refreshed += 1;
+            self.carry_out(outcome);
+        }
     }
 
     /// The cluster changes, and the group notes it.

@@ -137,15 +137,7 @@ impl<'a> Turn<'a> {
         }
         let mut subscribers = self.group.subscribers.clone();
         subscribers.change_member(Some(before), Some(self.subscription()));
-        for (text, after) in &expressions.changes {
-            let before = self
-                .group
-                .expressions
-                .get(text)
-                .map_or(&[][..], |before| &before.topics);
-            let after = after.as_ref().map_or(&[][..], |after| &after.topics);
-            subscribers.change_expression(before, after);
-        }
+        expressions.change(&mut subscribers);
         Some(subscribers)
     }
 
@@ -160,12 +152,8 @@ impl<'a> Turn<'a> {
         let Some(subscribers) = subscribers else {
             return group.epoch;
         };
-        let other_topics = |(text, after): (&ByteString, &Option<super::Resolved>)| {
-            let before = group.expressions.get(text).map(|before| &before.topics);
-            group.subscribers.of_expression(text) > 0 && before != after.as_ref().map(|after| &after.topics)
-        };
         let changed = subscription_changed
-            || expressions.changes.iter().any(other_topics)
+            || expressions.other_topics()
             || self.assignor(subscribers) != self.assignor(&group.subscribers);
         if !changed && group.seen.topics {
             return group.epoch;

@@ -107,6 +107,33 @@ fn a_group_lives_in_the_shard() {
 }
 
 #[test]
+fn expressions_are_looked_at_again_behind_a_heartbeat() {
+    let (mut driver, mut cluster) = driver();
+    let request = ConsumerGroupHeartbeatRequest {
+        subscribed_topic_names: None,
+        subscribed_topic_regex: Some("[tu]".into()),
+        ..joining("m", &[])
+    };
+    assert_eq!(beat(&mut driver, request).member_epoch, 2);
+    let timer = Timer::Expressions("g".into());
+    assert!(!driver.timers.contains_key(&timer));
+    cluster.topic("u", 1);
+    driver.change(cluster.image());
+    driver.pass(10_001);
+    assert_eq!(beat(&mut driver, quiet("m", 2)).member_epoch, 2);
+    assert_eq!(driver.timers.get(&timer), Some(&driver.now));
+    driver.pass(0);
+    assert!(!driver.timers.contains_key(&timer));
+    let answer = beat(&mut driver, quiet("m", 2));
+    assert_eq!((answer.member_epoch, told(&answer).unwrap().len()), (3, 2));
+    // Of a group that is gone there is nothing to look at.
+    beat(&mut driver, quiet("m", -1));
+    driver.timers.insert(timer, driver.now);
+    driver.pass(0);
+    assert_eq!(described(&mut driver, "g").2, "Empty");
+}
+
+#[test]
 fn a_request_for_a_group_of_another_kind_is_refused() {
     let (mut driver, _) = driver();
     assert_eq!(described(&mut driver, "").0, ErrorCode::InvalidGroupId.code());

@@ -1,22 +1,17 @@
-//! What regular expressions stand for: found out when a member brings one, and again when topics are made.
+//! What the regular expression of a member stands for: found out when the member brings one that the group does not know.
 //!
-//! Always holds: an expression is looked at again at most every [`REFRESH_PAUSE_MS`], and at one heartbeat not more than
-//! [`REFRESHED_AT_ONCE`] of them; so a heartbeat costs no more than that many walks over the names of all topics. Topics that are
-//! gone are no reason to look again: they are in no assignment, whatever an expression still says.
+//! Always holds: a heartbeat looks at one expression at most, its own. Those that are to be looked at again are left to a decision of
+//! their own, so that no heartbeat waits for them, nor fails with them.
+//!
+//! Next: `refresh.rs`.
 
 use klamm_model::ErrorCode;
 
 use super::Turn;
-use crate::group::consumer::expression::{Expression, InvalidExpression};
+use crate::group::consumer::expression::InvalidExpression;
 use crate::group::consumer::member::copied;
-use crate::group::consumer::metadata::position;
 use crate::group::consumer::target::Expressions;
 use crate::group::consumer::{Refusal, Resolved};
-
-/// The shortest time after which an expression is looked at again.
-const REFRESH_PAUSE_MS: i64 = 10_000;
-/// How many expressions are looked at again at one heartbeat.
-const REFRESHED_AT_ONCE: usize = 8;
 
 impl<'a> Turn<'a> {
     /// The group's expressions after this heartbeat.
@@ -38,58 +33,19 @@ impl<'a> Turn<'a> {
             if let Some(after) = after
                 && !group.expressions.contains_key(after)
             {
-                let resolved = self.look(after).map_err(|error| invalid(after, error))?;
+                let resolved = Resolved::look(after, self.image, self.now);
+                let resolved = resolved.map_err(|error| invalid(after, error))?;
                 expressions.changes.insert(after.clone(), Some(resolved));
             }
         }
-        self.refresh(&mut expressions);
+        let wants_refresh = group.wants_refresh(&expressions, (self.image, self.now), self.config);
+        self.outcome.refresh = wants_refresh.then_some(self.now);
         for (text, resolved) in &expressions.changes {
             self.outcome
                 .records
                 .push(group.recorder().expression(text, resolved.as_ref()));
         }
         Ok(expressions)
-    }
-
-    fn refresh(&self, expressions: &mut Expressions<'_>) {
-        let unresolved = self.group.subscribers.expressions.keys();
-        let due = unresolved.filter(|text| {
-            !expressions.changes.contains_key(*text) && self.is_due(self.group.expressions.get(*text))
-        });
-        let due: Vec<_> = due.take(REFRESHED_AT_ONCE).cloned().collect();
-        for text in due {
-            let known = self.group.expressions.get(&text);
-            // One that was taken over and is none for us stands for what it stood for.
-            let resolved = self.look(&text).unwrap_or_else(|_| Resolved {
-                topics: known.map(|known| known.topics.clone()).unwrap_or_default(),
-                version: position(self.image),
-                at: self.now.0,
-            });
-            expressions.changes.insert(text, Some(resolved));
-        }
-    }
-
-    fn is_due(&self, resolved: Option<&Resolved>) -> bool {
-        let Some(resolved) = resolved else {
-            return true;
-        };
-        let age_ms = self.now.0.saturating_sub(resolved.at);
-        let interval_ms = self.config.consumer_regex_refresh_interval.as_millis();
-        let made_at = self
-            .group
-            .seen
-            .topics_made_at
-            .unwrap_or_else(|| position(self.image));
-        age_ms > REFRESH_PAUSE_MS
-            && (resolved.version < made_at || i128::from(age_ms) > interval_ms.cast_signed())
-    }
-
-    fn look(&self, text: &str) -> Result<Resolved, InvalidExpression> {
-        Ok(Resolved {
-            topics: Expression::compile(text)?.topics(self.image)?,
-            version: position(self.image),
-            at: self.now.0,
-        })
     }
 }
 
