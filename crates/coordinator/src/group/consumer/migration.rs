@@ -6,12 +6,13 @@
 //! ```
 //!
 //! Always holds: the generation becomes the epoch, and the epoch the generation, so neither goes back. What a member had it still
-//! has. All records that take the one back and make the other stand in one decision.
+//! has, but for what a leader gave to two of them. All records that take the one back and make the other stand in one decision.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use klamm_metadata::Image;
-use klamm_model::{ErrorCode, TimestampMs};
+use klamm_model::{ErrorCode, TimestampMs, TopicId};
 use klamm_protocol::ByteString;
 
 use super::embedded::{self, Malformed};
@@ -45,8 +46,9 @@ pub(super) fn upgrade(
         return Err(refused("the group size exceeds the consumer group maximum size"));
     }
     let mut members = Vec::with_capacity(classic.members.len());
+    let mut given = BTreeSet::new();
     for member in classic.members.iter() {
-        let upgraded = upgraded(classic, member, image).map_err(|error| match error {
+        let upgraded = upgraded(classic, member, image, &mut given).map_err(|error| match error {
             NotUpgraded::Malformed => refused("the embedded consumer protocol is malformed"),
             NotUpgraded::UserData => Refusal::new(
                 ErrorCode::GroupIdNotFound,
@@ -102,6 +104,7 @@ fn upgraded(
     classic: &ClassicGroup,
     member: &ClassicMemberOf,
     image: &Image,
+    given: &mut BTreeSet<(TopicId, i32)>,
 ) -> Result<(Subscription, Current), NotUpgraded> {
     let chosen = classic.protocol.as_deref();
     let chosen = member
@@ -114,18 +117,26 @@ fn upgraded(
         return Err(NotUpgraded::UserData);
     }
     let generation = classic.generation;
-    let assigned = assignment.assigned_partitions.iter().filter_map(|assigned| {
-        let since = generation;
-        let held = assigned.partitions.iter().map(|partition| Held {
-            partition: *partition,
-            since,
-        });
-        Some((image.topics().by_name(&assigned.topic)?.id, held.collect()))
-    });
+    let mut assigned = Holdings::default();
+    for topic in &assignment.assigned_partitions {
+        let Some(known) = image.topics().by_name(&topic.topic) else {
+            continue;
+        };
+        // What a leader gave to two stays with the first; the other one is told when it joins.
+        let partitions = topic.partitions.iter();
+        let own = partitions.filter(|partition| given.insert((known.id, **partition)));
+        let held: Vec<Held> = own
+            .map(|partition| Held {
+                partition: *partition,
+                since: generation,
+            })
+            .collect();
+        assigned.extend(known.id, &held);
+    }
     let current = Current {
         epoch: generation,
         previous_epoch: generation,
-        assigned: assigned.collect::<Holdings>(),
+        assigned,
         ..Current::default()
     };
     let protocols = member

@@ -281,6 +281,33 @@ fn a_classic_group_whose_members_wait_goes_over_too() {
 }
 
 #[test]
+fn what_a_leader_gave_to_two_members_has_one_of_them() {
+    let mut world = World::new();
+    let tickets = [(); 2].map(|()| world.driver.ask(join("").version(3).saying(&wants(&[]))));
+    while tickets.iter().any(|ticket| world.driver.is_waiting(*ticket)) {
+        world.driver.pass(500);
+    }
+    let joined = tickets.map(|ticket| world.driver.joined(ticket).unwrap());
+    let given = joined
+        .each_ref()
+        .map(|joined| (&*joined.member_id, gives(&[0, 1, 2, 3], None)));
+    world.sync(1, &joined[0].leader, &given);
+    assert_eq!(world.listed(), ["classic", "Stable"]);
+
+    assert_eq!(world.beat(joining("new", &["t"])).error_code, 0);
+    let group = world.driver.shard.groups["g"].consumer().unwrap();
+    let mut holders = std::collections::BTreeMap::new();
+    for (id, member) in group.members() {
+        for (topic, held) in member.current.assigned.iter() {
+            for held in held {
+                assert_eq!(holders.insert((*topic, held.partition), id), None);
+            }
+        }
+    }
+    assert_eq!(holders.len(), 4);
+}
+
+#[test]
 fn a_classic_member_joins_a_consumer_group() {
     let mut world = World::new();
     world.beat(joining("new", &["t"]));
