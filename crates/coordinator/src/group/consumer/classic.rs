@@ -81,7 +81,7 @@ impl ConsumerGroup {
         let said = ConsumerGroupHeartbeatRequest {
             group_id: request.group_id.clone(),
             member_id: member_id.clone(),
-            member_epoch: self.epoch_of_rejoining(request),
+            member_epoch: self.member(member_id).map_or(0, |member| member.current.epoch),
             instance_id: request.group_instance_id.clone(),
             rack_id: subscription.rack_id.clone().filter(|rack| !rack.is_empty()),
             rebalance_timeout_ms: timeout_ms,
@@ -93,6 +93,8 @@ impl ConsumerGroup {
         let said = Said {
             client: join.client,
             request: &said,
+            // Who names the instance and its id is that member, or nobody.
+            joins: is_unknown || request.group_instance_id.is_none(),
             classic: Some(classic),
         };
         let turn = Turn::new(self, (image, now), config, said, member_id).map_err(|refusal| refusal.code)?;
@@ -116,17 +118,6 @@ impl ConsumerGroup {
         ]);
         outcome.notes.push(Note::Joined(member_id.clone()));
         Ok((outcome, subscription))
-    }
-
-    /// 0 for a member that joins, also for one that takes the place of a static member; else the epoch of the static member that
-    /// it says it is.
-    fn epoch_of_rejoining(&self, request: &JoinGroupRequest) -> i32 {
-        match &request.group_instance_id {
-            Some(instance_id) if !request.member_id.is_empty() => self
-                .static_member(instance_id)
-                .map_or(1, |(_, member)| member.current.epoch),
-            _ => 0,
-        }
     }
 
     /// The member that a request of the classic protocol comes from, and what it said when it joined.

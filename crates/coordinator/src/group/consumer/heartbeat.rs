@@ -60,6 +60,7 @@ pub fn heartbeat(
     let said = Said {
         client: heartbeat.client,
         request,
+        joins: request.member_epoch == 0,
         classic: None,
     };
     let taken = Turn::new(group, (around.image, around.now), config, said, &member_id)?.take()?;

@@ -50,6 +50,8 @@ pub(super) struct Turn<'a> {
 pub(super) struct Said<'a> {
     pub(super) client: &'a Client,
     pub(super) request: &'a ConsumerGroupHeartbeatRequest,
+    /// Whether it may be new, or take the place of a static member.
+    pub(super) joins: bool,
     /// What there is beside when it speaks the classic protocol.
     pub(super) classic: Option<ClassicMember>,
 }

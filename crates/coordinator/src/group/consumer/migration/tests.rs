@@ -281,6 +281,33 @@ fn a_classic_group_whose_members_wait_goes_over_too() {
 }
 
 #[test]
+fn a_static_classic_member_at_epoch_0_is_who_it_says() {
+    let mut world = World::new();
+    world.beat(joining("new", &["t"]));
+    let of_instance = |member: &str, has: &[i32]| join(member).instance("i").saying(&wants(has));
+    let first = world.join(of_instance("", &[])).member_id.to_string();
+    world.beat(quiet("new", 2));
+    world.beat(owning("new", 2, TOPIC, &[0, 1]));
+    world.join(of_instance(&first, &[]));
+    assert_eq!(world.sync(3, &first, &[]), (ErrorCode::None, vec![2, 3]));
+    for member in ["third", "fourth"] {
+        world.beat(joining(member, &["t"]));
+    }
+    // Another one takes its place, and has something to let go.
+    let joined = world.join(of_instance("", &[2, 3]));
+    assert_eq!((joined.error_code, joined.generation_id), (0, 0));
+    let member = joined.member_id.to_string();
+    let written = world.driver.written();
+    let joined = world.join(of_instance(&member, &[2, 3]));
+    assert_eq!((joined.error_code, joined.generation_id), (0, 0));
+    assert_eq!(world.driver.written(), written, "it takes nobody's place");
+    assert_eq!(
+        world.join(of_instance("other", &[])).error_code,
+        ErrorCode::FencedInstanceId.code()
+    );
+}
+
+#[test]
 fn what_a_leader_gave_to_two_members_has_one_of_them() {
     let mut world = World::new();
     let tickets = [(); 2].map(|()| world.driver.ask(join("").version(3).saying(&wants(&[]))));

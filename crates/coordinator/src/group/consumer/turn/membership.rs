@@ -32,7 +32,7 @@ impl<'a> Membership<'a> {
     ) -> Result<Self, Refusal> {
         let request = said.request;
         check_size(group, config, member_id, request.instance_id.as_ref())?;
-        let joins = request.member_epoch == 0;
+        let joins = said.joins;
         let known = |member: &'a Member| {
             check_epoch(&member.current, request)?;
             Ok(Self {
@@ -132,6 +132,7 @@ impl<'a> Membership<'a> {
             client,
             request,
             classic,
+            ..
         } = said;
         let before = &self.before.subscription;
         let says_nothing = request.instance_id.is_none()
