@@ -119,13 +119,21 @@ impl Demand<'_> {
     /// The partitions that a member was to have so far and may keep: of topics that it subscribes to, that exist, and that nobody
     /// before it has kept.
     fn kept<'a>(&'a self, member: usize, owners: &'a Owners) -> impl Iterator<Item = (usize, usize)> + 'a {
-        let target = self.members[member].target;
-        self.topics_of(member).iter().flat_map(move |topic| {
-            let owners = &owners[*topic];
-            let partitions = target.of(&self.topics[*topic].id).iter();
-            let partitions = partitions.filter_map(|partition| usize::try_from(*partition).ok());
+        let subscription = self.topics_of(member);
+        let known = self.members[member].target.iter();
+        // It goes by what the member has, which is little, and not by what it has subscribed to.
+        let wanted = known.filter_map(move |(id, partitions)| {
+            let topic = self.topics.binary_search_by_key(id, |topic| topic.id).ok()?;
+            subscription.binary_search(&topic).ok()?;
+            Some((topic, partitions))
+        });
+        wanted.flat_map(move |(topic, partitions)| {
+            let owners = &owners[topic];
+            let partitions = partitions
+                .iter()
+                .filter_map(|partition| usize::try_from(*partition).ok());
             let free = move |partition: &usize| owners.get(*partition) == Some(&NOBODY);
-            partitions.filter(free).map(|partition| (*topic, partition))
+            partitions.filter(free).map(move |partition| (topic, partition))
         })
     }
 

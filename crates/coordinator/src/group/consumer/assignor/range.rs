@@ -28,6 +28,9 @@ pub(super) fn owners(demand: &Demand<'_>) -> Owners {
         for topic in demand.topics_of(*member) {
             let partitions = &mut owners[*topic];
             let (before, start) = next[*topic];
+            if start == partitions.len() {
+                continue;
+            }
             let longer = before < partitions.len() % subscribers[*topic];
             let end = start + partitions.len() / subscribers[*topic] + usize::from(longer);
             partitions[start..end].fill(index(*member));

@@ -320,9 +320,9 @@ fn ranges_go_by_instance_then_by_member() {
     reason = "the time that it takes is what is asked"
 )]
 fn a_hundred_members_share_ten_thousand_partitions_in_no_time() {
-    // 100 ms is what users may wait for; a build for debugging is some twenty times slower.
-    let limit = std::time::Duration::from_millis(if cfg!(debug_assertions) { 2000 } else { 100 });
-    for topics in [1, 100] {
+    // 100 ms is what users may wait for; a build for debugging is some twenty times slower, and a busy machine three times.
+    let limit = std::time::Duration::from_millis(if cfg!(debug_assertions) { 6000 } else { 100 });
+    for topics in [1, 100, 10_000] {
         for assignor in [Assignor::Uniform, Assignor::Range] {
             // One member that has subscribed to something else makes all of it harder.
             for odd in [false, true] {
