@@ -4,7 +4,7 @@
 //! is free goes to the subscriber that has least.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use super::{Demand, NOBODY, Owners, index};
 
@@ -76,16 +76,23 @@ impl Division<'_> {
     /// Moves partitions of a topic from subscribers that have most to those that have least; returns how many.
     fn balance(&mut self, topic: usize) -> usize {
         let subscribers = &self.subscribers[topic];
-        let loads = || subscribers.iter().map(|member| self.loads[*member]);
-        if loads().max().unwrap_or(0) <= loads().min().unwrap_or(0) + 1 {
+        let load = |member: usize| self.loads[member];
+        // One that has much, but nothing of this topic, has nothing to give.
+        let owners = self.owners[topic].iter().filter(|owner| **owner != NOBODY);
+        let most = owners.map(|owner| load(*owner as usize)).max();
+        let least = subscribers.iter().map(|member| load(*member)).min();
+        if most.unwrap_or(0) <= least.unwrap_or(0) + 1 {
             return 0;
         }
-        let mut partitions: Vec<Vec<usize>> = vec![Vec::new(); self.loads.len()];
+        let mut partitions: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (partition, owner) in self.owners[topic].iter().enumerate() {
-            if let Some(partitions) = partitions.get_mut(*owner as usize) {
-                partitions.push(partition);
+            if *owner != NOBODY {
+                partitions.entry(*owner as usize).or_default().push(partition);
             }
         }
+        let has_some = |partitions: &BTreeMap<usize, Vec<usize>>, member: usize| {
+            partitions.get(&member).is_some_and(|own| !own.is_empty())
+        };
         let mut all: BTreeSet<(usize, usize)> = subscribers
             .iter()
             .map(|member| (self.loads[*member], *member))
@@ -94,22 +101,23 @@ impl Division<'_> {
         let mut givers: BTreeSet<(usize, usize)> = all
             .iter()
             .copied()
-            .filter(|(_, member)| !partitions[*member].is_empty())
+            .filter(|(_, member)| has_some(&partitions, *member))
             .collect();
         let mut moved = 0;
         while let (Some(&(most, giver)), Some(&(least, taker))) = (givers.last(), all.first()) {
             if most <= least + 1 {
                 break;
             }
-            let partition = partitions[giver].pop().expect("a giver has one");
-            partitions[taker].push(partition);
+            let own = partitions.get_mut(&giver);
+            let partition = own.and_then(Vec::pop).expect("a giver has one");
+            partitions.entry(taker).or_default().push(partition);
             self.owners[topic][partition] = index(taker);
             for (member, before, after) in [(giver, most, most - 1), (taker, least, least + 1)] {
                 self.loads[member] = after;
                 all.remove(&(before, member));
                 all.insert((after, member));
                 givers.remove(&(before, member));
-                if !partitions[member].is_empty() {
+                if has_some(&partitions, member) {
                     givers.insert((after, member));
                 }
             }
