@@ -254,6 +254,24 @@ mod tests {
     }
 
     #[test]
+    #[allow(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        reason = "the time that it takes is what is asked"
+    )]
+    fn brackets_without_an_end_are_read_in_no_time() {
+        let text = format!("[{}", "[:".repeat(100_000));
+        let begin = std::time::Instant::now();
+        assert_eq!(
+            Expression::compile(&text).unwrap_err(),
+            InvalidExpression::MissingBracket
+        );
+        // Some 50 ms in a build for debugging; each with each takes half a minute.
+        let took = begin.elapsed();
+        assert!(took < std::time::Duration::from_secs(5), "{took:?}");
+    }
+
+    #[test]
     fn expressions_made_to_explode_are_refused() {
         assert_eq!(
             Expression::compile(&"(".repeat(30_000)).unwrap_err(),

@@ -24,6 +24,7 @@ pub(super) fn parse(text: &str) -> Result<Hir, Invalid> {
         group: Group::default(),
         outer: Vec::new(),
         names: BTreeSet::new(),
+        no_class_name: false,
     };
     while let Some(c) = parser.next() {
         parser.one(c)?;
@@ -44,6 +45,8 @@ struct Parser<'a> {
     /// The groups around.
     outer: Vec<Group>,
     names: BTreeSet<&'a str>,
+    /// Nothing that is left ends the name of a class.
+    no_class_name: bool,
 }
 
 /// What has been read of a group.
@@ -211,7 +214,11 @@ impl<'a> Parser<'a> {
 
     /// The counts behind `{`; `None` when it is no repetition but a brace.
     fn counts(&mut self) -> Result<Option<(u32, Option<u32>)>, Invalid> {
-        let Some((counts, rest)) = self.rest.split_once('}') else {
+        // Counts are digits; whatever else is ahead of a brace makes it none, however far away the brace is.
+        let is_of_counts = |byte: &u8| byte.is_ascii_digit() || *byte == b',';
+        let length = self.rest.bytes().take_while(is_of_counts).count();
+        let (counts, rest) = self.rest.split_at(length);
+        let Some(rest) = rest.strip_prefix('}') else {
             return Ok(None);
         };
         let (min, max) = match counts.split_once(',') {
@@ -371,13 +378,12 @@ impl<'a> Parser<'a> {
     }
 
     fn class_item(&mut self) -> Result<Set, Invalid> {
-        if let Some((name, rest)) = self
-            .rest
-            .strip_prefix("[:")
-            .and_then(|rest| rest.split_once(":]"))
-        {
-            self.rest = rest;
-            return Set::posix(name).ok_or(Invalid::Range);
+        if let Some(named) = self.rest.strip_prefix("[:").filter(|_| !self.no_class_name) {
+            if let Some((name, rest)) = named.split_once(":]") {
+                self.rest = rest;
+                return Set::posix(name).ok_or(Invalid::Range);
+            }
+            self.no_class_name = true;
         }
         if self.rest.starts_with('\\') {
             let before = self.rest;
