@@ -69,10 +69,20 @@ pub(super) fn position(image: &Image) -> i64 {
 }
 
 impl ConsumerGroup {
+    /// Whether it subscribes to one of these topics: of a great many, or of a few, it takes the shorter list to go through.
+    fn is_concerned(&self, names: &BTreeSet<Arc<str>>) -> bool {
+        let own = &self.subscribers.topics;
+        if names.len() <= own.len() {
+            names.iter().any(|topic| own.contains_key(&**topic))
+        } else {
+            own.keys().any(|topic| names.contains(&**topic))
+        }
+    }
+
     /// What the group notes of the changes.
     pub fn on_topics(&self, changes: &TopicChanges) -> Vec<Note> {
         let mut notes = Vec::new();
-        if changes.racks || changes.names.iter().any(|topic| self.is_subscribed_to(topic)) {
+        if changes.racks || self.is_concerned(&changes.names) {
             notes.push(Note::TopicsChanged);
         }
         if let Some(made_at) = changes.made_at

@@ -186,6 +186,7 @@ impl ConsumerGroup {
     }
 
     fn only_classic_without(&self, leaving: &[&ByteString], config: &GroupConfig) -> bool {
+        let leaving: BTreeSet<&ByteString> = leaving.iter().copied().collect();
         let mut left = self.members.iter().filter(|(id, _)| !leaving.contains(id));
         config.consumer_migration_policy.downgrades()
             && left.all(|(_, member)| member.subscription.classic.is_some())
@@ -203,6 +204,7 @@ impl ConsumerGroup {
             generation: self.epoch,
             ..ClassicGroup::new(now)
         };
+        let leaving: BTreeSet<&ByteString> = leaving.iter().copied().collect();
         let left = self.members.iter().filter(|(id, _)| !leaving.contains(id));
         let left = left.map(|(id, member)| (id, id, &member.subscription));
         let came = replacing.map(|came| (came.replaced, came.member_id, came.subscription));

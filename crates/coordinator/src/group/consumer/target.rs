@@ -120,17 +120,14 @@ pub(super) fn make(
     let all = members.all();
     // Members with the same subscription share the work of finding its topics.
     let mut found: BTreeMap<(&[ByteString], Option<&ByteString>), usize> = BTreeMap::new();
-    let mut subscribed: Vec<BTreeSet<TopicId>> = Vec::new();
+    let mut numbers: BTreeMap<BTreeSet<TopicId>, usize> = BTreeMap::new();
     let mut subscribers = Vec::with_capacity(all.len());
     for (id, (subscription, target)) in &all {
         let key = (subscription.topics.as_slice(), subscription.expression());
         let subscription_index = *found.entry(key).or_insert_with(|| {
             let topics = expressions.topics_of(subscription, image);
-            let same = subscribed.iter().position(|others| *others == topics);
-            same.unwrap_or_else(|| {
-                subscribed.push(topics);
-                subscribed.len() - 1
-            })
+            let next = numbers.len();
+            *numbers.entry(topics).or_insert(next)
         });
         subscribers.push(Subscriber {
             member_id: id,
@@ -139,6 +136,9 @@ pub(super) fn make(
             target: target.unwrap_or(&NOTHING),
         });
     }
+    let mut subscribed: Vec<_> = numbers.into_iter().collect();
+    subscribed.sort_unstable_by_key(|(_, number)| *number);
+    let subscribed = subscribed.into_iter().map(|(topics, _)| topics).collect();
     let demand = demand(subscribed, subscribers, image);
     let targets = assignor.assign(&demand);
 
