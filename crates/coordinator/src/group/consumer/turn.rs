@@ -117,8 +117,10 @@ impl<'a> Turn<'a> {
     pub(super) fn take(mut self) -> Result<Taken<'a>, Refusal> {
         let expressions = self.resolve()?;
         let subscribers = self.subscribers(&expressions);
-        let (before, after) = (&self.membership.before.subscription, self.subscription());
-        let subscription_changed = after.topics != before.topics || after.expression() != before.expression();
+        let before = &self.membership.before.subscription;
+        let subscription_changed = self.said.as_ref().is_some_and(|after| {
+            after.topics != before.topics || after.expression() != before.expression()
+        });
         let epoch = self.group_epoch(&expressions, &subscribers, subscription_changed);
         let (target_epoch, target) = self.target(&expressions, &subscribers, epoch);
         let next = self.reconcile(&expressions, subscription_changed, target_epoch, &target)?;
@@ -133,7 +135,7 @@ impl<'a> Turn<'a> {
     /// Who subscribes to what after this; `None` when nothing of that changes.
     fn subscribers(&self, expressions: &Expressions<'_>) -> Option<Subscribers> {
         let before = &self.membership.before.subscription;
-        let same = *before == *self.subscription() && expressions.changes.is_empty();
+        let same = self.said.is_none() && expressions.changes.is_empty();
         if same && self.group.seen.topics {
             return None;
         }
