@@ -24,8 +24,8 @@ use super::partitions::{Held, Holdings, Partitions};
 pub(super) struct Reconciliation<'a> {
     pub(super) target_epoch: i32,
     pub(super) target: &'a Partitions,
-    /// The topics that exist of those that it subscribes to.
-    pub(super) topics: &'a BTreeSet<TopicId>,
+    /// Whether a topic exists and it subscribes to it.
+    pub(super) subscribes: &'a dyn Fn(&TopicId) -> bool,
     /// Whether it has changed its subscription with this request.
     pub(super) subscription_changed: bool,
     /// The partitions that it says it owns, if it says so.
@@ -56,7 +56,7 @@ impl Reconciliation<'_> {
 
     /// A member that has changed its subscription lets go of other topics at once, whatever the target still says.
     fn without_other_topics(&self, current: &Current) -> Option<Current> {
-        let other = |topic: &&TopicId| !self.topics.contains(topic);
+        let other = |topic: &&TopicId| !(self.subscribes)(topic);
         if !self.subscription_changed || !current.assigned.topics().any(|topic| other(&topic)) {
             return None;
         }
@@ -82,7 +82,7 @@ impl Reconciliation<'_> {
         let target_topics = self.target.iter().map(|(topic, _)| topic);
         let topics: BTreeSet<&TopicId> = target_topics.chain(current.assigned.topics()).collect();
         for topic in topics {
-            let wanted = if self.topics.contains(topic) {
+            let wanted = if (self.subscribes)(topic) {
                 self.target.of(topic)
             } else {
                 &[]

@@ -59,6 +59,19 @@ impl<'a> Expressions<'a> {
         }
     }
 
+    /// Whether a member subscribes to a topic that exists, by name or by expression.
+    pub(super) fn subscribes(&self, subscription: &Subscription, image: &Image, topic: &TopicId) -> bool {
+        let is_in = |names: &[ByteString], topic: &str| {
+            let found = names.binary_search_by(|name| (**name).cmp(topic));
+            found.is_ok()
+        };
+        let resolved = || subscription.expression().and_then(|text| self.get(text));
+        image.topics().by_id(topic).is_some_and(|topic| {
+            is_in(&subscription.topics, &topic.name)
+                || resolved().is_some_and(|resolved| is_in(&resolved.topics, &topic.name))
+        })
+    }
+
     /// The topics that a member subscribes to by name or by expression, as far as they exist.
     pub(super) fn topics_of(&self, subscription: &Subscription, image: &Image) -> BTreeSet<TopicId> {
         let resolved = subscription.expression().and_then(|text| self.get(text));

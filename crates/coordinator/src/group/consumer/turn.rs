@@ -230,7 +230,7 @@ impl<'a> Turn<'a> {
         let reconciliation = Reconciliation {
             target_epoch,
             target,
-            topics: &expressions.topics_of(self.subscription(), self.image),
+            subscribes: &|topic| expressions.subscribes(self.subscription(), self.image, topic),
             subscription_changed,
             owned: self.request.topic_partitions.as_deref(),
             others: &others,
