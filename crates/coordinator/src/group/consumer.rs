@@ -22,6 +22,7 @@ mod embedded;
 pub mod expression;
 mod fence;
 mod heartbeat;
+mod holders;
 mod member;
 mod metadata;
 mod metadata_hash;
@@ -60,6 +61,7 @@ pub use replay::Replayed;
 
 use super::record::GroupRecord;
 use crate::contract::TimerChange;
+use holders::Holders;
 use subscribers::{Speakers, Subscribers};
 
 /// See the head of the file.
@@ -79,6 +81,8 @@ pub struct ConsumerGroup {
     subscribers: Subscribers,
     /// Made of `members`.
     speakers: Speakers,
+    /// Made of `members`.
+    holders: Holders,
     seen: Seen,
 }
 
@@ -254,6 +258,7 @@ impl ConsumerGroup {
             expressions: BTreeMap::new(),
             subscribers: Subscribers::default(),
             speakers: Speakers::default(),
+            holders: Holders::default(),
             seen: Seen::default(),
         }
     }

@@ -221,13 +221,11 @@ impl ConsumerGroup {
                 .target_of(member_id)
                 .into_iter()
                 .flat_map(|target| target.iter());
-            let mut missing = target.flat_map(|(topic, partitions)| {
-                let missing = partitions
-                    .iter()
-                    .filter(|at| current.assigned.since(topic, **at).is_none());
-                missing.map(move |partition| (topic, *partition))
-            });
-            missing.any(|(topic, at)| self.members.values().any(|other| other.current.holds(topic, at)))
+            let mut all =
+                target.flat_map(|(topic, partitions)| partitions.iter().map(move |at| (topic, *at)));
+            all.any(|(topic, at)| {
+                current.assigned.since(topic, at).is_none() && self.holders.others_hold(current, topic, at)
+            })
         };
         match current.state {
             _ if current.epoch < self.target.epoch => true,

@@ -216,11 +216,6 @@ impl Current {
         self.state == MemberState::Stable && self.epoch == epoch
     }
 
-    /// Whether the partition is the member's, to be read or to be let go.
-    pub fn holds(&self, topic: &klamm_model::TopicId, partition: i32) -> bool {
-        self.since(topic, partition).is_some()
-    }
-
     /// The epoch since which the member has the partition, to be read or to be let go.
     pub fn since(&self, topic: &klamm_model::TopicId, partition: i32) -> Option<i32> {
         let assigned = self.assigned.since(topic, partition);

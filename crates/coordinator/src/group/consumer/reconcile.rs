@@ -17,6 +17,7 @@ use std::collections::BTreeSet;
 use klamm_model::TopicId;
 use klamm_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 
+use super::holders::Holders;
 use super::member::{Current, MemberState};
 use super::partitions::{Held, Holdings, Partitions};
 
@@ -30,8 +31,8 @@ pub(super) struct Reconciliation<'a> {
     pub(super) subscription_changed: bool,
     /// The partitions that it says it owns, if it says so.
     pub(super) owned: Option<&'a [TopicPartitions]>,
-    /// What the other members have.
-    pub(super) others: &'a [&'a Current],
+    /// What all members have, this one as it was before.
+    pub(super) holders: &'a Holders,
 }
 
 /// The member's state cannot be understood: it is to come again without partitions.
@@ -88,7 +89,8 @@ impl Reconciliation<'_> {
                 &[]
             };
             let split = Split::of(current.assigned.of(topic), wanted);
-            let free = self.free(topic, &split.missing);
+            let is_free = |partition: &i32| !self.holders.others_hold(current, topic, *partition);
+            let free: Vec<i32> = split.missing.iter().copied().filter(is_free).collect();
             unreleased |= free.len() < split.missing.len();
             let mut all = split.kept.clone();
             all.extend(free.into_iter().map(|partition| Held {
@@ -120,22 +122,6 @@ impl Reconciliation<'_> {
             assigned: with_new,
             revoking: Holdings::default(),
         }
-    }
-
-    /// Those of the partitions that no other member has.
-    fn free(&self, topic: &TopicId, partitions: &[i32]) -> Vec<i32> {
-        let mut free = partitions.to_vec();
-        for other in self.others {
-            if free.is_empty() {
-                break;
-            }
-            for holdings in [&other.assigned, &other.revoking] {
-                if !holdings.of(topic).is_empty() {
-                    free.retain(|partition| holdings.since(topic, *partition).is_none());
-                }
-            }
-        }
-        free
     }
 }
 

@@ -58,15 +58,16 @@ impl ConsumerGroup {
                 self.target.members.remove(&key.member_id);
             }
             GroupRecord::ConsumerGroupCurrent(key, Some(value)) => {
-                self.member_mut(&key.member_id).current = Current::from_record(value);
+                self.replay_current(&key.member_id, Current::from_record(value));
             }
             GroupRecord::ConsumerGroupCurrent(key, None) => {
-                if let Some(member) = self.members.get_mut(&key.member_id) {
-                    member.current = Current {
+                if self.members.contains_key(&key.member_id) {
+                    let nothing = Current {
                         epoch: LEAVE_EPOCH,
                         previous_epoch: LEAVE_EPOCH,
                         ..Current::default()
                     };
+                    self.replay_current(&key.member_id, nothing);
                 }
             }
             GroupRecord::ConsumerGroupRegularExpression(key, value) => {
@@ -91,6 +92,12 @@ impl ConsumerGroup {
         self.members.get_mut(id).expect("it was put there if it was not")
     }
 
+    fn replay_current(&mut self, id: &ByteString, current: Current) {
+        self.holders.change(None, Some(&current));
+        let before = std::mem::replace(&mut self.member_mut(id).current, current);
+        self.holders.change(Some(&before), None);
+    }
+
     fn replay_subscription(&mut self, id: &ByteString, subscription: Option<Subscription>) {
         let before = match &subscription {
             Some(after) => {
@@ -99,7 +106,9 @@ impl ConsumerGroup {
             }
             None => {
                 self.seen.awaited.remove(id);
-                self.members.remove(id).map(|member| member.subscription)
+                let gone = self.members.remove(id);
+                self.holders.change(gone.as_ref().map(|gone| &gone.current), None);
+                gone.map(|gone| gone.subscription)
             }
         };
         self.subscribers

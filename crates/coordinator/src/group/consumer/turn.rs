@@ -118,9 +118,10 @@ impl<'a> Turn<'a> {
         let expressions = self.resolve()?;
         let subscribers = self.subscribers(&expressions);
         let before = &self.membership.before.subscription;
-        let subscription_changed = self.said.as_ref().is_some_and(|after| {
-            after.topics != before.topics || after.expression() != before.expression()
-        });
+        let subscription_changed = self
+            .said
+            .as_ref()
+            .is_some_and(|after| after.topics != before.topics || after.expression() != before.expression());
         let epoch = self.group_epoch(&expressions, &subscribers, subscription_changed);
         let (target_epoch, target) = self.target(&expressions, &subscribers, epoch);
         let next = self.reconcile(&expressions, subscription_changed, target_epoch, &target)?;
@@ -223,17 +224,14 @@ impl<'a> Turn<'a> {
         if !subscription_changed && before.is_reconciled_to(target_epoch) {
             return Ok(None);
         }
-        let replaced = self.membership.replaced;
-        let others = self.group.members.iter();
-        let others = others.filter(|(id, _)| *id != self.member_id && Some(*id) != replaced);
-        let others: Vec<&Current> = others.map(|(_, member)| &member.current).collect();
+        // A member whose place it takes has what it has itself.
         let reconciliation = Reconciliation {
             target_epoch,
             target,
             subscribes: &|topic| expressions.subscribes(self.subscription(), self.image, topic),
             subscription_changed,
             owned: self.request.topic_partitions.as_deref(),
-            others: &others,
+            holders: &self.group.holders,
         };
         let next = reconciliation.next(before).map_err(|UnknownState| {
             let message = "The consumer group member is in a unknown state. \
