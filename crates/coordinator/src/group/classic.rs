@@ -27,7 +27,7 @@ pub(crate) mod sync;
 mod tests;
 pub(crate) mod turn;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use imbl::OrdSet;
@@ -88,6 +88,8 @@ pub struct ClassicGroup {
     pub(crate) protocol: Option<Arc<str>>,
     pub(crate) leader: Option<Arc<str>>,
     pub(crate) members: Members,
+    /// What the members of this generation want, if they say it.
+    pub(crate) topics: Option<Arc<BTreeSet<Box<str>>>>,
     /// Ids that were given to members who have not joined with them yet (KIP-394).
     pub(crate) pending: OrdSet<Arc<str>>,
 }
@@ -220,5 +222,6 @@ impl ClassicGroup {
             self.protocol = self.choose_protocol();
             self.enter(State::Completing, now);
         }
+        self.note_topics();
     }
 }

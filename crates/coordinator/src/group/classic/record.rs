@@ -109,6 +109,7 @@ impl ClassicGroup {
                 sync: None,
             });
         }
+        group.note_topics();
         group
     }
 }

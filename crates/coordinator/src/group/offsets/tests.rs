@@ -20,7 +20,9 @@ use klamm_protocol::metadata_records::{RemoveTopicRecord, TopicRecord};
 
 use crate::contract::TransactionalProducer;
 use crate::group::Answer;
-use crate::group::driver::{Driver, commit, commit_codes, commit_of, fetch_all, fetched, join};
+use crate::group::driver::{
+    Driver, Join, commit, commit_codes, commit_of, fetch_all, fetched, join, leave, sync,
+};
 use crate::group::record::GroupRecord;
 use crate::group::request::Request;
 
@@ -490,6 +492,76 @@ fn offsets_of_wanted_topics_cannot_be_deleted() {
             "{protocol_type} {subscription:?}"
         );
     }
+}
+
+/// What becomes of a deletion of the offset of the topic that is wanted, and of one that is not.
+fn told_of_wanted_and_other(driver: &mut Driver) -> [i16; 2] {
+    ["t", "u"].map(|topic| {
+        let Request::OffsetDelete(mut request) = delete(&[0]) else {
+            panic!()
+        };
+        request.topics[0].name = topic.into();
+        deleted(&driver.at_once(Request::OffsetDelete(request))).1[0]
+    })
+}
+
+#[test]
+fn what_a_group_wants_is_what_it_wanted_when_its_generation_began() {
+    let subscribed = ErrorCode::GroupSubscribedToTopic.code();
+    let of = |topics: &[&str]| join("").version(3).saying(&wants(topics));
+    let mut driver = Driver::new();
+    let first = driver.ask(of(&["t"]));
+    assert_eq!(
+        told_of_wanted_and_other(&mut driver),
+        [subscribed; 2],
+        "in its first rebalance nobody knows"
+    );
+    driver.pass(3_000);
+    let member = driver.joined(first).unwrap().member_id;
+    assert_eq!(told_of_wanted_and_other(&mut driver), [subscribed, 0]);
+    driver.at_once(sync(1, &member, &[]));
+    // Another one that wants the same and speaks something else beside it, so that the group can come to speak that.
+    let other = driver.ask(Join {
+        protocols: vec![("range", wants(&["t"])), ("sticky", wants(&["t"]))],
+        ..of(&[])
+    });
+    assert_eq!(
+        told_of_wanted_and_other(&mut driver),
+        [subscribed, 0],
+        "who joins"
+    );
+    let again = driver.ask(Join {
+        protocols: vec![("range", wants(&["t"])), ("sticky", wants(&["t"]))],
+        ..join(&member).version(3)
+    });
+    let (other, _) = (
+        driver.joined(other).unwrap().member_id,
+        driver.joined(again).unwrap(),
+    );
+    driver.ask(sync(2, &other, &[]));
+    driver.ask(sync(2, &member, &[]));
+    driver.ask(Join {
+        protocols: vec![("sticky", wants(&["u"]))],
+        ..join(&other).version(3)
+    });
+    assert_eq!(
+        told_of_wanted_and_other(&mut driver),
+        [subscribed, 0],
+        "who has come back with something else"
+    );
+    driver.at_once(leave(&[(&member, None)]));
+    assert_eq!(
+        told_of_wanted_and_other(&mut driver),
+        [0, subscribed],
+        "in the next generation"
+    );
+    driver.at_once(leave(&[(&other, None)]));
+    driver.ask(of(&["t"]));
+    assert_eq!(
+        told_of_wanted_and_other(&mut driver),
+        [0, 0],
+        "who joins an empty group"
+    );
 }
 
 #[test]
