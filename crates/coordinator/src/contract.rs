@@ -4,7 +4,7 @@
 //! request, timer, metadata ──► decide(&shard) ──► CoordinatorResult
 //!                                                   ├─ records ───► appended, then replay(&mut shard)
 //!                                                   ├─ volatile ──► note(&mut shard)
-//!                                                   ├─ timers ────► set or cancelled
+//!                                                   ├─ timers ────► set or cancelled; some begin with the answers
 //!                                                   ├─ effects ───► carried out, outside
 //!                                                   └─ answers ───► sent once the high watermark has passed
 //! ```
@@ -22,6 +22,7 @@
 //! is copied, or a few bytes would hold a megabyte.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use klamm_metadata::Image;
@@ -105,6 +106,10 @@ pub trait Answer: fmt::Debug + Send + 'static {
 pub enum TimerChange<T> {
     /// Rings once at this time; whatever was set under the same key before is cancelled.
     At(T, TimestampMs),
+    /// Rings once, this long after the answers of the result have been sent: the time of somebody who cannot be heard of before it is
+    /// answered begins then. Whatever was set under the same key before is cancelled at once, and a change of the same key that
+    /// is decided on before the answers are sent takes the place of this one. Where no answer waits, the time begins at once.
+    AfterAnswers(T, Duration),
     /// Does not ring.
     Cancel(T),
 }

@@ -1,8 +1,11 @@
 //! Plays the runtime for tests: decides, stores and replays, notes, rings timers, and keeps what was answered.
 //!
+//! Answers can be held back, as they are while the high watermark stands.
+//!
 //! Always holds: nobody is answered twice, and nobody who is not waiting; every record can be stored, and comes back as it was.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use klamm_metadata::Image;
 use klamm_model::{ErrorCode, Offset, TimestampMs, Uuid};
@@ -34,6 +37,12 @@ enum Stored {
     Marker(TransactionalProducer, bool),
 }
 
+/// What waits for the records before it.
+struct Parked {
+    answers: Vec<(Ticket, Answer)>,
+    timers: Vec<(Timer, Duration, usize)>,
+}
+
 /// See the head of the file.
 pub(crate) struct Driver {
     pub(crate) shard: GroupShard,
@@ -50,6 +59,10 @@ pub(crate) struct Driver {
     tickets: u64,
     waiting: BTreeSet<Ticket>,
     told: BTreeMap<Ticket, Answer>,
+    parked: Option<Vec<Parked>>,
+    /// Timers that begin with answers, and the how manieth of them each is.
+    beginning: BTreeMap<Timer, usize>,
+    begun: usize,
 }
 
 impl Driver {
@@ -67,6 +80,9 @@ impl Driver {
             tickets: 0,
             waiting: BTreeSet::new(),
             told: BTreeMap::new(),
+            parked: None,
+            beginning: BTreeMap::new(),
+            begun: 0,
         };
         driver.reload();
         driver
@@ -122,6 +138,18 @@ impl Driver {
         })
     }
 
+    /// No answer leaves until [`release`](Self::release).
+    pub(crate) fn hold_answers(&mut self) {
+        self.parked = Some(Vec::new());
+    }
+
+    /// Answers leave.
+    pub(crate) fn release(&mut self) {
+        for parked in self.parked.take().into_iter().flatten() {
+            self.deliver(parked);
+        }
+    }
+
     pub(crate) fn is_waiting(&self, ticket: Ticket) -> bool {
         self.waiting.contains(&ticket)
     }
@@ -165,6 +193,8 @@ impl Driver {
     pub(crate) fn reload(&mut self) {
         self.shard = GroupShard::new();
         self.timers.clear();
+        self.beginning.clear();
+        self.parked = None;
         self.waiting.clear();
         for (offset, stored) in self.log.iter().enumerate() {
             match stored {
@@ -227,13 +257,44 @@ impl Driver {
         for change in result.volatile {
             self.shard.note(change);
         }
-        for timer in result.timers {
-            match timer {
-                TimerChange::At(timer, at) => self.timers.insert(timer, at),
-                TimerChange::Cancel(timer) => self.timers.remove(&timer),
-            };
+        let mut timers = Vec::new();
+        for change in result.timers {
+            let (TimerChange::At(timer, _)
+            | TimerChange::AfterAnswers(timer, _)
+            | TimerChange::Cancel(timer)) = &change;
+            self.timers.remove(timer);
+            self.beginning.remove(timer);
+            match change {
+                TimerChange::At(timer, at) => {
+                    self.timers.insert(timer, at);
+                }
+                TimerChange::AfterAnswers(timer, wait) => {
+                    self.begun += 1;
+                    self.beginning.insert(timer.clone(), self.begun);
+                    timers.push((timer, wait, self.begun));
+                }
+                TimerChange::Cancel(_) => {}
+            }
         }
-        for (ticket, answer) in result.answers {
+        let parked = Parked {
+            answers: result.answers,
+            timers,
+        };
+        match &mut self.parked {
+            Some(all) => all.push(parked),
+            None => self.deliver(parked),
+        }
+    }
+
+    fn deliver(&mut self, parked: Parked) {
+        for (timer, wait, which) in parked.timers {
+            if self.beginning.get(&timer) == Some(&which) {
+                self.beginning.remove(&timer);
+                self.timers
+                    .insert(timer, self.now.plus_ms(wait.as_millis() as i64));
+            }
+        }
+        for (ticket, answer) in parked.answers {
             assert!(
                 self.waiting.remove(&ticket),
                 "{ticket:?} does not wait for {answer:?}"
