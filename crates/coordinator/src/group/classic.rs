@@ -198,13 +198,13 @@ impl ClassicGroup {
     }
 
     /// The longest that a member may take to come back.
-    pub(crate) fn rebalance_timeout_ms(&self) -> i64 {
+    pub(crate) fn rebalance_timeout_ms(&self) -> i32 {
         let longest = self
             .members
             .iter()
             .map(|member| member.rebalance_timeout_ms)
             .max();
-        i64::from(longest.unwrap_or(0).max(0))
+        longest.unwrap_or(0).max(0)
     }
 
     pub(crate) fn enter(&mut self, state: State, now: TimestampMs) {

@@ -70,15 +70,10 @@ impl GroupShard {
         }
     }
 
-    pub(super) fn heartbeat(
-        &self,
-        now: TimestampMs,
-        ticket: Ticket,
-        request: &HeartbeatRequest,
-    ) -> GroupResult {
+    pub(super) fn heartbeat(&self, ticket: Ticket, request: &HeartbeatRequest) -> GroupResult {
         match self.groups.get_key_value(&*request.group_id) {
-            Some((id, Group::Classic(group))) => group.heartbeat(id, now, ticket, request),
-            Some((id, Group::Consumer(group))) => group.heartbeat(id, now, ticket, request),
+            Some((id, Group::Classic(group))) => group.heartbeat(id, ticket, request),
+            Some((id, Group::Consumer(group))) => group.heartbeat(id, ticket, request),
             None => GroupResult::answer(ticket, heartbeat::answer(ErrorCode::UnknownMemberId)),
         }
     }
@@ -145,7 +140,7 @@ impl GroupShard {
             Some((id, Group::Classic(group)))
                 if matches!(group.state, State::Stable | State::Preparing(_)) =>
             {
-                group.session(id, now, by.member_id)
+                group.session(id, by.member_id)
             }
             Some((_, Group::Classic(_) | Group::Consumer(_))) | None => None,
         };
@@ -375,7 +370,7 @@ impl GroupShard {
                     let members = group.members.iter();
                     result
                         .timers
-                        .extend(members.filter_map(|member| group.session(id, now, &member.id)));
+                        .extend(members.filter_map(|member| group.session(id, &member.id)));
                     if group.members.len() > config.max_size {
                         result.append(self.turn(now, config, id, |turn| turn.prepare_rebalance()));
                     }

@@ -197,6 +197,7 @@ impl Driver {
             match timer {
                 TimerChange::At(timer, at) => drop(self.timers.insert(timer, at)),
                 TimerChange::Cancel(timer) => drop(self.timers.remove(&timer)),
+                TimerChange::AfterAnswers(timer, _) => panic!("nobody is timed by answers: {timer:?}"),
             }
         }
         for (ticket, answer) in &result.answers {

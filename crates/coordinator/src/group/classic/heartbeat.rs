@@ -7,7 +7,7 @@ use std::sync::Arc;
 use klamm_model::{ErrorCode, TimestampMs};
 use klamm_protocol::messages::{HeartbeatRequest, HeartbeatResponse};
 
-use super::turn::Turn;
+use super::turn::{Turn, millis};
 use super::{ClassicGroup, State};
 use crate::contract::{Ticket, TimerChange};
 use crate::group::answer::Answer;
@@ -24,13 +24,7 @@ pub(crate) fn answer(code: ErrorCode) -> Answer {
 
 impl ClassicGroup {
     /// Decides on a Heartbeat.
-    pub(crate) fn heartbeat(
-        &self,
-        id: &Arc<str>,
-        now: TimestampMs,
-        ticket: Ticket,
-        request: &HeartbeatRequest,
-    ) -> GroupResult {
+    pub(crate) fn heartbeat(&self, id: &Arc<str>, ticket: Ticket, request: &HeartbeatRequest) -> GroupResult {
         if let Err(code) = self.check_heartbeat(request) {
             return GroupResult::answer(ticket, answer(code));
         }
@@ -41,7 +35,7 @@ impl ClassicGroup {
             State::Completing | State::Stable => ErrorCode::None,
         };
         GroupResult {
-            timers: self.session(id, now, &request.member_id).into_iter().collect(),
+            timers: self.session(id, &request.member_id).into_iter().collect(),
             ..GroupResult::answer(ticket, answer(code))
         }
     }
@@ -55,21 +49,16 @@ impl ClassicGroup {
         }
     }
 
-    /// The timer of a member that was heard of now.
-    pub(crate) fn session(
-        &self,
-        id: &Arc<str>,
-        now: TimestampMs,
-        member_id: &str,
-    ) -> Option<TimerChange<Timer>> {
+    /// The timer of a member that was heard of now: it may have to wait for what it is told, and is not heard of before.
+    pub(crate) fn session(&self, id: &Arc<str>, member_id: &str) -> Option<TimerChange<Timer>> {
         let member = self.members.get(member_id)?;
         let timer = Timer::ClassicSession {
             group: id.clone(),
             member: member.id.clone(),
         };
-        Some(TimerChange::At(
+        Some(TimerChange::AfterAnswers(
             timer,
-            now.plus_ms(i64::from(member.session_timeout_ms)),
+            millis(member.session_timeout_ms),
         ))
     }
 

@@ -103,7 +103,7 @@ impl Join<'_> {
         } else if request.group_instance_id.is_none() && self.ticket.version >= 4 {
             turn.group.pending.insert(member_id.clone());
             turn.refuse_join(self.ticket, &member_id, ErrorCode::MemberIdRequired);
-            turn.start_session(member_id, i64::from(request.session_timeout_ms));
+            turn.start_session_when_told(member_id, request.session_timeout_ms);
         } else {
             self.add(turn, member_id, protocols);
         }
@@ -161,6 +161,7 @@ impl Join<'_> {
     fn answer_at_once(&self, turn: &mut Turn<'_>, member_id: &str) {
         let answer = turn.group.joined(member_id, self.ticket.version);
         turn.answer(self.ticket.ticket, Answer::JoinGroup(answer));
+        turn.restart_session_when_told(member_id);
     }
 
     fn add(&self, turn: &mut Turn<'_>, member_id: Arc<str>, protocols: Arc<[Protocol]>) {
@@ -228,7 +229,7 @@ impl Join<'_> {
             turn.group.leader = Some(member_id.clone());
         }
         self.update(turn, &member_id, protocols);
-        turn.restart_session(&member_id);
+        turn.restart_session_when_told(&member_id);
         if turn.group.state == State::Stable && turn.group.choose_protocol() == turn.group.protocol {
             turn.records = true;
             let answer = self.unnoticed(&turn.group, &member_id, leader_before.as_deref());

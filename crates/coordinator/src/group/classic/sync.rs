@@ -41,7 +41,10 @@ impl ClassicGroup {
         let member_id = &*request.member_id;
         let owed = self.members.get(member_id).is_some_and(|member| member.owes_sync);
         if self.state == State::Stable && !owed {
-            return GroupResult::answer(ticket, Answer::SyncGroup(self.synced(member_id)));
+            return GroupResult {
+                timers: self.session(id, member_id).into_iter().collect(),
+                ..GroupResult::answer(ticket, Answer::SyncGroup(self.synced(member_id)))
+            };
         }
         let mut turn = Turn::new(config, now, id.clone(), self.clone());
         turn.group
@@ -52,6 +55,7 @@ impl ClassicGroup {
         }
         if self.state == State::Stable {
             turn.answer(ticket, Answer::SyncGroup(self.synced(member_id)));
+            turn.restart_session_when_told(member_id);
             return turn.done();
         }
         turn.await_sync(member_id, ticket);

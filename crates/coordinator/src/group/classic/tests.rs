@@ -479,6 +479,77 @@ fn a_commit_shows_that_its_member_lives() {
 }
 
 #[test]
+fn who_is_told_late_is_not_taken_for_silent() {
+    let mut driver = Driver::new();
+    let held_up = |driver: &mut Driver, requests: &[Request]| -> Vec<Answer> {
+        driver.hold_answers();
+        let tickets: Vec<_> = requests
+            .iter()
+            .map(|request| driver.ask(request.clone()))
+            .collect();
+        driver.pass(120_000);
+        driver.release();
+        let told = tickets
+            .into_iter()
+            .map(|ticket| driver.told(ticket).expect("an answer"));
+        told.collect()
+    };
+    let told = held_up(&mut driver, &[join("").into(), join("").into()]);
+    let all: Vec<_> = told
+        .into_iter()
+        .map(|answer| match answer {
+            Answer::JoinGroup(answer) => answer.member_id,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let codes = |answers: Vec<Answer>| answers.iter().map(code).collect::<Vec<_>>();
+    let joins: Vec<Request> = all.iter().map(|member| join(member).into()).collect();
+    assert_eq!(
+        codes(held_up(&mut driver, &joins)),
+        [0, 0],
+        "the ids were given late"
+    );
+    let syncs: Vec<_> = all.iter().map(|member| sync(1, member, &[])).collect();
+    assert_eq!(
+        codes(held_up(&mut driver, &syncs)),
+        [0, 0],
+        "the generation began late"
+    );
+    let beats: Vec<_> = all.iter().map(|member| heartbeat(1, member, None)).collect();
+    assert_eq!(codes(held_up(&mut driver, &beats)), [0, 0], "the work came late");
+    let commits: Vec<_> = all.iter().map(|member| commit(1, member, &[(0, 1)])).collect();
+    assert_eq!(
+        codes(held_up(&mut driver, &commits)),
+        [0, 0],
+        "heartbeats came late"
+    );
+    let again = [sync(1, &all[0], &[]), join(&all[1]).into()];
+    assert_eq!(codes(held_up(&mut driver, &again)), [0, 0], "commits came late");
+    assert_eq!(
+        codes(held_up(&mut driver, &beats)),
+        [0, 0],
+        "what was asked again came late"
+    );
+    // From the answer on, they are to be heard of.
+    driver.pass(9_999);
+    assert_eq!(driver.state(), "Stable");
+    driver.pass(1);
+    assert_eq!(driver.state(), "Empty");
+}
+
+#[test]
+fn who_is_taken_out_before_it_is_told_leaves_no_timer() {
+    let mut driver = Driver::new();
+    let (all, generation) = driver.stable(&[join("").instance("i")]);
+    driver.hold_answers();
+    driver.ask(heartbeat(generation, &all[0], Some("i")));
+    driver.ask(leave(&[("", Some("i"))]));
+    driver.release();
+    let timers: Vec<_> = driver.timers.keys().collect();
+    assert_eq!(timers, [&Timer::ExpireOffsets]);
+}
+
+#[test]
 fn an_id_that_nobody_uses_does_not_hold_up_the_others() {
     let mut driver = Driver::new();
     let (all, _) = driver.stable(&[join("")]);

@@ -6,6 +6,7 @@
 //! Next: `join.rs`, which begins most rebalances.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use klamm_model::{ErrorCode, TimestampMs};
@@ -94,20 +95,29 @@ impl<'a> Turn<'a> {
         self.answer(ticket, Answer::SyncGroup(refused));
     }
 
-    /// A member is to be heard of within its session timeout.
-    pub(crate) fn restart_session(&mut self, member_id: &str) {
+    /// A member is to be heard of within its session timeout after it was told what is decided here.
+    pub(crate) fn restart_session_when_told(&mut self, member_id: &str) {
         if let Some(member) = self.group.members.get(member_id) {
-            let (id, after_ms) = (member.id.clone(), i64::from(member.session_timeout_ms));
-            self.start_session(id, after_ms);
+            let (id, timeout_ms) = (member.id.clone(), member.session_timeout_ms);
+            self.start_session_when_told(id, timeout_ms);
         }
     }
 
-    /// A member, or somebody who was given an id, is to be heard of within a time.
+    /// A member is to be heard of within a time from now on, whether it is told something or not.
     pub(crate) fn start_session(&mut self, member: Arc<str>, after_ms: i64) {
         let group = self.id.clone();
         let timer = Timer::ClassicSession { group, member };
         self.timers
             .push(TimerChange::At(timer, self.now.plus_ms(after_ms)));
+    }
+
+    /// A member, or somebody who was given an id, is to be heard of within a time after it was told what is decided here. It may be
+    /// told late, and cannot be heard of before.
+    pub(crate) fn start_session_when_told(&mut self, member: Arc<str>, timeout_ms: i32) {
+        let group = self.id.clone();
+        let timer = Timer::ClassicSession { group, member };
+        self.timers
+            .push(TimerChange::AfterAnswers(timer, millis(timeout_ms)));
     }
 
     fn end_session(&mut self, member: Arc<str>) {
@@ -122,10 +132,11 @@ impl<'a> Turn<'a> {
             .push(TimerChange::At(timer, self.now.plus_ms(after_ms)));
     }
 
-    fn end_syncing_after(&mut self, after_ms: i64) {
+    /// Members ask for their assignments once they were told of the generation.
+    fn end_syncing_when_told(&mut self, timeout_ms: i32) {
         let timer = Timer::ClassicSync(self.id.clone());
         self.timers
-            .push(TimerChange::At(timer, self.now.plus_ms(after_ms)));
+            .push(TimerChange::AfterAnswers(timer, millis(timeout_ms)));
     }
 
     pub(crate) fn cancel_sync_timer(&mut self) {
@@ -210,7 +221,7 @@ impl<'a> Turn<'a> {
             let delay_ms = i64::try_from(self.config.initial_rebalance_delay.as_millis()).unwrap_or(i64::MAX);
             let initial = Initial {
                 delay_ms,
-                remaining_ms: (self.group.rebalance_timeout_ms() - delay_ms).max(0),
+                remaining_ms: (i64::from(self.group.rebalance_timeout_ms()) - delay_ms).max(0),
                 joined: false,
             };
             self.group.enter(State::Preparing(Some(initial)), self.now);
@@ -221,7 +232,7 @@ impl<'a> Turn<'a> {
         if self.group.all_joined() {
             self.complete_join();
         } else {
-            self.end_joining_after(self.group.rebalance_timeout_ms());
+            self.end_joining_after(i64::from(self.group.rebalance_timeout_ms()));
         }
     }
 
@@ -261,7 +272,7 @@ impl<'a> Turn<'a> {
         }
         if !self.group.elect_leader() && !self.group.members.is_empty() {
             // There are only static members, and none of them has come: their sessions will end.
-            self.end_joining_after(self.group.rebalance_timeout_ms());
+            self.end_joining_after(i64::from(self.group.rebalance_timeout_ms()));
             return;
         }
         self.group.begin_generation(self.now);
@@ -271,11 +282,7 @@ impl<'a> Turn<'a> {
         }
         let mut joined = Vec::new();
         self.group.members.update_all(|member| {
-            joined.push((
-                member.id.clone(),
-                member.join.take(),
-                i64::from(member.session_timeout_ms),
-            ));
+            joined.push((member.id.clone(), member.join.take(), member.session_timeout_ms));
             member.is_new = false;
             member.owes_sync = true;
         });
@@ -283,10 +290,12 @@ impl<'a> Turn<'a> {
             if let Some(join) = join {
                 let answer = self.group.joined(&member_id, join.version);
                 self.answer(join.ticket, Answer::JoinGroup(answer));
+                self.start_session_when_told(member_id, session_timeout_ms);
+            } else {
+                self.start_session(member_id, i64::from(session_timeout_ms));
             }
-            self.start_session(member_id, session_timeout_ms);
         }
-        self.end_syncing_after(self.group.rebalance_timeout_ms());
+        self.end_syncing_when_told(self.group.rebalance_timeout_ms());
     }
 
     /// The time in which every member of the generation was to ask for its assignment is up.
@@ -318,7 +327,7 @@ impl<'a> Turn<'a> {
         self.group.members.update_all(|member| {
             member.assignment = of(&member.id);
             if let Some(ticket) = member.sync.take() {
-                waiting.push((ticket, member.id.clone(), i64::from(member.session_timeout_ms)));
+                waiting.push((ticket, member.id.clone(), member.session_timeout_ms));
             }
         });
         for (ticket, member_id, session_timeout_ms) in waiting {
@@ -328,9 +337,14 @@ impl<'a> Turn<'a> {
             } else {
                 self.refuse_sync(ticket, code);
             }
-            self.start_session(member_id, session_timeout_ms);
+            self.start_session_when_told(member_id, session_timeout_ms);
         }
     }
+}
+
+/// A timeout of a member; one that was recorded may be anything.
+pub(crate) fn millis(timeout_ms: i32) -> Duration {
+    Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0))
 }
 
 impl ClassicGroup {

@@ -26,6 +26,7 @@ use crate::contract::TimerChange;
 use crate::group::classic::CONSUMER;
 use crate::group::classic::join::Join;
 use crate::group::classic::member::Protocol;
+use crate::group::classic::turn::millis;
 use crate::group::config::GroupConfig;
 
 /// From this version on, a member without an id has to come again with the one that it is told (KIP-394).
@@ -109,12 +110,13 @@ impl ConsumerGroup {
         };
         let mut outcome = taken.outcome.answered(response);
         let timer = |timer| (member_id.clone(), timer);
-        let after = |ms: i32| now.plus_ms(ms.into());
+        // It cannot be heard of before it is told that it is in.
+        let when_told = |which, timeout_ms| TimerChange::AfterAnswers(timer(which), millis(timeout_ms));
         outcome.timers.extend([
             TimerChange::Cancel(timer(MemberTimer::Join)),
             TimerChange::Cancel(timer(MemberTimer::Rebalance)),
-            TimerChange::At(timer(MemberTimer::Session), after(request.session_timeout_ms)),
-            TimerChange::At(timer(MemberTimer::Sync), after(timeout_ms)),
+            when_told(MemberTimer::Session, request.session_timeout_ms),
+            when_told(MemberTimer::Sync, timeout_ms),
         ]);
         outcome.notes.push(Note::Joined(member_id.clone()));
         Ok((outcome, subscription))
@@ -147,7 +149,6 @@ impl ConsumerGroup {
     pub(super) fn sync_classic(
         &self,
         image: &Image,
-        now: TimestampMs,
         request: &SyncGroupRequest,
     ) -> Outcome<SyncGroupResponse> {
         let refused = |code: ErrorCode| SyncGroupResponse {
@@ -171,7 +172,7 @@ impl ConsumerGroup {
         let member_id = copied(&request.member_id);
         if self.target.epoch > current.epoch && current.state != MemberState::UnrevokedPartitions {
             let mut outcome = Outcome::new(refused(ErrorCode::RebalanceInProgress));
-            self.await_join(&member_id, member, now, &mut outcome);
+            self.await_join(&member_id, member, &mut outcome);
             return outcome;
         }
         let has = current.assigned.iter();
@@ -188,16 +189,12 @@ impl ConsumerGroup {
         outcome
             .timers
             .push(TimerChange::Cancel((member_id.clone(), MemberTimer::Sync)));
-        outcome.timers.push(session(member_id, classic, now));
+        outcome.timers.push(session(member_id, classic));
         outcome
     }
 
     /// A member of the classic protocol lives.
-    pub(super) fn heartbeat_classic(
-        &self,
-        now: TimestampMs,
-        request: &HeartbeatRequest,
-    ) -> Outcome<ErrorCode> {
+    pub(super) fn heartbeat_classic(&self, request: &HeartbeatRequest) -> Outcome<ErrorCode> {
         let instance_id = request.group_instance_id.as_ref();
         let found = self.classic_member(&request.member_id, instance_id, request.generation_id);
         let (member, classic) = match found {
@@ -206,10 +203,10 @@ impl ConsumerGroup {
         };
         let member_id = copied(&request.member_id);
         let mut outcome = Outcome::new(ErrorCode::None);
-        outcome.timers.push(session(member_id.clone(), classic, now));
+        outcome.timers.push(session(member_id.clone(), classic));
         if self.has_news_for(&member_id, &member.current) {
             outcome.response = ErrorCode::RebalanceInProgress;
-            self.await_join(&member_id, member, now, &mut outcome);
+            self.await_join(&member_id, member, &mut outcome);
         }
         outcome
     }
@@ -236,27 +233,21 @@ impl ConsumerGroup {
     }
 
     /// A member that is told to join has its rebalance timeout for it, from the first time on that it is told.
-    fn await_join<R>(
-        &self,
-        member_id: &ByteString,
-        member: &Member,
-        now: TimestampMs,
-        outcome: &mut Outcome<R>,
-    ) {
+    fn await_join<R>(&self, member_id: &ByteString, member: &Member, outcome: &mut Outcome<R>) {
         if self.seen.awaited.contains(member_id) {
             return;
         }
-        let at = now.plus_ms(member.subscription.rebalance_timeout_ms.into());
-        outcome
-            .timers
-            .push(TimerChange::At((member_id.clone(), MemberTimer::Join), at));
+        let timer = (member_id.clone(), MemberTimer::Join);
+        let wait = millis(member.subscription.rebalance_timeout_ms);
+        outcome.timers.push(TimerChange::AfterAnswers(timer, wait));
         outcome.notes.push(Note::AwaitsJoin(member_id.clone()));
     }
 }
 
-fn session(member_id: ByteString, classic: &ClassicMember, now: TimestampMs) -> TimerChange<super::Timer> {
-    let at = now.plus_ms(classic.session_timeout_ms.into());
-    TimerChange::At((member_id, MemberTimer::Session), at)
+/// From when it is told on: before, it cannot be heard of again.
+fn session(member_id: ByteString, classic: &ClassicMember) -> TimerChange<super::Timer> {
+    let wait = millis(classic.session_timeout_ms);
+    TimerChange::AfterAnswers((member_id, MemberTimer::Session), wait)
 }
 
 /// The first version of JoinGroup has one timeout for both.

@@ -291,7 +291,7 @@ impl World {
             .into_iter()
             .map(|timer| match timer {
                 crate::contract::TimerChange::At(timer, at) => (timer, at),
-                crate::contract::TimerChange::Cancel(timer) => panic!("{timer:?} after a load"),
+                other => panic!("{other:?} after a load"),
             })
             .collect();
         self.driven.group = self.driven.reloaded(false);

@@ -41,6 +41,7 @@ impl<R> Outcome<R> {
         };
         let timers = self.timers.into_iter().map(|change| match change {
             TimerChange::At(key, at) => TimerChange::At(timer(key), at),
+            TimerChange::AfterAnswers(key, wait) => TimerChange::AfterAnswers(timer(key), wait),
             TimerChange::Cancel(key) => TimerChange::Cancel(timer(key)),
         });
         let refresh = |at| TimerChange::At(Timer::Expressions(id.clone()), at);
@@ -87,7 +88,9 @@ impl ConsumerGroup {
         let members: Vec<Arc<str>> = classic.members.iter().map(|member| member.id.clone()).collect();
         let mut turn = Turn::new(config, now, id.clone(), classic);
         turn.records = true;
-        members.iter().for_each(|member| turn.restart_session(member));
+        members
+            .iter()
+            .for_each(|member| turn.restart_session_when_told(member));
         change(&mut turn);
         turn.prepare_rebalance();
         let mut outcome = Outcome::new(());
@@ -166,7 +169,7 @@ impl ConsumerGroup {
         ticket: Ticket,
         request: &SyncGroupRequest,
     ) -> GroupResult {
-        let (mut result, response) = self.sync_classic(around.image, around.now, request).of_group(id);
+        let (mut result, response) = self.sync_classic(around.image, request).of_group(id);
         result.answers.push((ticket, Answer::SyncGroup(response)));
         result
     }
@@ -174,11 +177,10 @@ impl ConsumerGroup {
     pub(in crate::group) fn heartbeat(
         &self,
         id: &Arc<str>,
-        now: TimestampMs,
         ticket: Ticket,
         request: &HeartbeatRequest,
     ) -> GroupResult {
-        let (mut result, code) = self.heartbeat_classic(now, request).of_group(id);
+        let (mut result, code) = self.heartbeat_classic(request).of_group(id);
         result.answers.push((ticket, heartbeat::answer(code)));
         result
     }

@@ -283,6 +283,11 @@ impl Driven {
         for change in outcome.timers {
             match change {
                 TimerChange::At(timer, at) => self.timers.insert(timer, at),
+                // Answers leave at once here.
+                TimerChange::AfterAnswers(timer, wait) => {
+                    let wait_ms = i64::try_from(wait.as_millis()).unwrap();
+                    self.timers.insert(timer, TimestampMs(self.now).plus_ms(wait_ms))
+                }
                 TimerChange::Cancel(timer) => self.timers.remove(&timer),
             };
         }
