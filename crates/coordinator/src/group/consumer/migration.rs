@@ -221,6 +221,7 @@ impl ConsumerGroup {
         }
         group.protocol = Some(group.choose_protocol()?);
         group.enter(State::Stable, now);
+        group.note_topics();
         Some(group)
     }
 }
