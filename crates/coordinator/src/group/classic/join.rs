@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use klamm_model::limits::MAX_STRING_BYTES;
 use klamm_model::{ErrorCode, Uuid};
 use klamm_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 
@@ -96,6 +97,10 @@ impl Join<'_> {
             .as_ref()
             .unwrap_or(&self.client.client_id);
         let member_id: Arc<str> = format!("{named}-{}", Hyphenated(draw_uuid())).into();
+        if member_id.len() > MAX_STRING_BYTES {
+            // No answer and no record could hold it.
+            return Err(ErrorCode::InvalidRequest);
+        }
         let known = request.group_instance_id.as_deref();
         let known = known.and_then(|instance_id| turn.group.members.by_instance(instance_id).cloned());
         if let Some(earlier) = known {

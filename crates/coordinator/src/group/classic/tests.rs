@@ -550,6 +550,28 @@ fn who_is_taken_out_before_it_is_told_leaves_no_timer() {
 }
 
 #[test]
+fn a_member_whose_id_nothing_could_hold_is_refused() {
+    const MOST: usize = klamm_model::limits::MAX_STRING_BYTES - 37;
+    for (length, expected) in [(MOST, 0), (MOST + 1, ErrorCode::InvalidRequest.code())] {
+        for (version, is_static) in [(9, true), (3, true), (3, false)] {
+            let mut driver = Driver::new();
+            let mut request = Request::from(join("").version(version));
+            if let Request::JoinGroup { client, request, .. } = &mut request {
+                let name = ByteString::from("n".repeat(length).as_str());
+                match is_static {
+                    true => request.group_instance_id = Some(name),
+                    false => client.client_id = name,
+                }
+            }
+            let ticket = driver.ask(request);
+            driver.wait(ticket);
+            assert_eq!(driver.joined(ticket).unwrap().error_code, expected, "{version}");
+            assert_eq!(driver.written(), usize::from(expected == 0), "nothing is made");
+        }
+    }
+}
+
+#[test]
 fn an_id_that_nobody_uses_does_not_hold_up_the_others() {
     let mut driver = Driver::new();
     let (all, _) = driver.stable(&[join("")]);
