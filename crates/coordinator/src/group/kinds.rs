@@ -8,8 +8,9 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use klamm_model::{ErrorCode, TimestampMs};
+use klamm_model::{ErrorCode, Offset, TimestampMs};
 use klamm_protocol::ByteString;
+use klamm_protocol::coordinator_records::{OffsetCommitKey, OffsetCommitValue};
 use klamm_protocol::messages::delete_groups_response::DeletableGroupResult;
 use klamm_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use klamm_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
@@ -29,7 +30,7 @@ use super::offsets::commit::{self, Committer};
 use super::record::GroupRecord;
 use super::request::Request;
 use super::shard::{Group, GroupResult, GroupShard, Timer};
-use crate::contract::{Answer as _, Surroundings, Ticket, TimerChange};
+use crate::contract::{Answer as _, Surroundings, Ticket, TimerChange, TransactionalProducer};
 
 impl GroupShard {
     /// The group as one of the classic protocol, if it is there and may be taken for one.
@@ -37,7 +38,35 @@ impl GroupShard {
         match self.groups.get(id) {
             Some(Group::Classic(group)) => Some(Cow::Borrowed(group)),
             Some(Group::Consumer(_)) => None,
-            None => self.offsets.has(id).then(Cow::default),
+            None => self.has_been_committed_to(id).then(Cow::default),
+        }
+    }
+
+    /// Whether there are offsets of a group, or have been since the last sweep.
+    fn has_been_committed_to(&self, id: &str) -> bool {
+        self.offsets.has(id) || self.emptied.contains(id)
+    }
+
+    pub(super) fn replay_offset(
+        &mut self,
+        offset: Offset,
+        producer: Option<TransactionalProducer>,
+        key: &OffsetCommitKey,
+        value: Option<&OffsetCommitValue>,
+    ) {
+        let had = value.is_none() && self.offsets.has(&key.group);
+        self.offsets.replay(offset, producer, key, value);
+        if value.is_some() {
+            self.emptied.remove(&*key.group);
+        } else if had {
+            self.note_emptied(&key.group);
+        }
+    }
+
+    /// Some offsets of a group are gone.
+    pub(super) fn note_emptied(&mut self, id: &str) {
+        if !self.groups.contains_key(id) && !self.offsets.has(id) {
+            self.emptied.insert(id.into());
         }
     }
 
@@ -50,7 +79,7 @@ impl GroupShard {
         let found = match self.groups.get_key_value(&*join.request.group_id) {
             Some((id, Group::Classic(group))) => Found::Recorded(id.clone(), group),
             Some((id, Group::Consumer(group))) => return group.join(id, around, config, join),
-            None if self.offsets.has(&join.request.group_id) => Found::OffsetsOnly,
+            None if self.has_been_committed_to(&join.request.group_id) => Found::OffsetsOnly,
             None => Found::Nowhere,
         };
         join.decide(found, around, config)
@@ -259,10 +288,12 @@ impl GroupShard {
         GroupResult::answer(ticket, Answer::ListGroups(answer))
     }
 
-    /// Groups of which there are offsets and nothing else.
+    /// Groups of which there are, or have been, offsets and nothing else.
     fn with_offsets_only(&self) -> BTreeSet<&Arc<str>> {
         let committed = self.offsets.groups().map(|(id, _)| id);
-        let all = committed.chain(self.offsets.pending().groups());
+        let all = committed
+            .chain(self.offsets.pending().groups())
+            .chain(&self.emptied);
         all.filter(|id| !self.groups.contains_key(&***id)).collect()
     }
 
@@ -306,12 +337,12 @@ impl GroupShard {
         }
     }
 
-    /// Takes an empty group back, if it was recorded.
+    /// Takes an empty group back, whether it was recorded or had offsets only.
     pub(super) fn tombstone_of(&self, id: &str, group: &ClassicGroup, result: &mut GroupResult) {
+        result.records.push(record::tombstone(id));
         let Some((id, _)) = self.groups.get_key_value(id) else {
             return;
         };
-        result.records.push(record::tombstone(id));
         result.timers.extend(group.pending.iter().map(|member| {
             TimerChange::Cancel(Timer::ClassicSession {
                 group: id.clone(),

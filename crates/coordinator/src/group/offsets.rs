@@ -286,8 +286,13 @@ impl Offsets {
         }
     }
 
-    /// A transaction has ended.
-    pub(crate) fn end_transaction(&mut self, producer: TransactionalProducer, committed: bool) {
+    /// A transaction has ended; gives the groups of which it had offsets.
+    pub(crate) fn end_transaction(
+        &mut self,
+        producer: TransactionalProducer,
+        committed: bool,
+    ) -> BTreeSet<Arc<str>> {
+        let mut groups = BTreeSet::new();
         for (group, topic, partition, pending) in self.pending.end(producer.id) {
             // The record of what is pending may be the newer or the older one: compaction keeps both in their order.
             let newer = self
@@ -297,7 +302,9 @@ impl Offsets {
             if committed && newer.is_none_or(|newer| newer.kept.recorded_at < pending.recorded_at.0) {
                 self.put(&group, &topic, partition, pending);
             }
+            groups.insert(group);
         }
+        groups
     }
 
     fn put(&mut self, group: &str, topic: &str, partition: i32, committed: CommittedOffset) {

@@ -1,11 +1,12 @@
 //! The shard of the group coordinator: what it keeps, and which requests there are.
 //!
 //! Always holds: a group is of one kind at a time, and every group that is kept was recorded: it is made and taken away by replay
-//! alone. A group that has offsets and nothing else is no [`Group`], and takes no memory but that of its offsets.
+//! alone. A group that has offsets and nothing else is no [`Group`], and takes no memory but that of its offsets; once they are gone,
+//! its id is kept until the next sweep, as in Kafka: whoever deletes the last offset and then the group finds it.
 //!
 //! Next: `request.rs` and `answer.rs` for what is asked and told, `kinds.rs` for where it is decided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use klamm_metadata::{Delta, Image};
@@ -31,6 +32,8 @@ pub type GroupResult = CoordinatorResult<GroupShard>;
 pub struct GroupShard {
     pub(super) groups: BTreeMap<Arc<str>, Group>,
     pub(super) offsets: Offsets,
+    /// Groups that had offsets and nothing else, and have nothing any more.
+    pub(super) emptied: BTreeSet<Arc<str>>,
 }
 
 /// A group that has, or has had, members.
@@ -223,13 +226,14 @@ impl Shard for GroupShard {
     fn replay(&mut self, offset: Offset, producer: Option<TransactionalProducer>, record: GroupRecord) {
         match record {
             GroupRecord::OffsetCommit(key, value) => {
-                self.offsets.replay(offset, producer, &key, value.as_ref())
+                self.replay_offset(offset, producer, &key, value.as_ref());
             }
             GroupRecord::LegacyOffsetCommit(key, value) => {
                 let (key, value) = super::offsets::modern(key, value);
-                self.offsets.replay(offset, producer, &key, value.as_ref());
+                self.replay_offset(offset, producer, &key, value.as_ref());
             }
             GroupRecord::ClassicGroup(key, Some(value)) => {
+                self.emptied.remove(&*key.group);
                 let group = Group::Classic(Box::new(ClassicGroup::from_record(&value)));
                 match self.groups.get_mut(&*key.group) {
                     Some(known) => *known = group,
@@ -239,6 +243,7 @@ impl Shard for GroupShard {
                 }
             }
             GroupRecord::ClassicGroup(key, None) => {
+                self.emptied.remove(&*key.group);
                 if let Some(Group::Classic(_)) = self.groups.get(&*key.group) {
                     self.groups.remove(&*key.group);
                 }
@@ -254,7 +259,9 @@ impl Shard for GroupShard {
     }
 
     fn replay_end_transaction_marker(&mut self, producer: TransactionalProducer, committed: bool) {
-        self.offsets.end_transaction(producer, committed);
+        for group in self.offsets.end_transaction(producer, committed) {
+            self.note_emptied(&group);
+        }
     }
 
     fn note(&mut self, change: Volatile) {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use klamm_metadata::{Delta, TopicChange};
 use klamm_model::{TimestampMs, TopicId};
 
+use super::classic::record;
 use super::config::GroupConfig;
 use super::offsets::GroupOffsets;
 use super::offsets::expire::Ageing;
@@ -38,18 +39,22 @@ impl Budget {
 /// A group by its name, with what there is of it.
 type Whole<'a> = (&'a Arc<str>, Option<&'a Group>, Option<&'a GroupOffsets>);
 
-/// Two lists in the order of their keys as one.
+/// Lists in the order of their keys as one. Of those in the last there is nothing any more.
 fn merged<'a>(
     groups: impl Iterator<Item = (&'a Arc<str>, &'a Group)>,
     offsets: impl Iterator<Item = (&'a Arc<str>, &'a GroupOffsets)>,
+    emptied: impl Iterator<Item = &'a Arc<str>>,
 ) -> impl Iterator<Item = Whole<'a>> {
     let (mut groups, mut offsets) = (groups.peekable(), offsets.peekable());
+    let mut emptied = emptied.peekable();
     std::iter::from_fn(move || {
-        let id = match (groups.peek(), offsets.peek()) {
-            (Some((group, _)), Some((other, _))) => *group.min(other),
-            (Some((id, _)), None) | (None, Some((id, _))) => *id,
-            (None, None) => return None,
-        };
+        let next = [
+            groups.peek().map(|(id, _)| *id),
+            offsets.peek().map(|(id, _)| *id),
+            emptied.peek().copied(),
+        ];
+        let id = next.into_iter().flatten().min()?;
+        emptied.next_if_eq(&id);
         Some((id, take(&mut groups, id), take(&mut offsets, id)))
     })
 }
@@ -65,10 +70,12 @@ impl GroupShard {
         merged(
             self.groups.range::<str, _>(bounds),
             self.offsets.groups_in(bounds),
+            self.emptied.range::<str, _>(bounds),
         )
     }
 
-    /// Takes back the offsets that have had their time, and groups that are empty and have none left: of those behind `after`.
+    /// Takes back the offsets that have had their time, and groups that are empty and have none left, whether they were recorded or
+    /// had offsets only: of those behind `after`.
     pub(super) fn sweep(&self, now: TimestampMs, config: &GroupConfig, after: Option<&str>) -> GroupResult {
         let mut result = GroupResult {
             atomic: false,
@@ -98,8 +105,10 @@ impl GroupShard {
                 }
                 None => {
                     let since_commit = (Ageing::SinceCommit, |_: &str| false);
-                    self.offsets
-                        .expire(id, since_commit, now, config, &mut result.records);
+                    let records = &mut result.records;
+                    if self.offsets.expire(id, since_commit, now, config, records) {
+                        records.push(record::tombstone(id));
+                    }
                 }
             }
             budget.spend(offsets);

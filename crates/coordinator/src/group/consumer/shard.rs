@@ -439,6 +439,7 @@ impl GroupShard {
                 match other {
                     Some(other) => *other = Group::Consumer(group),
                     None => {
+                        self.emptied.remove(&**id);
                         self.groups.insert((&**id).into(), Group::Consumer(group));
                     }
                 }

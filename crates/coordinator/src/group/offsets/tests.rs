@@ -494,6 +494,70 @@ fn offsets_of_wanted_topics_cannot_be_deleted() {
     }
 }
 
+#[test]
+fn a_group_whose_last_offset_went_is_found_until_the_next_sweep() {
+    type Goes = fn(&mut Driver);
+    let last_one_goes: [(&str, Goes); 2] = [
+        ("deleted", |driver| {
+            driver.at_once(commit(-1, "", &[(0, 1)]));
+            assert_eq!(deleted(&driver.at_once(delete(&[0]))), (0, vec![0]));
+        }),
+        ("aborted", |driver| {
+            driver.at_once(commit_in(1, -1, &[(0, 1)]));
+            driver.end(producer(1), false);
+        }),
+    ];
+    let state = |driver: &mut Driver| {
+        let groups = vec!["g".into()];
+        let Answer::DescribeGroups(described) =
+            driver.at_once(Request::DescribeGroups { version: 6, groups })
+        else {
+            panic!()
+        };
+        let Answer::ListGroups(listed) = driver.at_once(Request::ListGroups(Default::default())) else {
+            panic!()
+        };
+        assert_eq!(
+            listed.groups.len(),
+            usize::from(described[0].group_state != "Dead")
+        );
+        described[0].group_state.to_string()
+    };
+    for (how, go) in last_one_goes {
+        let mut driver = Driver::new();
+        go(&mut driver);
+        for _ in 0..2 {
+            assert_eq!(state(&mut driver), "Empty", "{how}");
+            assert_eq!(deleted(&driver.at_once(delete(&[0]))), (0, vec![0]), "{how}");
+            driver.reload();
+        }
+        let written = driver.written();
+        driver.pass(600_000);
+        assert_eq!(state(&mut driver), "Dead", "{how}");
+        assert_eq!(driver.written() - written, 1, "{how}: the group is taken back");
+
+        go(&mut driver);
+        for expected in [ErrorCode::None, ErrorCode::GroupIdNotFound] {
+            let Answer::DeleteGroups(results) = driver.at_once(Request::DeleteGroups(vec!["g".into()]))
+            else {
+                panic!()
+            };
+            assert_eq!(results[0].error_code, expected.code(), "{how}");
+        }
+        driver.reload();
+        assert_eq!(state(&mut driver), "Dead", "{how}");
+        assert!(driver.shard.emptied.is_empty());
+
+        go(&mut driver);
+        driver.at_once(commit(-1, "", &[(0, 2)]));
+        assert!(driver.shard.emptied.is_empty(), "{how}: it has offsets again");
+        go(&mut driver);
+        driver.at_once(delete(&[0]));
+        driver.ask(join("").version(3));
+        assert!(driver.shard.emptied.is_empty(), "{how}: it has a member");
+    }
+}
+
 /// What becomes of a deletion of the offset of the topic that is wanted, and of one that is not.
 fn told_of_wanted_and_other(driver: &mut Driver) -> [i16; 2] {
     ["t", "u"].map(|topic| {
