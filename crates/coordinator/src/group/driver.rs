@@ -229,6 +229,7 @@ impl Driver {
         let offset = Offset(self.log.len() as i64);
         let bytes = record.encode().unwrap();
         let back = GroupRecord::decode(&bytes.key, bytes.value.as_ref()).unwrap();
+        assert_eq!(back, record, "what is loaded is not what was decided");
         self.log.push(Stored::Record(producer, bytes));
         self.shard.replay(offset, producer, back);
     }

@@ -131,15 +131,18 @@ pub(crate) fn commit(
                 code = ErrorCode::OffsetMetadataTooLarge;
             } else {
                 allowed(topic.topic_id, partition.partition_index)?;
-                let value = OffsetCommitValue {
+                let mut value = OffsetCommitValue {
                     offset: partition.committed_offset,
-                    leader_epoch: partition.committed_leader_epoch,
                     metadata: partition.committed_metadata.clone().unwrap_or_default(),
                     commit_timestamp: now.0,
                     expire_timestamp,
-                    topic_id: topic.topic_id,
                     ..Default::default()
                 };
+                // With an expiry it is recorded as old brokers did, who knew neither: after a load they would not be known.
+                if expire_timestamp == -1 {
+                    value.leader_epoch = partition.committed_leader_epoch;
+                    value.topic_id = topic.topic_id;
+                }
                 records.push(record(
                     &request.group_id,
                     &topic.name,

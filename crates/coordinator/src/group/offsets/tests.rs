@@ -696,8 +696,11 @@ fn an_old_client_says_how_long_its_offsets_stay() {
         version: 4,
         request: request.into(),
     });
+    let of_another_topic = |driver: &mut Driver| fetched(&driver.at_once(fetch_named(OTHER, &[0], false)));
+    let before_load = of_another_topic(&mut driver);
     driver.config.offsets_retention_check_interval = Duration::from_millis(100);
     driver.reload();
+    assert_eq!(of_another_topic(&mut driver), before_load);
     driver.pass(999);
     assert_eq!(driver.offsets(), [(0, 1)]);
     driver.pass(101);
