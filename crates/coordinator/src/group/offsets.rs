@@ -277,7 +277,7 @@ impl Offsets {
         ) {
             (Some(committed), None) => self.put(group, topic, partition, committed),
             (Some(committed), Some(producer)) => {
-                self.pending.put(producer.id, group, topic, partition, committed)
+                self.pending.put(producer, group, topic, partition, committed)
             }
             (None, _) => {
                 self.remove(group, topic, partition);
@@ -293,7 +293,7 @@ impl Offsets {
         committed: bool,
     ) -> BTreeSet<Arc<str>> {
         let mut groups = BTreeSet::new();
-        for (group, topic, partition, pending) in self.pending.end(producer.id) {
+        for (group, topic, partition, pending) in self.pending.end(producer) {
             // The record of what is pending may be the newer or the older one: compaction keeps both in their order.
             let newer = self
                 .groups

@@ -1,15 +1,17 @@
 //! Offsets that were committed in transactions whose end is not known yet.
 //!
-//! Always holds: a partition is *open* as long as some producer has an offset of it pending, and no longer.
+//! Always holds: a partition is *open* as long as some producer has an offset of it pending, and no longer. A marker that is late, from
+//! before the producer's epoch was raised, ends nothing of what came after it.
 //!
 //! Next: `offsets.rs`, which takes them over when the transaction commits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use klamm_model::ProducerId;
+use klamm_model::{ProducerEpoch, ProducerId};
 
 use super::CommittedOffset;
+use crate::contract::TransactionalProducer;
 
 /// A partition of a topic of a group.
 type Key = (Arc<str>, Arc<str>, i32);
@@ -17,10 +19,13 @@ type Key = (Arc<str>, Arc<str>, i32);
 /// Who has offsets pending, by topic and partition.
 type Open = BTreeMap<Arc<str>, BTreeMap<i32, BTreeSet<ProducerId>>>;
 
+/// What is pending, and in which epoch of its producer it was written.
+type Written = (ProducerEpoch, CommittedOffset);
+
 /// See the head of the file.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    by_producer: BTreeMap<ProducerId, BTreeMap<Key, CommittedOffset>>,
+    by_producer: BTreeMap<ProducerId, BTreeMap<Key, Written>>,
     by_group: BTreeMap<Arc<str>, Open>,
 }
 
@@ -51,12 +56,12 @@ impl Pending {
     pub(crate) fn of_topic(&self, topic: &str) -> impl Iterator<Item = (&str, i32, &CommittedOffset)> {
         let all = self.by_producer.values().flatten();
         all.filter(move |((_, of, _), _)| **of == *topic)
-            .map(|((group, _, partition), committed)| (&**group, *partition, committed))
+            .map(|((group, _, partition), (_, committed))| (&**group, *partition, committed))
     }
 
     pub(super) fn put(
         &mut self,
-        producer: ProducerId,
+        producer: TransactionalProducer,
         group: &str,
         topic: &str,
         partition: i32,
@@ -71,11 +76,11 @@ impl Pending {
             .get_key_value(topic)
             .map_or_else(|| topic.into(), |(topic, _)| topic.clone());
         let partitions = topics.entry(topic.clone()).or_default();
-        partitions.entry(partition).or_default().insert(producer);
+        partitions.entry(partition).or_default().insert(producer.id);
         self.by_producer
-            .entry(producer)
+            .entry(producer.id)
             .or_default()
-            .insert((group, topic, partition), committed);
+            .insert((group, topic, partition), (producer.epoch, committed));
     }
 
     /// Takes out all that is pending of a partition.
@@ -98,11 +103,20 @@ impl Pending {
         }
     }
 
-    /// Takes out all that a producer has pending.
-    pub(super) fn end(&mut self, producer: ProducerId) -> Vec<(Arc<str>, Arc<str>, i32, CommittedOffset)> {
-        let ended = self.by_producer.remove(&producer).unwrap_or_default();
-        let ended = ended.into_iter().map(|(key, committed)| {
-            self.close(producer, &key);
+    /// Takes out all that a producer has pending up to this epoch: a transaction may be ended in a later one than it was written in.
+    pub(super) fn end(
+        &mut self,
+        producer: TransactionalProducer,
+    ) -> Vec<(Arc<str>, Arc<str>, i32, CommittedOffset)> {
+        let all = self.by_producer.remove(&producer.id).unwrap_or_default();
+        let (ended, later): (BTreeMap<_, _>, BTreeMap<_, _>) = all
+            .into_iter()
+            .partition(|(_, (epoch, _))| *epoch <= producer.epoch);
+        if !later.is_empty() {
+            self.by_producer.insert(producer.id, later);
+        }
+        let ended = ended.into_iter().map(|(key, (_, committed))| {
+            self.close(producer.id, &key);
             (key.0, key.1, key.2, committed)
         });
         ended.collect()

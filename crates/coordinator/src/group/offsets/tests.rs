@@ -230,6 +230,39 @@ fn an_offset_in_a_transaction_counts_when_it_is_committed() {
 }
 
 #[test]
+fn a_late_marker_does_not_end_what_was_committed_after_it() {
+    let in_epoch = |epoch: i16| TransactionalProducer {
+        epoch: ProducerEpoch(epoch),
+        ..producer(1)
+    };
+    let mut driver = Driver::new();
+    let Request::TxnOffsetCommit { version, request } = commit_in(1, -1, &[(0, 5)]) else {
+        panic!()
+    };
+    let request = TxnOffsetCommitRequest {
+        producer_epoch: 3,
+        ..(*request).clone()
+    };
+    driver.at_once(Request::TxnOffsetCommit {
+        version,
+        request: request.into(),
+    });
+    for late in [true, false] {
+        driver.end(in_epoch(2), late);
+        assert_eq!(driver.offsets(), []);
+        assert_eq!(
+            fetched(&driver.at_once(fetch_named(TOPIC, &[0], true)))[0].3,
+            UNSTABLE
+        );
+        driver.reload();
+    }
+    // A transaction may be ended in the epoch after its own.
+    driver.end(in_epoch(4), true);
+    assert_eq!(driver.offsets(), [(0, 5)]);
+    assert_eq!(fetched(&driver.at_once(fetch_named(TOPIC, &[0], true)))[0].3, 0);
+}
+
+#[test]
 fn of_two_commits_the_one_that_was_written_last_counts() {
     let mut driver = Driver::new();
     driver.at_once(commit_in(1, -1, &[(0, 5), (1, 5)]));
