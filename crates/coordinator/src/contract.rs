@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! request, timer, metadata ──► decide(&shard) ──► CoordinatorResult
-//!                                                   ├─ records ───► appended, then replay(&mut shard)
+//!                                                   ├─ records ───► appended, then replay(&mut shard) if it needs it
 //!                                                   ├─ volatile ──► note(&mut shard)
 //!                                                   ├─ timers ────► set or cancelled; some begin with the answers
 //!                                                   ├─ effects ───► carried out, outside
@@ -126,6 +126,8 @@ pub struct CoordinatorResult<S: Shard> {
     pub atomic: bool,
     /// Changes of what is not recorded, made after the replay.
     pub volatile: Vec<S::Volatile>,
+    /// Of how many records the changes say all that they say; see [`needs_replay`](Self::needs_replay).
+    pub noted: usize,
     /// What is told to whom, once all of this is committed. Of a request that is not answered here somebody must have taken
     /// note (`volatile`).
     pub answers: Vec<(Ticket, S::Answer)>,
@@ -144,6 +146,7 @@ impl<S: Shard> Default for CoordinatorResult<S> {
             producer: None,
             atomic: true,
             volatile: Vec::new(),
+            noted: 0,
             answers: Vec::new(),
             timers: Vec::new(),
             effects: Vec::new(),
@@ -161,6 +164,12 @@ impl<S: Shard> CoordinatorResult<S> {
         }
     }
 
+    /// Whether the records must be replayed before the changes are noted. Where the changes say it all, replaying them is a loss of time
+    /// and nothing else. After a load, the records must be enough.
+    pub fn needs_replay(&self) -> bool {
+        self.noted < self.records.len()
+    }
+
     /// Adds what was decided after this. Of both, the records are written in one transaction or in none.
     pub fn append(&mut self, later: Self) {
         assert_eq!(
@@ -168,6 +177,7 @@ impl<S: Shard> CoordinatorResult<S> {
             "two decisions in different transactions"
         );
         self.records.extend(later.records);
+        self.noted += later.noted;
         self.atomic |= later.atomic;
         self.volatile.extend(later.volatile);
         self.answers.extend(later.answers);
