@@ -1,8 +1,8 @@
 //! The shard of the group coordinator: what it keeps, and which requests there are.
 //!
-//! Always holds: a group is of one kind at a time, and every group that is kept was recorded: it is made and taken away by replay
-//! alone. A group that has offsets and nothing else is no [`Group`], and takes no memory but that of its offsets; once they are gone,
-//! its id is kept until the next sweep, as in Kafka: whoever deletes the last offset and then the group finds it.
+//! Always holds: a group is of one kind at a time, and every group that is kept was recorded. A group that has offsets and nothing
+//! else is no [`Group`], and takes no memory but that of its offsets; once they are gone, its id is kept until the next sweep, as in
+//! Kafka: whoever deletes the last offset and then the group finds it.
 //!
 //! Next: `request.rs` and `answer.rs` for what is asked and told, `kinds.rs` for where it is decided.
 
@@ -267,6 +267,7 @@ impl Shard for GroupShard {
     fn note(&mut self, change: Volatile) {
         match change {
             Volatile::Classic(id, group) => {
+                self.emptied.remove(&id);
                 self.groups.insert(id, Group::Classic(group));
             }
             Volatile::Consumer(id, note) => {

@@ -5,10 +5,10 @@ use klamm_model::ErrorCode;
 use klamm_protocol::ByteString;
 use klamm_protocol::messages::describe_groups_response::DescribedGroup;
 use klamm_protocol::messages::join_group_request::JoinGroupRequestProtocol;
-use klamm_protocol::messages::{JoinGroupResponse, ListGroupsRequest};
+use klamm_protocol::messages::{JoinGroupResponse, ListGroupsRequest, OffsetCommitRequest};
 
-use crate::contract::Ticket;
-use crate::group::driver::{Driver, Join, commit, commit_codes, heartbeat, join, leave, sync};
+use crate::contract::{Shard, Ticket};
+use crate::group::driver::{Driver, Join, commit, commit_codes, commit_of, heartbeat, join, leave, sync};
 use crate::group::record::GroupRecord;
 use crate::group::request::Request;
 use crate::group::{Answer, Timer};
@@ -626,6 +626,43 @@ fn a_static_member_comes_back_unnoticed() {
             0
         );
     }
+}
+
+#[test]
+fn a_group_is_not_built_again_from_what_it_records() {
+    let mut driver = Driver::new();
+    driver.stable(&[join("").instance("i"), join("")]);
+    let back = Request::from(join("").instance("i"));
+    let result = driver.decide(|shard, around, config| shard.decide(around, config, Ticket(u64::MAX), back));
+    assert_eq!((result.records.len(), result.needs_replay()), (1, false));
+    // With something else that is recorded, all of it is replayed.
+    let mut both = result;
+    both.append(driver.decide(|shard, around, config| {
+        shard.decide(
+            around,
+            config,
+            Ticket(u64::MAX),
+            Request::DeleteGroups(vec!["h".into()]),
+        )
+    }));
+    assert!(!both.needs_replay(), "nothing is recorded of this");
+    driver.at_once(Request::OffsetCommit {
+        version: 9,
+        request: OffsetCommitRequest {
+            group_id: "h".into(),
+            ..commit_of(-1, "", &[(0, 1)])
+        }
+        .into(),
+    });
+    both.append(driver.decide(|shard, around, config| {
+        shard.decide(
+            around,
+            config,
+            Ticket(u64::MAX),
+            Request::DeleteGroups(vec!["h".into()]),
+        )
+    }));
+    assert!(both.needs_replay());
 }
 
 #[test]

@@ -51,6 +51,7 @@ impl<'a> Turn<'a> {
         GroupResult {
             records: records.into_iter().collect(),
             volatile: vec![Volatile::Classic(self.id, Box::new(self.group))],
+            noted: usize::from(self.records),
             answers: self.answers,
             timers: self.timers,
             ..GroupResult::default()
