@@ -27,7 +27,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use klamm_metadata::Image;
 use klamm_model::{ErrorCode, Offset, ProducerEpoch, ProducerId, TimestampMs, Uuid};
-use klamm_protocol::{DecodeError, EncodeError};
+use klamm_protocol::{DecodeError, EncodeError, Writer};
 
 /// Somebody who waits for an answer. The runtime gives each request one, and no ticket twice in the life of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,10 +83,31 @@ pub enum InvalidRecord {
     Value(#[source] DecodeError),
 }
 
+/// What a record takes that was written behind others: its key, then its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordExtent {
+    /// Of the key.
+    pub key_bytes: usize,
+    /// Of the value; `None` is a tombstone.
+    pub value_bytes: Option<usize>,
+}
+
 /// A typed record of a shard.
 pub trait CoordinatorRecord: Clone + fmt::Debug + Send + Sized + 'static {
-    /// As it is stored.
-    fn encode(&self) -> Result<RecordBytes, EncodeError>;
+    /// Appends the record as it is stored to a writer that copies all bytes. After an error, that holds a part of it.
+    fn write(&self, w: &mut Writer) -> Result<RecordExtent, EncodeError>;
+
+    /// The record alone, as it is stored.
+    fn encode(&self) -> Result<RecordBytes, EncodeError> {
+        let mut w = Writer::contiguous();
+        let extent = self.write(&mut w)?;
+        let mut bytes = w.into_bytes();
+        let key = bytes.split_to(extent.key_bytes);
+        Ok(RecordBytes {
+            key,
+            value: extent.value_bytes.map(|_| bytes),
+        })
+    }
 
     /// From what is stored; never panics, whatever the bytes.
     fn decode(key: &Bytes, value: Option<&Bytes>) -> Result<Self, InvalidRecord>;

@@ -13,6 +13,6 @@ mod records;
 pub mod transaction;
 
 pub use contract::{
-    Answer, CoordinatorRecord, CoordinatorResult, InvalidRecord, RecordBytes, Shard, Surroundings, Ticket,
-    TimerChange, TransactionalProducer,
+    Answer, CoordinatorRecord, CoordinatorResult, InvalidRecord, RecordBytes, RecordExtent, Shard,
+    Surroundings, Ticket, TimerChange, TransactionalProducer,
 };

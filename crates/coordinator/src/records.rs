@@ -22,15 +22,23 @@ macro_rules! coordinator_records {
         }
 
         impl $crate::contract::CoordinatorRecord for $name {
-            fn encode(&self) -> Result<$crate::contract::RecordBytes, klamm_protocol::EncodeError> {
+            fn write(
+                &self,
+                w: &mut klamm_protocol::Writer,
+            ) -> Result<$crate::contract::RecordExtent, klamm_protocol::EncodeError> {
                 use klamm_protocol::record_frame::{encode_coordinator_key, encode_coordinator_value};
+                let begin = w.total_len();
                 match self {
                     $(Self::$variant(key, value) => {
+                        encode_coordinator_key(w, key)?;
+                        let key_end = w.total_len();
                         let version: fn(&klamm_protocol::coordinator_records::$value) -> i16 = $version;
-                        let encode = |value| encode_coordinator_value(version(value), value);
-                        Ok($crate::contract::RecordBytes {
-                            key: encode_coordinator_key(key)?,
-                            value: value.as_ref().map(encode).transpose()?,
+                        if let Some(value) = value {
+                            encode_coordinator_value(w, version(value), value)?;
+                        }
+                        Ok($crate::contract::RecordExtent {
+                            key_bytes: key_end - begin,
+                            value_bytes: value.is_some().then(|| w.total_len() - key_end),
                         })
                     })*
                 }

@@ -6,8 +6,6 @@
 //!
 //! Always holds: bytes behind a record of the metadata log are refused, those behind a coordinator's are not, as in Kafka.
 
-use bytes::Bytes;
-
 use crate::error::{DecodeError, EncodeError};
 use crate::message::Message;
 use crate::reader::Reader;
@@ -69,23 +67,20 @@ pub fn decode_record<M: Message>(r: &mut Reader, version: i16) -> Result<M, Deco
     Ok(record)
 }
 
-/// What most keys and values of coordinators take: made room for at once, since there are millions of them.
-const MOST_COORDINATOR_RECORDS_BYTES: usize = 64;
-
-/// The key of a coordinator's record.
-pub fn encode_coordinator_key<M: Message>(key: &M) -> Result<Bytes, EncodeError> {
-    let mut w = Writer::contiguous_with_room(MOST_COORDINATOR_RECORDS_BYTES);
+/// Appends the key of a coordinator's record.
+pub fn encode_coordinator_key<M: Message>(w: &mut Writer, key: &M) -> Result<(), EncodeError> {
     w.i16(numbered::<M>());
-    key.encode(&mut w, 0)?;
-    Ok(w.into_bytes())
+    key.encode(w, 0)
 }
 
-/// The value of a coordinator's record.
-pub fn encode_coordinator_value<M: Message>(version: i16, value: &M) -> Result<Bytes, EncodeError> {
-    let mut w = Writer::contiguous_with_room(MOST_COORDINATOR_RECORDS_BYTES);
+/// Appends the value of a coordinator's record.
+pub fn encode_coordinator_value<M: Message>(
+    w: &mut Writer,
+    version: i16,
+    value: &M,
+) -> Result<(), EncodeError> {
     w.i16(version);
-    value.encode(&mut w, version)?;
-    Ok(w.into_bytes())
+    value.encode(w, version)
 }
 
 /// The type of the record that a coordinator's key belongs to; [`Message::decode`] at version 0 reads the rest.

@@ -108,14 +108,6 @@ impl Writer {
         }
     }
 
-    /// The same, with room for so many bytes.
-    pub fn contiguous_with_room(bytes: usize) -> Self {
-        Self {
-            buffer: BytesMut::with_capacity(bytes),
-            ..Self::contiguous()
-        }
-    }
-
     /// Forgets what was written, and keeps the memory.
     pub fn clear(&mut self) {
         self.buffer.clear();

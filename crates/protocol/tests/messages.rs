@@ -461,7 +461,12 @@ fn records_have_the_frames_of_kafka() {
         topic: "t".into(),
         partition: 3,
     };
-    let bytes = encode_coordinator_key(&key).expect("it is valid");
+    let written = |write: &dyn Fn(&mut Writer) -> Result<(), EncodeError>| {
+        let mut w = Writer::contiguous();
+        write(&mut w).expect("it is valid");
+        w.into_bytes()
+    };
+    let bytes = written(&|w| encode_coordinator_key(w, &key));
     assert_eq!(bytes[..], [0, 1, 0, 1, b'g', 0, 1, b't', 0, 0, 0, 3]);
     let mut r = Reader::new(bytes);
     assert_eq!(coordinator_key_type(&mut r), Ok(1));
@@ -470,7 +475,7 @@ fn records_have_the_frames_of_kafka() {
         offset: 4,
         ..Default::default()
     };
-    let bytes = encode_coordinator_value(3, &value).expect("it is valid");
+    let bytes = written(&|w| encode_coordinator_value(w, 3, &value));
     assert_eq!(bytes[..2], [0, 3]);
     assert_eq!(decode_coordinator_value(&mut Reader::new(bytes)), Ok(value));
     let newer = DecodeError::UnsupportedVersion {

@@ -90,6 +90,11 @@ impl BatchBuilder {
         builder
     }
 
+    /// Makes room for records that take so many bytes before packing.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
+    }
+
     /// Adds a record and says by how much its offset is above the first one's.
     ///
     /// # Panics

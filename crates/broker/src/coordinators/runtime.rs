@@ -17,6 +17,7 @@
 
 mod around;
 mod drive;
+mod encoded;
 mod gathered;
 mod load;
 mod loaded;

@@ -5,11 +5,14 @@
 
 use std::io;
 
-use klamm_coordinator::{RecordBytes, TransactionalProducer};
+use klamm_coordinator::TransactionalProducer;
 use klamm_model::{Offset, TimestampMs};
-use klamm_records::{Batch, BatchBuilder, BatchError, Codec, Compression, EndTransactionMarker};
+use klamm_records::{
+    Batch, BatchBuilder, BatchError, Codec, Compression, EndTransactionMarker, HEADER_BYTES,
+};
 
 use super::around::AppendFailure;
+use super::encoded::Stored;
 use crate::replicas::{WriteError, Written};
 
 /// What is little enough to be packed and appended under the lock of the shard, in bytes before it is packed.
@@ -68,8 +71,8 @@ impl Packing {
 }
 
 /// What a record takes in a batch at most.
-fn size_of(record: &RecordBytes) -> usize {
-    BatchBuilder::size_of_record(Some(&record.key), record.value.as_deref(), &[])
+fn size_of(record: Stored<'_>) -> usize {
+    BatchBuilder::size_of_record(Some(record.key), record.value, &[])
 }
 
 impl Gathered {
@@ -93,42 +96,51 @@ impl Gathered {
     }
 
     /// Whether the topic takes records, all in one batch if they are `atomic`.
-    pub(super) fn check(packing: Packing, records: &[RecordBytes], atomic: bool) -> Result<(), TooLarge> {
-        let empty = BatchBuilder::default().size_before_packing();
-        let sizes = records.iter().map(size_of);
+    pub(super) fn check<'a>(
+        packing: Packing,
+        records: impl Iterator<Item = Stored<'a>>,
+        atomic: bool,
+    ) -> Result<(), TooLarge> {
+        let sizes = records.map(size_of);
         let most: usize = if atomic {
             sizes.sum()
         } else {
             sizes.max().unwrap_or(0)
         };
-        match empty.saturating_add(most) > packing.limit() {
+        match HEADER_BYTES.saturating_add(most) > packing.limit() {
             true => Err(TooLarge),
             false => Ok(()),
         }
     }
 
-    /// Takes records that were [checked](Self::check), and says at which offset the first of them will be.
-    pub(super) fn push(
+    /// Takes some records that were [checked](Self::check), and says at which offset the first of them will be.
+    pub(super) fn push<'a>(
         &mut self,
         packing: Packing,
         producer: Option<TransactionalProducer>,
-        records: &[RecordBytes],
+        records: impl Iterator<Item = Stored<'a>> + Clone,
         atomic: bool,
         now: TimestampMs,
     ) -> Offset {
         let first = self.next_offset;
-        let together = match atomic {
-            true => records.len().max(1),
-            false => 1,
+        let append = |builder: &mut BatchBuilder, record: Stored<'_>| {
+            builder.append(now, Some(record.key), record.value, &[]);
         };
-        for part in records.chunks(together) {
-            let bytes = part.iter().map(size_of).sum();
+        let mut pushed = 0;
+        if atomic {
+            let bytes = records.clone().map(size_of).sum();
             let builder = self.room_for(packing, producer, bytes);
-            for record in part {
-                builder.append(now, Some(&record.key), record.value.as_deref(), &[]);
+            for record in records {
+                append(builder, record);
+                pushed += 1;
+            }
+        } else {
+            for record in records {
+                append(self.room_for(packing, producer, size_of(record)), record);
+                pushed += 1;
             }
         }
-        self.next_offset = first.plus(i64::try_from(records.len()).unwrap_or(i64::MAX));
+        self.next_offset = first.plus(pushed);
         first
     }
 
@@ -157,6 +169,7 @@ impl Gathered {
             });
         }
         let last = self.batches.last_mut().expect("there is one, or one was made");
+        last.builder.reserve(bytes);
         &mut last.builder
     }
 
@@ -241,9 +254,7 @@ impl Taken {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use klamm_model::{ProducerEpoch, ProducerId};
-    use klamm_records::HEADER_BYTES;
 
     use super::*;
 
@@ -256,12 +267,13 @@ mod tests {
         }
     }
 
-    fn records(sizes: &[usize]) -> Vec<RecordBytes> {
-        let record = |size: &usize| RecordBytes {
-            key: Bytes::from_static(b"k"),
-            value: Some(vec![b'v'; *size].into()),
+    fn records(sizes: &[usize]) -> impl Iterator<Item = Stored<'static>> + Clone {
+        const VALUE: &[u8] = &[b'v'; 1_000];
+        let record = |size: &usize| Stored {
+            key: b"k",
+            value: Some(&VALUE[..*size]),
         };
-        sizes.iter().map(record).collect()
+        sizes.iter().map(record).collect::<Vec<_>>().into_iter()
     }
 
     fn transaction_of(id: i64) -> Option<TransactionalProducer> {
@@ -286,7 +298,7 @@ mod tests {
         assert!(gathered.take().is_none());
         let packing = packing(1_000);
         let mut push = |producer, sizes: &[usize], atomic| {
-            gathered.push(packing, producer, &records(sizes), atomic, NOW).0
+            gathered.push(packing, producer, records(sizes), atomic, NOW).0
         };
         assert_eq!(push(None, &[10, 10], true), 100);
         assert_eq!(push(None, &[10], false), 102);
@@ -314,9 +326,9 @@ mod tests {
             committed: true,
             coordinator_epoch: 3,
         };
-        gathered.push(packing(1_000), producer, &records(&[1]), true, NOW);
+        gathered.push(packing(1_000), producer, records(&[1]), true, NOW);
         gathered.push_marker(producer.unwrap(), marker, NOW);
-        gathered.push(packing(1_000), producer, &records(&[1]), true, NOW);
+        gathered.push(packing(1_000), producer, records(&[1]), true, NOW);
         let written = gathered.take().unwrap().pack().unwrap();
         let controls: Vec<bool> = written.iter().map(|batch| batch.header.is_control()).collect();
         assert_eq!(controls, [false, true, false]);
@@ -334,11 +346,11 @@ mod tests {
             (10, &[], true, Err(TooLarge)),
         ] {
             let records = records(sizes);
-            let checked = Gathered::check(packing(limit), &records, atomic);
+            let checked = Gathered::check(packing(limit), records.clone(), atomic);
             assert_eq!(checked, expected, "{limit} {sizes:?} {atomic}");
             if checked.is_ok() {
                 let mut gathered = Gathered::new(Offset(0));
-                gathered.push(packing(limit), None, &records, atomic, NOW);
+                gathered.push(packing(limit), None, records, atomic, NOW);
                 for batch in gathered.take().unwrap().pack().unwrap() {
                     assert!(HEADER_BYTES + batch.body.len() <= limit);
                 }

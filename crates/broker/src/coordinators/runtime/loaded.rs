@@ -16,8 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use klamm_coordinator::{
-    CoordinatorRecord, CoordinatorResult, RecordBytes, Shard, Surroundings, Ticket, TimerChange,
-    TransactionalProducer,
+    CoordinatorResult, Shard, Surroundings, Ticket, TimerChange, TransactionalProducer,
 };
 use klamm_log::{EndTransaction, Log, VerificationGuard};
 use klamm_metadata::Image;
@@ -25,7 +24,8 @@ use klamm_model::{ErrorCode, Offset, TimestampMs};
 use tokio::sync::oneshot;
 
 use super::around::{AppendFailure, Around};
-use super::gathered::{Gathered, Packing, Taken};
+use super::encoded::Encoded;
+use super::gathered::{Gathered, Packing, Taken, TooLarge};
 use super::parked::{Due, Parked, Sender, Told};
 use super::producers::Producers;
 use super::retry::Retry;
@@ -41,6 +41,8 @@ pub(super) struct Loaded<S: Shard> {
     load: u64,
     /// What the shard was last told of.
     image: Arc<Image>,
+    /// Of the result that is being taken.
+    encoded: Encoded,
     gathered: Gathered,
     /// Of what is gathered, and of what is being appended.
     producers: Producers,
@@ -80,6 +82,7 @@ impl<S: Shard> Loaded<S> {
             shard,
             load,
             image,
+            encoded: Encoded::default(),
             gathered: Gathered::new(next_offset),
             producers: Producers::default(),
             appended: next_offset,
@@ -395,19 +398,19 @@ impl<S: Shard> Loaded<S> {
         now: TimestampMs,
         result: CoordinatorResult<S>,
     ) -> Result<(), ErrorCode> {
-        let encoded = match result.records.is_empty() {
+        let packing = match result.records.is_empty() {
             true => None,
-            false => Some(encode(around, &result)?),
+            false => Some(self.encode(around, &result)?),
         };
         self.is_torn = true;
-        let records = result.records.into_iter();
-        if let Some((packing, encoded)) = encoded {
+        if let Some(packing) = packing {
             self.retry.succeeded();
+            let (encoded, producer) = (self.encoded.iter(), result.producer);
             let first = self
                 .gathered
-                .push(packing, result.producer, &encoded, result.atomic, now);
-            for (delta, record) in (0..).zip(records) {
-                self.shard.replay(first.plus(delta), result.producer, record);
+                .push(packing, producer, encoded, result.atomic, now);
+            for (delta, record) in (0..).zip(result.records) {
+                self.shard.replay(first.plus(delta), producer, record);
             }
         }
         for change in result.volatile {
@@ -441,19 +444,20 @@ impl<S: Shard> Loaded<S> {
             TimerChange::Cancel(timer) => self.timers.cancel(timer),
         }
     }
-}
 
-/// The records of a result as they are stored, if the topic takes them.
-fn encode<S: Shard>(
-    around: &Around<'_, S>,
-    result: &CoordinatorResult<S>,
-) -> Result<(Packing, Vec<RecordBytes>), ErrorCode> {
-    let packing = around.packing()?;
-    let encoded: Result<Vec<_>, _> = result.records.iter().map(CoordinatorRecord::encode).collect();
-    let encoded = encoded.map_err(|error| {
-        tracing::error!(%error, "a coordinator decided on records that cannot be written");
-        ErrorCode::UnknownServerError
-    })?;
-    Gathered::check(packing, &encoded, result.atomic).map_err(|_| ErrorCode::UnknownServerError)?;
-    Ok((packing, encoded))
+    /// Brings the records of a result into the form in which they are stored, if the topic takes them.
+    fn encode(
+        &mut self,
+        around: &Around<'_, S>,
+        result: &CoordinatorResult<S>,
+    ) -> Result<Packing, ErrorCode> {
+        let packing = around.packing()?;
+        self.encoded.fill(&result.records).map_err(|error| {
+            tracing::error!(%error, "a coordinator decided on records that cannot be written");
+            ErrorCode::UnknownServerError
+        })?;
+        Gathered::check(packing, self.encoded.iter(), result.atomic)
+            .map_err(|TooLarge| ErrorCode::UnknownServerError)?;
+        Ok(packing)
+    }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use klamm_coordinator::{
-    Answer, CoordinatorRecord, CoordinatorResult, InvalidRecord, RecordBytes, Shard, Surroundings, Ticket,
+    Answer, CoordinatorRecord, CoordinatorResult, InvalidRecord, RecordExtent, Shard, Surroundings, Ticket,
     TimerChange, TransactionalProducer,
 };
 use klamm_env::Env;
@@ -19,7 +19,7 @@ use klamm_log::{
 use klamm_metadata::{Image, MetadataRecord, Position};
 use klamm_model::{BrokerId, ErrorCode, LeaderEpoch, Offset, TimestampMs, TopicId, TopicPartition, Uuid};
 use klamm_protocol::metadata_records::{PartitionChangeRecord, PartitionRecord, TopicRecord};
-use klamm_protocol::{DecodeError, EncodeError};
+use klamm_protocol::{DecodeError, EncodeError, Writer};
 use klamm_records::{Batches, Codec, Compression, TimestampType};
 use parking_lot::Mutex;
 
@@ -98,13 +98,15 @@ impl Answer for Told {
 }
 
 impl CoordinatorRecord for Added {
-    fn encode(&self) -> Result<RecordBytes, EncodeError> {
-        let mut key = BytesMut::new();
-        key.put_i16(0);
-        key.put_slice(self.name.as_bytes());
-        Ok(RecordBytes {
-            key: key.freeze(),
-            value: Some(Bytes::copy_from_slice(&self.by.to_be_bytes())),
+    fn write(&self, w: &mut Writer) -> Result<RecordExtent, EncodeError> {
+        w.i16(0);
+        for byte in self.name.bytes() {
+            w.i8(i8::from_be_bytes([byte]));
+        }
+        w.i64(self.by);
+        Ok(RecordExtent {
+            key_bytes: 2 + self.name.len(),
+            value_bytes: Some(8),
         })
     }
 
