@@ -2,7 +2,8 @@
 //!
 //! Always holds: a result is taken whole or not at all; a decision sees what all earlier ones have changed; the shard is told
 //! of each change of the cluster before it decides on a request that could see it. An answer is parked until everything is
-//! committed that its decision could have seen: up to the end of its own records, which stand behind all others.
+//! committed that its decision could have seen: up to the end of its own records, which stand behind all others. A timer that
+//! begins with answers is held as long as they are parked.
 //!
 //! Records go into the log in one of two ways. On a quiet shard, on which nobody waits, who asks appends them at once: that is
 //! a copy into the page cache, and where that suffices the answer is due with it. Where others wait already, records gather, and
@@ -15,9 +16,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use klamm_coordinator::{
-    CoordinatorResult, Shard, Surroundings, Ticket, TimerChange, TransactionalProducer,
-};
+use klamm_coordinator::{CoordinatorResult, Shard, Surroundings, Ticket, TimerChange, TransactionalProducer};
 use klamm_log::{EndTransaction, Log, VerificationGuard};
 use klamm_metadata::Image;
 use klamm_model::{ErrorCode, Offset, TimestampMs};
@@ -26,7 +25,7 @@ use tokio::sync::oneshot;
 use super::around::{AppendFailure, Around};
 use super::encoded::Encoded;
 use super::gathered::{Gathered, Packing, Taken, TooLarge};
-use super::parked::{Due, Parked, Sender, Told};
+use super::parked::{Begins, Due, Parked, Sender, Told};
 use super::producers::Producers;
 use super::retry::Retry;
 use super::timers::Timers;
@@ -105,7 +104,7 @@ impl<S: Shard> Loaded<S> {
         let (now, result) = self.decide(around, |shard, surroundings| {
             shard.on_loaded(surroundings, around.config)
         });
-        match self.take(around, now, result) {
+        match self.take(around, now, result, Answers::Parked) {
             Ok(()) => self.is_started = true,
             Err(code) => self.again_at = Some(self.again_at(around, code, &"what was loaded")),
         }
@@ -172,14 +171,23 @@ impl<S: Shard> Loaded<S> {
         }
         // Of what is not in the log nothing is committed, whoever has written there.
         let committed = around.committed()?.min(self.appended);
+        let now = around.env.monotonic();
         self.parked.take_due(committed, due);
-        self.take_late(around.env.monotonic(), limit, due);
+        self.take_late(now, limit, due);
         Ok(())
     }
 
     /// Takes those who wait for longer than `limit`.
     pub(super) fn take_late(&mut self, now: Duration, limit: Duration, due: &mut Due<S>) {
         self.parked.take_late(limit, now, due);
+        self.begin(now, due);
+    }
+
+    /// Begins the timers that are due.
+    fn begin(&mut self, now: Duration, due: &mut Due<S>) {
+        for Begins { timer, hold, wait } in due.begins.drain(..) {
+            self.timers.begin(timer, hold, now.saturating_add(wait));
+        }
     }
 
     /// Whoever holds this ticket waits no more.
@@ -216,12 +224,17 @@ impl<S: Shard> Loaded<S> {
         let own = own.map(|own| result.answers.remove(own).1);
         let unwritten = result.unwritten.take();
         let is_quiet = self.is_quiet();
-        if let Err(code) = self.take(around, now, result) {
+        let answers = match own {
+            Some(_) if result.records.is_empty() && self.is_committed(around)? => Answers::Due,
+            Some(_) => Answers::Waiting,
+            None => Answers::Parked,
+        };
+        if let Err(code) = self.take(around, now, result, answers) {
             if let Some(about) = unwritten {
                 let (now, result) = self.decide(around, |shard, surroundings| {
                     shard.on_unwritten(surroundings, around.config, about, code)
                 });
-                self.take(around, now, result)?;
+                self.take(around, now, result, Answers::Parked)?;
             }
             return Err(code);
         }
@@ -229,21 +242,26 @@ impl<S: Shard> Loaded<S> {
             let end = self.gathered.next_offset();
             self.producers.will_stand(id, standing, end);
         }
-        let committed = match is_quiet {
-            true => self.append_at_once(around, now)?,
-            false => None,
-        };
         let Some(answer) = own else {
+            if is_quiet {
+                self.append_at_once(around, now)?;
+            }
             let (sender, receiver) = oneshot::channel();
             self.waiting.insert(ticket, sender);
             return Ok(Decided::Later(receiver));
         };
+        if answers == Answers::Due {
+            return Ok(Decided::Now(answer));
+        }
         let offset = self.gathered.next_offset();
-        if offset <= self.appended {
-            let committed = committed.map_or_else(|| around.committed(), Ok)?;
-            if offset <= committed {
-                return Ok(Decided::Now(answer));
-            }
+        if is_quiet
+            && let Some(committed) = self.append_at_once(around, now)?
+            && offset <= committed
+        {
+            let mut due = Due::default();
+            self.parked.take_timers(committed, &mut due);
+            self.begin(around.env.monotonic(), &mut due);
+            return Ok(Decided::Now(answer));
         }
         let (sender, receiver) = oneshot::channel();
         let told = Told::Answer(sender, answer);
@@ -254,6 +272,12 @@ impl<S: Shard> Loaded<S> {
     /// Whether what is decided now may be appended now.
     fn is_quiet(&self) -> bool {
         self.gathered.is_empty() && !self.is_appending && self.parked.nobody_waits()
+    }
+
+    /// Whether all is committed that was decided on up to now.
+    fn is_committed(&self, around: &Around<'_, S>) -> Result<bool, ErrorCode> {
+        let offset = self.gathered.next_offset();
+        Ok(offset <= self.appended && offset <= around.committed()?)
     }
 
     /// Appends what has gathered, if it is little and nothing must be waited for; up to where everything is committed then.
@@ -304,7 +328,7 @@ impl<S: Shard> Loaded<S> {
         let (now, result) = self.decide(around, |shard, surroundings| {
             shard.on_metadata(surroundings, around.config, &before)
         });
-        if let Err(code) = self.take(around, now, result) {
+        if let Err(code) = self.take(around, now, result, Answers::Parked) {
             // Told again later, with what has changed until then.
             self.image = before;
             self.again_at = Some(self.again_at(around, code, &"a change of the cluster"));
@@ -319,7 +343,7 @@ impl<S: Shard> Loaded<S> {
         let (time, result) = self.decide(around, |shard, surroundings| {
             shard.on_timer(surroundings, around.config, timer.clone())
         });
-        if let Err(code) = self.take(around, time, result) {
+        if let Err(code) = self.take(around, time, result, Answers::Parked) {
             let at = self.again_at(around, code, &timer);
             self.timers.set(timer, at);
         }
@@ -397,6 +421,7 @@ impl<S: Shard> Loaded<S> {
         around: &Around<'_, S>,
         now: TimestampMs,
         result: CoordinatorResult<S>,
+        answers: Answers,
     ) -> Result<(), ErrorCode> {
         let packing = match result.records.is_empty() {
             true => None,
@@ -405,22 +430,28 @@ impl<S: Shard> Loaded<S> {
         self.is_torn = true;
         if let Some(packing) = packing {
             self.retry.succeeded();
+            let needs_replay = result.needs_replay();
             let (encoded, producer) = (self.encoded.iter(), result.producer);
-            let first = self
-                .gathered
-                .push(packing, producer, encoded, result.atomic, now);
-            for (delta, record) in (0..).zip(result.records) {
-                self.shard.replay(first.plus(delta), producer, record);
+            let first = self.gathered.push(packing, producer, encoded, result.atomic, now);
+            if needs_replay {
+                for (delta, record) in (0..).zip(result.records) {
+                    self.shard.replay(first.plus(delta), producer, record);
+                }
             }
         }
         for change in result.volatile {
             self.shard.note(change);
         }
         let monotonic = around.env.monotonic();
-        for change in result.timers {
-            self.change_timer((now, monotonic), change);
-        }
         let offset = self.gathered.next_offset();
+        let told_at = match answers {
+            Answers::Parked if result.answers.is_empty() => None,
+            Answers::Waiting | Answers::Parked => Some(offset),
+            Answers::Due => None,
+        };
+        for change in result.timers {
+            self.change_timer((now, monotonic), told_at, change);
+        }
         for (ticket, answer) in result.answers {
             // Who is not waiting any more has given up.
             if let Some(asker) = self.waiting.remove(&ticket) {
@@ -434,13 +465,27 @@ impl<S: Shard> Loaded<S> {
         Ok(())
     }
 
-    /// Times of day become times of the monotonic clock: a clock that is set does not make everybody late.
-    fn change_timer(&mut self, (now, monotonic): (TimestampMs, Duration), change: TimerChange<S::Timer>) {
+    /// Times of day become times of the monotonic clock: a clock that is set does not make everybody late. The answers of the
+    /// same decision wait for what is below `told_at`, if they wait.
+    fn change_timer(
+        &mut self,
+        (now, monotonic): (TimestampMs, Duration),
+        told_at: Option<Offset>,
+        change: TimerChange<S::Timer>,
+    ) {
         match change {
             TimerChange::At(timer, at) => {
                 let wait = Duration::from_millis(u64::try_from(at.ms_since(now)).unwrap_or(0));
                 self.timers.set(timer, monotonic.saturating_add(wait));
             }
+            TimerChange::AfterAnswers(timer, wait) => match told_at {
+                Some(offset) => {
+                    let hold = self.timers.hold(timer.clone());
+                    let begins = Begins { timer, hold, wait };
+                    self.parked.begin(offset, monotonic, begins);
+                }
+                None => self.timers.set(timer, monotonic.saturating_add(wait)),
+            },
             TimerChange::Cancel(timer) => self.timers.cancel(timer),
         }
     }
@@ -460,4 +505,15 @@ impl<S: Shard> Loaded<S> {
             .map_err(|TooLarge| ErrorCode::UnknownServerError)?;
         Ok(packing)
     }
+}
+
+/// Who is answered by a result that is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answers {
+    /// Who asked, at once.
+    Due,
+    /// Who asked, perhaps not at once.
+    Waiting,
+    /// Those of whom the result knows, if any.
+    Parked,
 }

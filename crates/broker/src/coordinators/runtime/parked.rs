@@ -1,7 +1,8 @@
-//! What becomes due once everything below an offset is committed: answers, and what is to be done outside of the shard.
+//! What becomes due once everything below an offset is committed: answers, the timers that begin with them, and what is to be done
+//! outside of the shard.
 //!
-//! Always holds: both come out in the order in which they were decided. An answer waits for a limited time, what is to be done
-//! outside for as long as the shard is there.
+//! Always holds: each kind comes out in the order in which it was decided. An answer waits for a limited time, and so does what
+//! begins with it; what is to be done outside waits for as long as the shard is there.
 //!
 //! Next: `loaded.rs`.
 
@@ -12,20 +13,30 @@ use klamm_coordinator::Shard;
 use klamm_model::{ErrorCode, Offset};
 use tokio::sync::oneshot;
 
+use super::timers::Hold;
+
 /// The way to somebody who waits.
 pub(super) type Sender<T> = oneshot::Sender<Result<T, ErrorCode>>;
 
 /// See the head of the file.
 pub(super) struct Parked<S: Shard> {
-    answers: VecDeque<Entry<S>>,
+    answers: VecDeque<Entry<Told<S>>>,
+    timers: VecDeque<Entry<Begins<S::Timer>>>,
     effects: VecDeque<(Offset, S::Effect)>,
 }
 
-struct Entry<S: Shard> {
+struct Entry<T> {
     offset: Offset,
     /// Of the monotonic clock.
     since: Duration,
-    told: Told<S>,
+    what: T,
+}
+
+/// A timer that begins with the answers of the same decision.
+pub(super) struct Begins<T> {
+    pub(super) timer: T,
+    pub(super) hold: Hold,
+    pub(super) wait: Duration,
 }
 
 /// Who is told what.
@@ -38,6 +49,8 @@ pub(super) enum Told<S: Shard> {
 /// What is due.
 pub(super) struct Due<S: Shard> {
     pub(super) told: Vec<Told<S>>,
+    /// With what is told, and with what is told too late.
+    pub(super) begins: Vec<Begins<S::Timer>>,
     /// Who has waited for too long.
     pub(super) late: Vec<Told<S>>,
     pub(super) effects: Vec<S::Effect>,
@@ -65,6 +78,7 @@ impl<S: Shard> Default for Parked<S> {
     fn default() -> Self {
         Self {
             answers: VecDeque::new(),
+            timers: VecDeque::new(),
             effects: VecDeque::new(),
         }
     }
@@ -74,6 +88,7 @@ impl<S: Shard> Default for Due<S> {
     fn default() -> Self {
         Self {
             told: Vec::new(),
+            begins: Vec::new(),
             late: Vec::new(),
             effects: Vec::new(),
         }
@@ -88,7 +103,14 @@ impl<S: Shard> Parked<S> {
 
     /// `offset` and `since` are not below what they were before.
     pub(super) fn tell(&mut self, offset: Offset, since: Duration, told: Told<S>) {
-        self.answers.push_back(Entry { offset, since, told });
+        let what = told;
+        self.answers.push_back(Entry { offset, since, what });
+    }
+
+    /// `offset` and `since` are not below what they were before.
+    pub(super) fn begin(&mut self, offset: Offset, since: Duration, begins: Begins<S::Timer>) {
+        let what = begins;
+        self.timers.push_back(Entry { offset, since, what });
     }
 
     /// `offset` is not below what it was before.
@@ -99,26 +121,26 @@ impl<S: Shard> Parked<S> {
     /// What the first of all waits for.
     pub(super) fn next_due(&self) -> Option<Offset> {
         let told = self.answers.front().map(|entry| entry.offset);
+        let begun = self.timers.front().map(|entry| entry.offset);
         let carried_out = self.effects.front().map(|(offset, _)| *offset);
-        told.into_iter().chain(carried_out).min()
+        [told, begun, carried_out].into_iter().flatten().min()
     }
 
-    /// Since when the first of those who wait for an answer does.
+    /// Since when the first of those who wait for an answer, or begin with one, does.
     pub(super) fn since(&self) -> Option<Duration> {
-        self.answers.front().map(|entry| entry.since)
+        let told = self.answers.front().map(|entry| entry.since);
+        let begun = self.timers.front().map(|entry| entry.since);
+        told.into_iter().chain(begun).min()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.answers.is_empty() && self.effects.is_empty()
+        self.answers.is_empty() && self.timers.is_empty() && self.effects.is_empty()
     }
 
     /// Takes what is due when everything below `committed` is.
     pub(super) fn take_due(&mut self, committed: Offset, due: &mut Due<S>) {
-        while let Some(front) = self.answers.front()
-            && front.offset <= committed
-        {
-            due.told.extend(self.answers.pop_front().map(|entry| entry.told));
-        }
+        take(&mut self.answers, |offset, _| offset <= committed, &mut due.told);
+        self.take_timers(committed, due);
         while let Some((offset, _)) = self.effects.front()
             && *offset <= committed
         {
@@ -127,12 +149,24 @@ impl<S: Shard> Parked<S> {
         }
     }
 
+    /// Takes those timers that are due when everything below `committed` is.
+    pub(super) fn take_timers(&mut self, committed: Offset, due: &mut Due<S>) {
+        take(&mut self.timers, |offset, _| offset <= committed, &mut due.begins);
+    }
+
     /// Takes those who wait for an answer for longer than `limit`.
     pub(super) fn take_late(&mut self, limit: Duration, now: Duration, due: &mut Due<S>) {
-        while let Some(front) = self.answers.front()
-            && front.since.saturating_add(limit) <= now
-        {
-            due.late.extend(self.answers.pop_front().map(|entry| entry.told));
-        }
+        let is_late = |_, since: Duration| since.saturating_add(limit) <= now;
+        take(&mut self.answers, is_late, &mut due.late);
+        take(&mut self.timers, is_late, &mut due.begins);
+    }
+}
+
+/// Takes those at the front of which this holds.
+fn take<T>(from: &mut VecDeque<Entry<T>>, takes: impl Fn(Offset, Duration) -> bool, to: &mut Vec<T>) {
+    while let Some(front) = from.front()
+        && takes(front.offset, front.since)
+    {
+        to.extend(from.pop_front().map(|entry| entry.what));
     }
 }

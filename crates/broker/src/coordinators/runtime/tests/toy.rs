@@ -76,6 +76,8 @@ pub(super) enum Ask {
     AddFor(&'static str),
     /// Adds 1 after so long.
     Remind(&'static str, i64),
+    /// The same, so long after this is answered; with something to record, or without.
+    RemindWhenTold(&'static str, u64, bool),
     Forget(&'static str),
     /// How often the cluster has changed, as far as it was told; and the topics there are.
     Changes,
@@ -208,6 +210,16 @@ impl Shard for Toy {
                 timers: vec![TimerChange::At(name.to_owned(), around.now.plus_ms(ms))],
                 ..CoordinatorResult::answer(ticket, Told::Value(0))
             },
+            Ask::RemindWhenTold(name, ms, records) => CoordinatorResult {
+                timers: vec![TimerChange::AfterAnswers(
+                    name.to_owned(),
+                    Duration::from_millis(ms),
+                )],
+                ..match records {
+                    true => self.add(Some(ticket), "told", 1),
+                    false => CoordinatorResult::answer(ticket, Told::Value(0)),
+                }
+            },
             Ask::Forget(name) => CoordinatorResult {
                 timers: vec![TimerChange::Cancel(name.to_owned())],
                 ..CoordinatorResult::answer(ticket, Told::Value(0))
@@ -326,11 +338,11 @@ impl Coordinator for Toys {
 }
 
 /// A runtime over one partition.
-pub(super) struct Fixture {
+pub(super) struct Fixture<C: Coordinator = Toys> {
     pub(super) env: Env,
     pub(super) metadata: MetadataStoreRef,
     pub(super) partition: Arc<Partition>,
-    pub(super) runtime: Arc<Runtime<Toys>>,
+    pub(super) runtime: Arc<Runtime<C>>,
     pub(super) effects: Arc<Mutex<Vec<i64>>>,
     pub(super) places: Arc<Mutex<Vec<Place>>>,
     image: Mutex<Image>,
@@ -384,6 +396,24 @@ fn settings(with: With) -> Arc<Settings> {
 
 impl Fixture {
     pub(super) fn open(world: &World, with: With) -> Self {
+        let coordinator = Toys::default();
+        let effects = coordinator.effects.clone();
+        let places = coordinator.places.clone();
+        Self {
+            effects,
+            places,
+            ..Self::open_as(world, with, coordinator, Decided::default())
+        }
+    }
+}
+
+impl<C: Coordinator> Fixture<C> {
+    pub(super) fn open_as(
+        world: &World,
+        with: With,
+        coordinator: C,
+        config: <C::Shard as Shard>::Config,
+    ) -> Self {
         let env = world.env("node");
         let vitals = Arc::new(Vitals::default());
         let handles = Arc::new(HandleCache::new(64));
@@ -397,9 +427,6 @@ impl Fixture {
         let log = Log::open(&dir, &name, TOPIC, settings.log.clone(), recovery, env.now()).unwrap();
         let committer = Committer::start(&env, &vitals);
         let metadata = Arc::new(MetadataStore::new());
-        let coordinator = Toys::default();
-        let effects = coordinator.effects.clone();
-        let places = coordinator.places.clone();
         let parts = Parts {
             env: env.clone(),
             vitals,
@@ -410,11 +437,11 @@ impl Fixture {
         };
         let fixture = Self {
             partition: Partition::new(env.clone(), committer, settings, log),
-            runtime: Arc::new(Runtime::new(parts, coordinator, Decided::default())),
+            runtime: Arc::new(Runtime::new(parts, coordinator, config)),
             env,
             metadata,
-            effects,
-            places,
+            effects: Arc::default(),
+            places: Arc::default(),
             image: Mutex::default(),
         };
         fixture.change(&[
@@ -480,6 +507,13 @@ impl Fixture {
         self.runtime.image_changed();
     }
 
+    /// Asks for something outside of transactions.
+    pub(super) fn begin_plain(&self, ask: <C::Shard as Shard>::Request) -> Result<Asked<C>, ErrorCode> {
+        self.runtime.ask(&Key::Group("any"), ask)
+    }
+}
+
+impl Fixture {
     /// One in a transaction is verified, as if the coordinator of the transaction had said yes.
     pub(super) fn begin(&self, ask: Ask) -> Result<Asked<Toys>, ErrorCode> {
         let Ask::AddIn(producer, ..) = ask else {
