@@ -36,8 +36,8 @@ use arc_swap::ArcSwapOption;
 use klamm_coordinator::Shard;
 use klamm_env::{Env, Task};
 use klamm_log::{EndTransaction, Verification, VerificationGuard};
-use klamm_metadata::Image;
 use klamm_metadata::image::TopicImage;
+use klamm_metadata::{Delta, Image};
 use klamm_model::java_hash::partition_of;
 use klamm_model::{BrokerId, ErrorCode, LeaderEpoch};
 use klamm_records::Codec;
@@ -115,6 +115,8 @@ pub(crate) struct Runtime<C: Coordinator> {
     /// `None` while there is no topic.
     table: ArcSwapOption<Table<C>>,
     followed: Mutex<Followed>,
+    /// What the shards were last told of.
+    told: Mutex<Arc<Image>>,
 }
 
 /// The seats, by partition.
@@ -158,6 +160,7 @@ impl<C: Coordinator> Runtime<C> {
             }),
             table: ArcSwapOption::empty(),
             followed: Mutex::default(),
+            told: Mutex::default(),
         }
     }
 
@@ -311,8 +314,14 @@ impl<C: Coordinator> Runtime<C> {
         }
     }
 
-    /// Another image was published: the shards are told.
+    /// Another image was published: if topics are not what they were, the shards are told. Of all else they hear before their next
+    /// decision.
     pub(crate) fn image_changed(&self) {
+        let image = self.shared.metadata.published_arc();
+        let before = std::mem::replace(&mut *self.told.lock(), image.clone());
+        if Delta::between(&before, &image).topics().is_empty() {
+            return;
+        }
         if let Some(table) = &*self.table.load() {
             table.seats.values().for_each(|seat| seat.signal.set());
         }

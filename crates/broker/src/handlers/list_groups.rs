@@ -3,7 +3,7 @@
 //!
 //! A shard that is being loaded makes the whole answer an error, since nobody would miss what is not in it.
 //!
-//! *Memory*: the answer, one entry for each group; those of one shard are listed at once, and reserved before the next.
+//! *Memory*: the answer, one entry for each group; those of a few shards are listed at once, and reserved before the next ones.
 //! *Authorization*: DESCRIBE on the cluster, or on each group that is listed.
 
 use klamm_coordinator::group::{Request, narrowed};
@@ -15,6 +15,8 @@ use crate::context::RequestContext;
 use crate::coordinators::groups::{self, answer_to};
 use crate::turn::Turn;
 
+/// Shards that are asked at once: they share the wait for what is not committed yet.
+const AT_ONCE: usize = 8;
 /// What a group takes in the answer, listed and encoded, beside its texts.
 const GROUP_BYTES: usize = size_of::<ListedGroup>() + 32;
 
@@ -23,25 +25,43 @@ pub(crate) async fn handle(context: &RequestContext<'_>, request: ListGroupsRequ
     let request = narrowed(request);
     let mut response = ListGroupsResponse::default();
     let mut turn = Turn::default();
-    for partition in context.broker.groups.led() {
-        let list = || {
-            let begun = groups::begin_in(context, partition, Request::ListGroups(request.clone()));
-            async { answer_to!(ListGroups, begun.answer().await) }
-        };
-        let Some(listed) = context.memory.make(list, bytes_of).await else {
+    for some in context.broker.groups.led().chunks(AT_ONCE) {
+        let bytes = |listed: &Vec<ListGroupsResponse>| listed.iter().map(bytes_of).sum();
+        let Some(all) = context.memory.make(|| list(context, some, &request), bytes).await else {
             break;
         };
-        match ErrorCode::from_code(listed.error_code) {
-            Some(ErrorCode::None) => {
-                turn.spend(bytes_of(&listed)).await;
-                response.groups.extend(listed.groups);
+        for listed in all {
+            match ErrorCode::from_code(listed.error_code) {
+                Some(ErrorCode::None) => {
+                    turn.spend(bytes_of(&listed)).await;
+                    response.groups.extend(listed.groups);
+                }
+                // Somebody else coordinates them now.
+                Some(ErrorCode::NotCoordinator) => {}
+                _ => return listed,
             }
-            // Somebody else coordinates them now.
-            Some(ErrorCode::NotCoordinator) => {}
-            _ => return listed,
         }
     }
     response
+}
+
+/// Has the groups of a few shards listed; all are decided on before the first is waited for.
+fn list(
+    context: &RequestContext<'_>,
+    partitions: &[i32],
+    request: &ListGroupsRequest,
+) -> impl Future<Output = Vec<ListGroupsResponse>> + use<> {
+    let begun = partitions
+        .iter()
+        .map(|partition| groups::begin_in(context, *partition, Request::ListGroups(request.clone())));
+    let begun: Vec<_> = begun.collect();
+    async {
+        let mut listed = Vec::with_capacity(begun.len());
+        for begun in begun {
+            listed.push(answer_to!(ListGroups, begun.answer().await));
+        }
+        listed
+    }
 }
 
 /// What a list takes, and encoded.

@@ -9,7 +9,7 @@ use klamm_env::sim::{CrashMode, Failure, Fault, Operation, Options, World};
 use klamm_log::{Durability, EndTransaction};
 use klamm_metadata::MetadataRecord;
 use klamm_model::{BrokerId, ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Uuid};
-use klamm_protocol::metadata_records::TopicRecord;
+use klamm_protocol::metadata_records::{ConfigRecord, TopicRecord};
 use klamm_records::{Batch, BatchBuilder, Compression, EndTransactionMarker};
 
 use self::toy::{Ask, Fixture, ME, RECORDED, STARTS, Told, UNKNOWN, With};
@@ -622,6 +622,38 @@ async fn a_shard_is_told_of_the_cluster_before_it_decides_on_it() {
     fixture.env.sleep(Duration::from_millis(1)).await;
     fixture.change(&[topic(5)]);
     assert_eq!(fixture.ask(Ask::Changes).await, Ok(Told::Changes(3, 6)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_shard_is_told_of_topics_alone() {
+    let fixture = Fixture::open(&World::new(1), With::default());
+    fixture.ask(Ask::Add("a", 1)).await.unwrap();
+    let decided = || fixture.runtime.config().changes.load(Ordering::Relaxed);
+    let tell = async |record: MetadataRecord| {
+        fixture.change(&[record]);
+        fixture.follow();
+        fixture.env.sleep(Duration::from_millis(1)).await;
+    };
+    let topic = TopicRecord {
+        name: "another".into(),
+        topic_id: Uuid([100; 16]),
+        ..Default::default()
+    };
+    let config = ConfigRecord {
+        resource_type: 4,
+        resource_name: "1".into(),
+        name: "log.retention.ms".into(),
+        value: Some("1".into()),
+        ..Default::default()
+    };
+    let before = decided();
+    tell(topic.into()).await;
+    assert_eq!(decided(), before + 1);
+    tell(config.into()).await;
+    assert_eq!(decided(), before + 1);
+    // Before it decides it knows all.
+    fixture.ask(Ask::Changes).await.unwrap();
+    assert_eq!(decided(), before + 2);
 }
 
 #[tokio::test(start_paused = true)]
