@@ -131,12 +131,11 @@ impl GroupShard {
         version: i16,
         by: Committer<'_>,
     ) -> Result<CommitCheck<'_>, ErrorCode> {
-        if let Some(consumers) = self.groups.get(group).and_then(Group::consumer) {
-            return consumers.check_commit(&by, version);
-        }
-        let checked = match self.as_classic(group) {
-            Some(classic) => classic.check_commit(by),
+        let checked = match self.groups.get(group) {
+            Some(Group::Consumer(consumers)) => return consumers.check_commit(&by, version),
+            Some(Group::Classic(classic)) => classic.check_commit(by),
             None if by.generation < 0 => Ok(()),
+            None if self.has_been_committed_to(group) => ClassicGroup::default().check_commit(by),
             None => Err(commit::no_such_group(version, by.transactional)),
         };
         checked.map(|()| CommitCheck::All)

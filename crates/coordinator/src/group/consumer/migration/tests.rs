@@ -18,7 +18,7 @@ use crate::group::consumer::embedded;
 use crate::group::consumer::testing::{Cluster, joining, owning, quiet, told};
 use crate::group::driver::{Driver, Join, commit, commit_codes, heartbeat, join, leave};
 use crate::group::request::{Client, Request};
-use crate::group::shard::Timer;
+use crate::group::shard::{Group, Timer};
 
 const TOPIC: Uuid = Uuid([7; 16]);
 
@@ -214,6 +214,9 @@ fn a_classic_group_goes_over_and_comes_back() {
             .keys()
             .any(|timer| matches!(timer, Timer::Consumer { .. }))
     );
+    let group = world.driver.shard.groups.get("g").and_then(Group::classic);
+    let subscribed = group.unwrap().subscribed();
+    assert_eq!(["t", "u"].map(|topic| subscribed.may_want(topic)), [true, false]);
     assert_eq!(world.alive(2, &classic), ErrorCode::RebalanceInProgress);
     let joined = world.join(join(&classic).saying(&wants(&[0, 1])));
     assert_eq!((joined.error_code, joined.generation_id), (0, 3));
