@@ -13,6 +13,7 @@
 mod compare;
 mod driver;
 mod gate;
+mod groups;
 mod librdkafka;
 mod measured;
 mod offsets;

@@ -21,6 +21,9 @@ pub(crate) const CREATE_TOPICS: i16 = 7;
 pub(crate) const DELETE_TOPICS: i16 = 6;
 pub(crate) const INIT_PRODUCER_ID: i16 = 5;
 pub(crate) const API_VERSIONS: i16 = 4;
+pub(crate) const FIND_COORDINATOR: i16 = 6;
+pub(crate) const OFFSET_COMMIT: i16 = 10;
+pub(crate) const OFFSET_FETCH: i16 = 10;
 
 const NEEDED: &[(ApiKey, i16)] = &[
     (ApiKey::Produce, PRODUCE),

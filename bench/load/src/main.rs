@@ -7,16 +7,18 @@
 //! Always holds: a command sets up, prints `{"event":"ready"}`, waits for a line, measures, prints `{"event":"done", ...}`
 //! and ends. An error of the broker, a record too many or too few, ends it with a message and exit code 1 instead.
 //!
-//! Next: [`produce`] and [`fetch`] for the closed loops; [`open_loop`] for latencies; [`topics`] for what comes before and after; [`socket`] and
+//! Next: [`produce`], [`fetch`] and [`commit`] for the closed loops; [`open_loop`] for latencies; [`topics`] for what comes before and after; [`socket`] and
 //! [`poll`] for how bytes move.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::print_stderr)] // a program at the edge
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod admin;
 mod clock;
+mod commit;
 mod consumer;
 mod fetch;
 mod fetch_answer;
+mod groups;
 mod idle;
 mod open_loop;
 mod paced;
@@ -58,6 +60,10 @@ enum Command {
     Follow(open_loop::Follow),
     /// Opens connections that do nothing.
     Idle(idle::Args),
+    /// Commits offsets for groups without members, as fast as the answers come.
+    Commit(commit::Args),
+    /// Waits until a broker that starts tells the offsets of groups.
+    Offsets(groups::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -103,5 +109,7 @@ fn run(command: Command) -> Result<()> {
         Command::Latency(args) => open_loop::latency(&args),
         Command::Follow(args) => open_loop::follow(&args),
         Command::Idle(args) => idle::run(&args),
+        Command::Commit(args) => commit::run(&args),
+        Command::Offsets(args) => groups::run(&args),
     }
 }

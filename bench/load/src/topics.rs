@@ -64,6 +64,11 @@ impl Where {
         resolve(&self.bootstrap)
     }
 
+    /// The topic, or what the names of several begin with.
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+
     fn patience(&self) -> u64 {
         (self.patience * clock::SECOND as f64) as u64
     }
@@ -118,6 +123,11 @@ impl Where {
 }
 
 impl Topics {
+    /// The name of the first.
+    pub(crate) fn name(&self) -> &str {
+        &self.names[0]
+    }
+
     /// The offset after the last record of each partition, topic by topic; zeros when the broker is not asked.
     pub(crate) fn ends(&mut self) -> Result<Vec<i64>> {
         match self.admin {

@@ -6,6 +6,7 @@
 
 use std::{
     fs, io,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -66,6 +67,29 @@ fn kibibytes(text: &str, name: &str) -> Option<u64> {
     let (_, value) = lines.find(|(found, _)| *found == name)?;
     let count: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;
     count.checked_mul(1024)
+}
+
+/// What the objects take that a Java virtual machine holds, in bytes, after it has collected all others.
+pub(super) fn live_objects(pid: u32) -> Result<u64> {
+    let output = Command::new("jmap")
+        .args(["-histo:live", &pid.to_string()])
+        .output();
+    let output = output.context("cannot run jmap, which comes with a JDK")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(
+        output.status.success(),
+        "jmap ended with {}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    total_bytes(&text).context("jmap says no total")
+}
+
+/// The last column of the line `Total instances bytes`.
+fn total_bytes(histogram: &str) -> Option<u64> {
+    let mut lines = histogram.lines().rev().map(str::split_whitespace);
+    let mut total = lines.find_map(|mut line| (line.next() == Some("Total")).then_some(line))?;
+    total.nth(1)?.parse().ok()
 }
 
 /// Processor time of the whole machine, since it started.
@@ -139,6 +163,15 @@ mod tests {
         assert_eq!(kibibytes(text, "Rss"), None);
         assert_eq!(kibibytes(text, "Name"), None);
         assert_eq!(kibibytes("Pss: many kB\n", "Pss"), None);
+    }
+
+    #[test]
+    fn objects_are_counted_in_the_last_line() {
+        let text =
+            " num     #instances         #bytes  class name\n   1:  2  48  [B\nTotal        2       48\n";
+        assert_eq!(total_bytes(text), Some(48));
+        assert_eq!(total_bytes("Total 2\n"), None);
+        assert_eq!(total_bytes(""), None);
     }
 
     #[test]

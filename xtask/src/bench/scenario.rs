@@ -36,6 +36,10 @@ pub(super) enum Work {
     Start,
     /// So many records of a KiB go through librdkafka, with a codec.
     Librdkafka { records: u64, codec: &'static str },
+    /// Groups without members commit the offsets of ten partitions, once each, and are at rest.
+    Groups { count: u32 },
+    /// A process starts on so many records that groups have committed, until it tells the offsets of all.
+    GroupLoad { groups: u32, records: u32 },
     /// Much data goes through, in pieces, and leaves memory behind.
     Through(Load, u32),
 }
@@ -109,7 +113,7 @@ impl Work {
         match self {
             Work::Load(_) | Work::Librdkafka { .. } => Process::Warm,
             Work::Connections { process, .. } | Work::Partitions { process, .. } => *process,
-            Work::Start | Work::Through(..) => Process::Fresh,
+            Work::Start | Work::Through(..) | Work::Groups { .. } | Work::GroupLoad { .. } => Process::Fresh,
         }
     }
 
@@ -118,7 +122,11 @@ impl Work {
         match self {
             Work::Load(load) => load.fill.is_none() && matches!(load.amount, Amount::Megabytes(_)),
             Work::Through(..) | Work::Librdkafka { .. } => true,
-            Work::Connections { .. } | Work::Partitions { .. } | Work::Start => false,
+            Work::Connections { .. }
+            | Work::Partitions { .. }
+            | Work::Start
+            | Work::Groups { .. }
+            | Work::GroupLoad { .. } => false,
         }
     }
 }

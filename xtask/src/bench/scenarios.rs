@@ -232,6 +232,50 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
     Scenario {
         figures: &[
+            cost(
+                "broker us/request",
+                Measured::cpu_us_per_request,
+                &[Goal::RatioAtMost(0.4)],
+            ),
+            rate("requests/s", Measured::requests_per_second, &[]),
+        ],
+        ..load(
+            "g1",
+            "offsets of ten partitions committed by a request, 50 connections, a group each",
+            Load {
+                partitions: 10,
+                ..small_requests("commit --connections 50")
+            },
+        )
+    },
+    Scenario {
+        figures: &[cost(
+            "KiB each",
+            Measured::grown_kib_each,
+            &[Goal::RatioAtMost(0.3)],
+        )],
+        ..other(
+            "g2-memory",
+            "10,000 idle groups, each with offsets of ten partitions: memory added to a fresh process",
+            Work::Groups { count: 10_000 },
+        )
+    },
+    Scenario {
+        figures: &[
+            rate("load ms", Measured::milliseconds, &[Goal::RatioAtMost(0.3)]),
+            cost("CPU us a record, with the start", Measured::cpu_us_each, &[]),
+        ],
+        ..other(
+            "g2-load",
+            "1,000,000 records of offsets, of 10,000 groups: from the first answer of a process to the last group's offsets",
+            Work::GroupLoad {
+                groups: 10_000,
+                records: 1_000_000,
+            },
+        )
+    },
+    Scenario {
+        figures: &[
             rate(
                 "ms to the first ack",
                 Measured::milliseconds,

@@ -36,7 +36,7 @@ const SHORT_REST: Duration = Duration::from_secs(1);
 /// Connections that are opened at once while warming.
 const WARMING_CONNECTIONS: u32 = 1_000;
 /// The machine counts its time in ticks of 10 ms: a shorter stretch says too little about who else used it.
-const JUDGED: Duration = Duration::from_millis(500);
+pub(super) const JUDGED: Duration = Duration::from_millis(500);
 /// How long new partitions may take to be served.
 const SERVED_LIMIT: Duration = Duration::from_secs(120);
 /// Short beside that, and long beside what a look costs.
@@ -86,6 +86,8 @@ impl<'a> Worker<'a> {
             Work::Start => self.begin(&programs.waiting),
             Work::Through(load, pieces) => self.through(&load, pieces),
             Work::Librdkafka { records, codec } => self.librdkafka(records, codec),
+            Work::Groups { count } => self.groups(count),
+            Work::GroupLoad { groups, records } => self.group_load(groups, records),
         }
         .with_context(|| format!("{}\n{}", self.subject.side.name(), self.subject.tail()))
     }
@@ -103,14 +105,18 @@ impl<'a> Worker<'a> {
                 Work::Load(_) | Work::Librdkafka { .. } | Work::Connections { .. } => {
                     Duration::try_from_secs_f64(run.seconds)?
                 }
-                Work::Partitions { .. } | Work::Start | Work::Through(..) => begun.elapsed(),
+                Work::Partitions { .. }
+                | Work::Start
+                | Work::Through(..)
+                | Work::Groups { .. }
+                | Work::GroupLoad { .. } => begun.elapsed(),
             };
         }
         self.is_warming = false;
         Ok(())
     }
 
-    fn rest(&self, process: Process) {
+    pub(super) fn rest(&self, process: Process) {
         if !self.is_warming {
             thread::sleep(match process {
                 Process::Warm => SHORT_REST,
