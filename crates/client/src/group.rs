@@ -1,7 +1,8 @@
 //! Reads topics as a member of a group: the members share the partitions, and the group remembers how far it came.
 //!
-//! Always holds: only what the caller called processed is committed, so that a record is given again rather than lost. Before
-//! a partition goes to another member, its offset is committed. The member lives while [`GroupConsumer::poll`] is called:
+//! Always holds: only what the caller called processed is committed, so that a record is given again rather than lost; where a
+//! partition begins that the group has committed nothing for counts as processed, because a start that nobody remembers would be
+//! another one the next time. Before a partition goes to another member, its offset is committed. The member lives while [`GroupConsumer::poll`] is called:
 //! one that stops calling it is taken for dead after [`GroupConfig::session_timeout`].
 //!
 //! Next: `group/membership.rs` for how a member joins and stays, `group/range.rs` for who gets what, `group/embedded.rs` for
@@ -330,17 +331,20 @@ impl GroupConsumer {
                     .filter_map(|(partition, at)| Some((partition, at.offset?))),
             );
         }
-        begins.extend(
-            committed
-                .into_iter()
-                .map(|(partition, committed)| (partition, committed.offset)),
-        );
         for partition in new {
-            let begin = begins.get(&partition).copied().unwrap_or_default();
+            let begin = match committed.get(&partition) {
+                Some(committed) => committed.offset,
+                None => {
+                    let begin = begins.get(&partition).copied().unwrap_or_default();
+                    self.processed.insert(partition.clone(), begin);
+                    begin
+                }
+            };
             self.consumer.seek(partition.clone(), begin);
             self.owned.insert(partition);
         }
-        Ok(())
+        // Before the first record is given: a start that is lost would be another one the next time.
+        self.commit_once().await.map(drop)
     }
 
     /// One attempt to commit; whether the member has to learn its epoch first.

@@ -29,6 +29,25 @@ async fn fill(client: &Client, partitions: i32) {
     producer.flush().await;
 }
 
+/// A record at the end of a partition of `t`.
+async fn add(client: &Client, index: i32) {
+    let producer = Producer::new(client.clone(), ProducerConfig::default());
+    let record = ProducerRecord {
+        partition: Some(index),
+        value: Some("late".into()),
+        ..ProducerRecord::default()
+    };
+    drop(producer.send("t", record).await.unwrap());
+    producer.flush().await;
+}
+
+/// A member that begins at the ends.
+async fn member_at_ends(env: &Env) -> GroupConsumer {
+    let client = testing::client(env).await;
+    let config = GroupConfig::new(GROUP, vec!["t".to_owned()]);
+    GroupConsumer::new(client, config).await.unwrap()
+}
+
 async fn member(env: &Env, partitions: i32) -> GroupConsumer {
     let client = testing::client(env).await;
     fill(&client, partitions).await;
@@ -99,6 +118,58 @@ fn what_was_not_processed_is_not_committed() {
         member.processed(&partition(9), Offset(1));
         member.leave().await.unwrap();
         assert_eq!(offsets(&shared), [1]);
+    });
+}
+
+#[test]
+fn what_came_to_a_quiet_partition_between_two_members_is_not_skipped() {
+    for is_modern in [false, true] {
+        let broker = testing::broker(&[("t", 2)]);
+        let shared = broker.clone();
+        testing::with_broker(&broker, |env| async move {
+            if is_modern {
+                set_target(&shared, &[0, 1]);
+            }
+            let client = testing::client(&env).await;
+            fill(&client, 2).await;
+            let mut first = member_at_ends(&env).await;
+            assert_eq!(first.poll(SOON).await.unwrap(), None);
+            add(&client, 0).await;
+            let fetched = first.poll(SOON).await.unwrap().unwrap();
+            assert_eq!(fetched.partition, partition(0));
+            first.processed(&partition(0), Offset(11));
+            first.leave().await.unwrap();
+            assert_eq!(offsets(&shared), [11, 10]);
+            add(&client, 1).await;
+            let read = read_all(&mut member_at_ends(&env).await).await;
+            assert_eq!(read, BTreeMap::from([(1, vec![10])]));
+        });
+    }
+}
+
+#[test]
+fn what_came_to_a_quiet_partition_during_a_rebalance_is_not_skipped() {
+    let broker = testing::broker(&[("t", 1)]);
+    let shared = broker.clone();
+    testing::with_broker(&broker, |env| async move {
+        let client = testing::client(&env).await;
+        fill(&client, 1).await;
+        let mut member = member_at_ends(&env).await;
+        assert_eq!(member.poll(SOON).await.unwrap(), None);
+        {
+            let groups = &mut shared.lock().groups;
+            groups.refuse(ApiKey::Heartbeat, &[ErrorCode::RebalanceInProgress]);
+            // The others take some seconds to give up what they have.
+            groups.refuse(ApiKey::JoinGroup, &[ErrorCode::CoordinatorLoadInProgress; 8]);
+        }
+        let meanwhile = async {
+            env.sleep(Duration::from_secs(4)).await;
+            assert_eq!(shared.lock().groups.epoch, 1);
+            add(&client, 0).await;
+        };
+        let (fetched, ()) = tokio::join!(member.poll(Duration::from_secs(20)), meanwhile);
+        assert_eq!(fetched.unwrap().unwrap().records[0].offset, Offset(10));
+        assert_eq!(shared.lock().groups.epoch, 2);
     });
 }
 
