@@ -97,6 +97,17 @@ pub enum GroupError {
     Consume(#[from] ConsumeError),
 }
 
+/// What became of an attempt to commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Committed {
+    /// It is done, or there is nothing that could be committed.
+    Done,
+    /// The member has to learn its epoch first.
+    Stale,
+    /// The group has let go of the member: its partitions may be another's already, and it has none.
+    Fenced,
+}
+
 /// A member of a group.
 pub struct GroupConsumer {
     env: Env,
@@ -199,8 +210,14 @@ impl GroupConsumer {
     /// then.
     pub async fn commit(&mut self) -> Result<(), GroupError> {
         for _ in 0..COMMIT_ATTEMPTS {
-            if !self.commit_once().await? {
-                break;
+            match self.commit_once().await? {
+                Committed::Stale => {}
+                Committed::Done => break,
+                Committed::Fenced => {
+                    // What was to be taken up was given to the member that is none any more.
+                    self.pending = None;
+                    break;
+                }
             }
             // The group is in another epoch, which an answer to a heartbeat names.
             if self.pending.is_none() {
@@ -275,8 +292,9 @@ impl GroupConsumer {
         match step {
             Step::Nothing => {}
             Step::Assigned(partitions) => {
-                if self.owned.difference(&partitions).next().is_some() {
-                    self.commit_once().await?;
+                let loses = self.owned.difference(&partitions).next().is_some();
+                if loses && self.commit_once().await? == Committed::Fenced {
+                    return Ok(());
                 }
                 self.keep_only(&partitions);
                 self.take_up(&partitions).await?;
@@ -347,13 +365,13 @@ impl GroupConsumer {
         self.commit_once().await.map(drop)
     }
 
-    /// One attempt to commit; whether the member has to learn its epoch first.
-    async fn commit_once(&mut self) -> Result<bool, GroupError> {
+    /// One attempt to commit.
+    async fn commit_once(&mut self) -> Result<Committed, GroupError> {
         let Some(committer) = self.membership.committer() else {
-            return Ok(false);
+            return Ok(Committed::Done);
         };
         if self.processed.is_empty() {
-            return Ok(false);
+            return Ok(Committed::Done);
         }
         let results = offsets::commit(&self.coordinator, &committer, &self.processed).await;
         let results = results.map_err(|error| in_group(&self.config, error))?;
@@ -384,9 +402,13 @@ impl GroupConsumer {
         if is_fenced {
             self.membership.was_fenced();
             self.keep_only(&BTreeSet::new());
-            return Ok(false);
+            return Ok(Committed::Fenced);
         }
-        Ok(is_stale)
+        Ok(if is_stale {
+            Committed::Stale
+        } else {
+            Committed::Done
+        })
     }
 }
 

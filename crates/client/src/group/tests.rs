@@ -320,6 +320,29 @@ fn a_fenced_member_joins_by_its_first_epoch_again() {
 }
 
 #[test]
+fn a_member_that_is_fenced_while_it_gives_up_a_partition_has_none() {
+    for code in [ErrorCode::FencedMemberEpoch, ErrorCode::UnknownMemberId] {
+        let broker = testing::broker(&[("t", 2)]);
+        let shared = broker.clone();
+        testing::with_broker(&broker, |env| async move {
+            set_target(&shared, &[0, 1]);
+            let mut member = member(&env, 2).await;
+            member.poll(SOON).await.unwrap().unwrap();
+            member.config.commit_interval = Duration::MAX;
+            member.processed(&partition(1), Offset(1));
+            set_target(&shared, &[0]);
+            // Its commit for what it is to give up comes too late. What it gets when it joins again is nothing.
+            shared.lock().groups.refuse(ApiKey::OffsetCommit, &[code]);
+            shared.lock().groups.next_target = Some(BTreeMap::new());
+            env.sleep(Duration::from_secs(2)).await;
+            assert_eq!(read_all(&mut member).await, BTreeMap::new(), "{code}");
+            assert_eq!(member.assignment(), Some(&BTreeSet::new()), "{code}");
+            assert_eq!(shared.lock().groups.epoch, 2, "{code}");
+        });
+    }
+}
+
+#[test]
 fn a_commit_in_an_old_epoch_is_made_again_in_the_new_one() {
     let broker = testing::broker(&[("t", 1)]);
     let shared = broker.clone();

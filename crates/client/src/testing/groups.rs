@@ -57,6 +57,8 @@ pub(crate) struct Groups {
     pub(crate) offsets: BTreeMap<(String, i32), i64>,
     /// What the member of the newer protocol is to have.
     pub(crate) target: BTreeMap<&'static str, Vec<i32>>,
+    /// What it is to have when it joins the next time.
+    pub(crate) next_target: Option<BTreeMap<&'static str, Vec<i32>>>,
     /// What it said that it has, each time that it said so.
     pub(crate) told: Vec<Vec<i32>>,
     /// The generation, or the epoch of the member.
@@ -362,6 +364,10 @@ impl Groups {
                 self.member = Some(request.member_id.to_string());
                 self.epoch += 1;
                 self.given = None;
+                self.target = self
+                    .next_target
+                    .take()
+                    .unwrap_or(std::mem::take(&mut self.target));
             }
             _ if self.member.as_deref() != Some(&request.member_id) => {
                 response.error_code = ErrorCode::UnknownMemberId.code();
