@@ -20,7 +20,7 @@ use std::time::Duration;
 use klamm_env::Env;
 use klamm_model::{ErrorCode, Offset, TopicPartition};
 
-use crate::backoff;
+use crate::backoff::{self, Retry};
 use crate::client::Client;
 use crate::consumer::{ConsumeError, Consumer, ConsumerConfig, Fetched, OffsetSpec};
 use crate::coordinator::Coordinator;
@@ -104,6 +104,8 @@ enum Committed {
     Done,
     /// The member has to learn its epoch first.
     Stale,
+    /// The coordinator does not know some of the topics, perhaps not yet.
+    Missing,
     /// The group has let go of the member: its partitions may be another's already, and it has none.
     Fenced,
 }
@@ -120,6 +122,8 @@ pub struct GroupConsumer {
     has_joined: bool,
     /// What the caller is done with and the group does not know yet.
     processed: BTreeMap<TopicPartition, Offset>,
+    /// What the last commit was refused for because there is no such topic.
+    missing: BTreeSet<TopicPartition>,
     committed_at: Duration,
     /// What a step demanded and is not done yet.
     pending: Option<Step>,
@@ -145,6 +149,7 @@ impl GroupConsumer {
             owned: BTreeSet::new(),
             has_joined: false,
             processed: BTreeMap::new(),
+            missing: BTreeSet::new(),
             committed_at: Duration::ZERO,
             pending: None,
             failures: 0,
@@ -210,9 +215,9 @@ impl GroupConsumer {
     /// then.
     pub async fn commit(&mut self) -> Result<(), GroupError> {
         for _ in 0..COMMIT_ATTEMPTS {
-            match self.commit_once().await? {
+            match self.commit_known().await? {
                 Committed::Stale => {}
-                Committed::Done => break,
+                Committed::Done | Committed::Missing => break,
                 Committed::Fenced => {
                     // What was to be taken up was given to the member that is none any more.
                     self.pending = None;
@@ -293,7 +298,7 @@ impl GroupConsumer {
             Step::Nothing => {}
             Step::Assigned(partitions) => {
                 let loses = self.owned.difference(&partitions).next().is_some();
-                if loses && self.commit_once().await? == Committed::Fenced {
+                if loses && self.commit_known().await? == Committed::Fenced {
                     return Ok(());
                 }
                 self.keep_only(&partitions);
@@ -302,7 +307,7 @@ impl GroupConsumer {
                 tracing::debug!(group = self.config.group, ?partitions, "assigned");
             }
             Step::GiveUp => {
-                self.commit_once().await?;
+                self.commit_known().await?;
                 self.keep_only(&BTreeSet::new());
                 self.membership.gave_up();
             }
@@ -362,7 +367,27 @@ impl GroupConsumer {
             self.owned.insert(partition);
         }
         // Before the first record is given: a start that is lost would be another one the next time.
-        self.commit_once().await.map(drop)
+        self.commit_known().await.map(drop)
+    }
+
+    /// Commits. A topic that was made a moment ago may not be known to the coordinator; one that is still not there after a
+    /// while was deleted, and its offsets with it.
+    async fn commit_known(&mut self) -> Result<Committed, GroupError> {
+        let patience = self.coordinator.client().config().unknown_topic_patience;
+        let mut patience = Retry::within(&self.env, patience);
+        loop {
+            let committed = self.commit_once().await?;
+            if committed != Committed::Missing {
+                return Ok(committed);
+            }
+            if !patience.again().await {
+                for partition in std::mem::take(&mut self.missing) {
+                    tracing::warn!(%partition, "its offset was not committed: the coordinator does not know the topic");
+                    self.processed.remove(&partition);
+                }
+                return Ok(committed);
+            }
+        }
     }
 
     /// One attempt to commit.
@@ -377,6 +402,7 @@ impl GroupConsumer {
         let results = results.map_err(|error| in_group(&self.config, error))?;
         self.committed_at = self.env.monotonic();
         let (mut is_stale, mut is_fenced) = (false, false);
+        self.missing.clear();
         for (partition, result) in results {
             let Err(refusal) = result else {
                 self.processed.remove(&partition);
@@ -385,11 +411,16 @@ impl GroupConsumer {
             match refusal.code {
                 ErrorCode::StaleMemberEpoch => is_stale = true,
                 ErrorCode::RebalanceInProgress => self.membership.hurry(),
-                ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration | ErrorCode::FencedMemberEpoch => {
-                    is_fenced = true
+                ErrorCode::UnknownMemberId
+                | ErrorCode::IllegalGeneration
+                | ErrorCode::FencedMemberEpoch
+                | ErrorCode::GroupIdNotFound => is_fenced = true,
+                ErrorCode::UnknownTopicOrPartition => {
+                    self.missing.insert(partition);
                 }
                 _ => {
-                    let offset = self.processed.get(&partition).copied().unwrap_or_default();
+                    // Told once: it must not keep everything else from being done.
+                    let offset = self.processed.remove(&partition).unwrap_or_default();
                     return Err(GroupError::Commit {
                         group: self.config.group.clone(),
                         partition,
@@ -404,10 +435,10 @@ impl GroupConsumer {
             self.keep_only(&BTreeSet::new());
             return Ok(Committed::Fenced);
         }
-        Ok(if is_stale {
-            Committed::Stale
-        } else {
-            Committed::Done
+        Ok(match (is_stale, self.missing.is_empty()) {
+            (true, _) => Committed::Stale,
+            (false, true) => Committed::Done,
+            (false, false) => Committed::Missing,
         })
     }
 }

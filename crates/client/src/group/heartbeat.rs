@@ -95,7 +95,8 @@ impl Heartbeat {
         let api = ApiKey::ConsumerGroupHeartbeat;
         let checked = coordinator.check(api, answer.error_code, answer.error_message.as_ref());
         match checked.as_ref().err().and_then(ClientError::code) {
-            Some(ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch) => {
+            // A group without members may be gone.
+            Some(ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch | ErrorCode::GroupIdNotFound) => {
                 self.was_fenced();
                 return Ok(Step::Lost);
             }

@@ -343,6 +343,69 @@ fn a_member_that_is_fenced_while_it_gives_up_a_partition_has_none() {
 }
 
 #[test]
+fn a_commit_for_a_topic_that_the_coordinator_does_not_know_yet_is_made_again() {
+    let unknown = ErrorCode::UnknownTopicOrPartition;
+    // In the end it was deleted: nothing is committed, and the member goes on.
+    for (refusals, expected) in [(1, vec![1]), (2, vec![1]), (20, vec![])] {
+        let broker = testing::broker(&[("t", 1)]);
+        let shared = broker.clone();
+        testing::with_broker(&broker, |env| async move {
+            let mut member = member(&env, 1).await;
+            member.poll(SOON).await.unwrap().unwrap();
+            shared.lock().groups.offsets.clear();
+            member.processed(&partition(0), Offset(1));
+            let refused = vec![unknown; refusals];
+            shared.lock().groups.refuse(ApiKey::OffsetCommit, &refused);
+            member.commit().await.unwrap();
+            assert_eq!(offsets(&shared), expected, "{refusals}");
+            shared.lock().groups.refusals.clear();
+            assert_eq!(read_all(&mut member).await[&0].last(), Some(&9));
+            assert_eq!(offsets(&shared), [10]);
+        });
+    }
+}
+
+#[test]
+fn a_commit_that_is_refused_is_told_once_and_does_not_end_the_member() {
+    let broker = testing::broker(&[("t", 1)]);
+    let shared = broker.clone();
+    testing::with_broker(&broker, |env| async move {
+        let mut member = member(&env, 1).await;
+        member.poll(SOON).await.unwrap().unwrap();
+        member.processed(&partition(0), Offset(1));
+        let code = ErrorCode::TopicAuthorizationFailed;
+        shared.lock().groups.refuse(ApiKey::OffsetCommit, &[code]);
+        let error = member.commit().await.unwrap_err();
+        assert!(
+            matches!(&error, GroupError::Commit { offset: Offset(1), refusal, .. } if refusal.code == code)
+        );
+        assert_eq!(read_all(&mut member).await[&0].last(), Some(&9));
+        assert_eq!(offsets(&shared), [10]);
+    });
+}
+
+#[test]
+fn a_member_of_a_group_that_was_deleted_joins_again() {
+    for is_modern in [false, true] {
+        let broker = testing::broker(&[("t", 1)]);
+        let shared = broker.clone();
+        testing::with_broker(&broker, |env| async move {
+            if is_modern {
+                set_target(&shared, &[0]);
+            }
+            let mut member = member(&env, 1).await;
+            member.poll(SOON).await.unwrap().unwrap();
+            member.processed(&partition(0), Offset(1));
+            let refused = [ErrorCode::GroupIdNotFound];
+            shared.lock().groups.refuse(ApiKey::OffsetCommit, &refused);
+            member.commit().await.unwrap();
+            assert_eq!(read_all(&mut member).await[&0].last(), Some(&9));
+            assert_eq!((offsets(&shared), shared.lock().groups.epoch), (vec![10], 2));
+        });
+    }
+}
+
+#[test]
 fn a_commit_in_an_old_epoch_is_made_again_in_the_new_one() {
     let broker = testing::broker(&[("t", 1)]);
     let shared = broker.clone();
