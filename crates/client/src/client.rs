@@ -279,9 +279,17 @@ impl Client {
 
     /// Who leads `partition`, as far as it is known.
     pub fn known_leader(&self, partition: &TopicPartition) -> Option<Leader> {
+        self.leader_now(partition).ok()
+    }
+
+    /// Who leads `partition`, as far as it is known, or why nobody is known to.
+    pub(crate) fn leader_now(&self, partition: &TopicPartition) -> Result<Leader, ClientError> {
         let cluster = self.cluster();
-        let topic = cluster.topics.get(&partition.topic)?;
-        leader_in(topic, partition.partition).ok()
+        let topic = cluster.topics.get(&partition.topic);
+        let topic = topic.ok_or_else(|| ClientError::UnknownTopic {
+            topic: partition.topic.to_string(),
+        })?;
+        leader_in(topic, partition.partition)
     }
 
     /// One request for metadata, to any broker; `None` asks for all topics.

@@ -5,7 +5,7 @@
 //! another one the next time. Before a partition goes to another member, its offset is committed. The member lives while [`GroupConsumer::poll`] is called:
 //! one that stops calling it is taken for dead after [`GroupConfig::session_timeout`].
 //!
-//! Next: `group/membership.rs` for how a member joins and stays, `group/range.rs` for who gets what, `group/embedded.rs` for
+//! Next: `group/membership.rs` for how a member joins and stays, `group/starts.rs` for where it begins, `group/range.rs` for who gets what, `group/embedded.rs` for
 //! the bytes that members of the classic protocol exchange.
 
 mod classic;
@@ -13,6 +13,7 @@ pub(crate) mod embedded;
 mod heartbeat;
 mod membership;
 mod range;
+mod starts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -28,6 +29,7 @@ use crate::error::{ClientError, Refusal};
 use crate::offsets;
 
 use membership::{Membership, Step};
+use starts::Unsettled;
 
 /// Steps in a row without a result before the next ones wait.
 const STEPS_AT_ONCE: u32 = 4;
@@ -119,6 +121,8 @@ pub struct GroupConsumer {
     config: GroupConfig,
     /// The partitions that are this member's.
     owned: BTreeSet<TopicPartition>,
+    /// Those of them that are not read yet.
+    unsettled: Unsettled,
     has_joined: bool,
     /// What the caller is done with and the group does not know yet.
     processed: BTreeMap<TopicPartition, Offset>,
@@ -147,6 +151,7 @@ impl GroupConsumer {
             consumer: Consumer::new(client, config.consumer),
             config,
             owned: BTreeSet::new(),
+            unsettled: Unsettled::default(),
             has_joined: false,
             processed: BTreeMap::new(),
             missing: BTreeSet::new(),
@@ -168,6 +173,11 @@ impl GroupConsumer {
         self.has_joined.then_some(&self.owned)
     }
 
+    /// Whether all of them are read. One that an open transaction holds an offset of, or that has no leader, is begun later.
+    pub fn is_settled(&self) -> bool {
+        self.unsettled.is_empty()
+    }
+
     /// The offset after the last record that was given, or passed over.
     pub fn position(&self, partition: &TopicPartition) -> Option<Offset> {
         self.consumer.position(partition)
@@ -175,6 +185,7 @@ impl GroupConsumer {
 
     /// Reads no more of `partition` while it stays this member's.
     pub fn pause(&mut self, partition: &TopicPartition) {
+        self.unsettled.remove(partition);
         self.consumer.unassign(partition);
     }
 
@@ -245,8 +256,14 @@ impl GroupConsumer {
     }
 
     /// When the membership needs attention.
-    fn due(&self) -> Duration {
+    fn membership_due(&self) -> Duration {
         self.membership.due().max(self.not_before)
+    }
+
+    /// When there is something to be done, whether records come or not.
+    fn due(&self) -> Duration {
+        let settling = self.unsettled.due().unwrap_or(Duration::MAX);
+        self.membership_due().min(settling)
     }
 
     /// Takes the steps of the membership that are due, and does what they say.
@@ -256,8 +273,9 @@ impl GroupConsumer {
                 self.apply(step).await?;
                 self.pending = None;
             }
+            self.settle().await?;
             let now = self.env.monotonic();
-            if now < self.due() {
+            if now < self.membership_due() {
                 return Ok(());
             }
             match self.membership.step(&self.coordinator).await {
@@ -302,7 +320,11 @@ impl GroupConsumer {
                     return Ok(());
                 }
                 self.keep_only(&partitions);
-                self.take_up(&partitions).await?;
+                let new: Vec<TopicPartition> = partitions.difference(&self.owned).cloned().collect();
+                if !new.is_empty() {
+                    self.owned.extend(new.iter().cloned());
+                    self.unsettled.extend(new.into_iter(), self.env.monotonic());
+                }
                 self.has_joined = true;
                 tracing::debug!(group = self.config.group, ?partitions, "assigned");
             }
@@ -324,50 +346,10 @@ impl GroupConsumer {
         let lost: Vec<TopicPartition> = self.owned.difference(partitions).cloned().collect();
         for partition in lost {
             self.consumer.unassign(&partition);
+            self.unsettled.remove(&partition);
             self.processed.remove(&partition);
             self.owned.remove(&partition);
         }
-    }
-
-    /// Begins to read those of `partitions` that are new, where the group left off.
-    async fn take_up(&mut self, partitions: &BTreeSet<TopicPartition>) -> Result<(), GroupError> {
-        let new: Vec<TopicPartition> = partitions.difference(&self.owned).cloned().collect();
-        if new.is_empty() {
-            return Ok(());
-        }
-        let client = self.coordinator.client();
-        let failed = |error| in_group(&self.config, error);
-        let committed = offsets::fetch(&self.coordinator, Some(&new), true).await;
-        let committed = committed.map_err(failed)?;
-        let fresh = new.iter().filter(|partition| !committed.contains_key(*partition));
-        let fresh: Vec<TopicPartition> = fresh.cloned().collect();
-        let isolation = self.config.consumer.isolation;
-        let mut begins = BTreeMap::new();
-        // Where no record is as late as the time, there is the end.
-        for spec in [OffsetSpec::Latest, self.config.start] {
-            let asked: Vec<(TopicPartition, OffsetSpec)> =
-                fresh.iter().map(|partition| (partition.clone(), spec)).collect();
-            let found = client.list_offsets(&asked, isolation).await.map_err(failed)?;
-            begins.extend(
-                found
-                    .into_iter()
-                    .filter_map(|(partition, at)| Some((partition, at.offset?))),
-            );
-        }
-        for partition in new {
-            let begin = match committed.get(&partition) {
-                Some(committed) => committed.offset,
-                None => {
-                    let begin = begins.get(&partition).copied().unwrap_or_default();
-                    self.processed.insert(partition.clone(), begin);
-                    begin
-                }
-            };
-            self.consumer.seek(partition.clone(), begin);
-            self.owned.insert(partition);
-        }
-        // Before the first record is given: a start that is lost would be another one the next time.
-        self.commit_known().await.map(drop)
     }
 
     /// Commits. A topic that was made a moment ago may not be known to the coordinator; one that is still not there after a

@@ -3,7 +3,7 @@
 //! Always holds: topics go by their names, so that a topic that was deleted and made again keeps its offsets, as for other
 //! clients; every partition that was asked for has an answer of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytestring::ByteString;
 use klamm_model::{ErrorCode, LeaderEpoch, Offset, TopicPartition};
@@ -59,29 +59,40 @@ impl Committer {
     }
 }
 
-/// What `coordinator`'s group has committed: for `partitions`, or for all that it has committed anything for. Partitions
-/// without a commit are left out.
-pub(crate) async fn fetch(
-    coordinator: &Coordinator,
-    partitions: Option<&[TopicPartition]>,
-    require_stable: bool,
-) -> Result<BTreeMap<TopicPartition, Committed>, ClientError> {
-    coordinator
-        .client()
-        .retrying(|| fetch_once(coordinator, partitions, require_stable))
-        .await
+/// What a group has committed for the partitions that were asked about; those without a commit are left out.
+#[derive(Debug, Default)]
+pub(crate) struct Fetched {
+    pub(crate) committed: BTreeMap<TopicPartition, Committed>,
+    /// Those that an open transaction may still change.
+    pub(crate) unstable: BTreeSet<TopicPartition>,
 }
 
-async fn fetch_once(
+/// What `coordinator`'s group has committed, open transactions or not.
+pub(crate) async fn fetch_all(
+    coordinator: &Coordinator,
+) -> Result<BTreeMap<TopicPartition, Committed>, ClientError> {
+    let fetched = coordinator.client().retrying(|| fetch(coordinator, None)).await?;
+    Ok(fetched.committed)
+}
+
+/// What `coordinator`'s group has committed for `partitions` and no transaction can change any more. One attempt.
+pub(crate) async fn fetch_stable(
+    coordinator: &Coordinator,
+    partitions: &[TopicPartition],
+) -> Result<Fetched, ClientError> {
+    fetch(coordinator, Some(partitions)).await
+}
+
+/// One attempt; `None` asks for all partitions, and not for stable offsets.
+async fn fetch(
     coordinator: &Coordinator,
     partitions: Option<&[TopicPartition]>,
-    require_stable: bool,
-) -> Result<BTreeMap<TopicPartition, Committed>, ClientError> {
+) -> Result<Fetched, ClientError> {
     let connection = coordinator.connection().await?;
     let version = connection.version_between::<OffsetFetchRequest>(FIRST_FETCH_OF_ALL, LAST_WITH_NAMES)?;
     let by_topic = partitions.map(by_topic);
     let mut request = OffsetFetchRequest {
-        require_stable: require_stable && version >= FIRST_STABLE_FETCH,
+        require_stable: partitions.is_some() && version >= FIRST_STABLE_FETCH,
         ..OffsetFetchRequest::default()
     };
     let group_id = coordinator.group().clone();
@@ -109,14 +120,15 @@ async fn fetch_once(
     committed(coordinator, answer)
 }
 
-fn committed(
-    coordinator: &Coordinator,
-    answer: OffsetFetchResponse,
-) -> Result<BTreeMap<TopicPartition, Committed>, ClientError> {
+fn committed(coordinator: &Coordinator, answer: OffsetFetchResponse) -> Result<Fetched, ClientError> {
     let api = ApiKey::OffsetFetch;
     coordinator.check(api, answer.error_code, None)?;
-    let mut found = BTreeMap::new();
+    let mut found = Fetched::default();
     let mut add = |topic: &str, index, code, offset: i64, epoch: i32, metadata: Option<ByteString>| {
+        if code == ErrorCode::UnstableOffsetCommit.code() {
+            found.unstable.insert(TopicPartition::new(topic, index));
+            return Ok(());
+        }
         coordinator.check(api, code, None)?;
         if offset >= 0 {
             let committed = Committed {
@@ -124,7 +136,9 @@ fn committed(
                 leader_epoch: (epoch >= 0).then_some(LeaderEpoch(epoch)),
                 metadata: metadata.map(|text| text.to_string()).unwrap_or_default(),
             };
-            found.insert(TopicPartition::new(topic, index), committed);
+            found
+                .committed
+                .insert(TopicPartition::new(topic, index), committed);
         }
         Ok::<(), ClientError>(())
     };

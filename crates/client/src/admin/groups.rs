@@ -135,7 +135,7 @@ impl Admin {
         &self,
         group: &str,
     ) -> Result<BTreeMap<TopicPartition, Committed>, ClientError> {
-        offsets::fetch(&Coordinator::new(&self.client, group), None, false).await
+        offsets::fetch_all(&Coordinator::new(&self.client, group)).await
     }
 
     /// Sets what a group without members has committed; the group need not be there yet.

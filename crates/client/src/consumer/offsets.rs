@@ -1,6 +1,6 @@
 //! The offsets at which partitions begin, end, or reach a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytestring::ByteString;
 use klamm_model::{BrokerId, LeaderEpoch, Offset, TimestampMs, TopicPartition};
@@ -74,7 +74,14 @@ impl Client {
                     .filter(|(partition, _)| !found.contains_key(partition));
                 open.cloned().collect()
             };
-            let result = client.offsets_once(&todo, isolation).await;
+            let unled = todo.iter().map(|(partition, _)| partition);
+            let unled = unled.filter(|partition| client.known_leader(partition).is_none());
+            let topics: BTreeSet<&str> = unled.map(|partition| &*partition.topic).collect();
+            for topic in topics {
+                // A new one is looked for a while.
+                client.lookup(topic).await?;
+            }
+            let result = client.list_offsets_once(&todo, isolation).await;
             remaining.lock().extend(result.found);
             result.error.map_or(Ok(()), Err)
         })
@@ -82,11 +89,16 @@ impl Client {
         Ok(found)
     }
 
-    async fn offsets_once(&self, asked: &[(TopicPartition, OffsetSpec)], isolation: Isolation) -> Offsets {
+    /// One attempt: what was found, and one of the reasons why not all was. A partition without a leader keeps nobody waiting.
+    pub(crate) async fn list_offsets_once(
+        &self,
+        asked: &[(TopicPartition, OffsetSpec)],
+        isolation: Isolation,
+    ) -> Offsets {
         let mut result = Offsets::default();
         let mut by_leader: BTreeMap<BrokerId, Vec<(&TopicPartition, OffsetSpec, i32)>> = BTreeMap::new();
         for (partition, spec) in asked {
-            match self.leader(partition).await {
+            match self.leader_now(partition) {
                 Ok(leader) => by_leader.entry(leader.broker).or_default().push((
                     partition,
                     *spec,
@@ -100,7 +112,7 @@ impl Client {
                 result.error = Some(error);
             }
         }
-        if result.error.as_ref().is_some_and(ClientError::is_transient) {
+        if result.error.is_some() {
             let topics: Vec<&str> = asked.iter().map(|(partition, _)| &*partition.topic).collect();
             // Should it fail, the next attempt will say so.
             let _ = self.refresh_once(&topics).await;
@@ -161,8 +173,9 @@ impl Client {
     }
 }
 
+/// What one attempt brought.
 #[derive(Default)]
-struct Offsets {
-    found: BTreeMap<TopicPartition, OffsetAt>,
-    error: Option<ClientError>,
+pub(crate) struct Offsets {
+    pub(crate) found: BTreeMap<TopicPartition, OffsetAt>,
+    pub(crate) error: Option<ClientError>,
 }

@@ -343,6 +343,36 @@ fn a_member_that_is_fenced_while_it_gives_up_a_partition_has_none() {
 }
 
 #[test]
+fn a_partition_that_an_open_transaction_holds_keeps_no_other_waiting() {
+    for fetch_version in [7, 9] {
+        let broker = testing::broker(&[("t", 2)]);
+        let shared = broker.clone();
+        broker
+            .lock()
+            .versions
+            .insert(ApiKey::OffsetFetch, (1, fetch_version));
+        testing::with_broker(&broker, |env| async move {
+            shared.lock().groups.unstable.insert(("t".into(), 1));
+            let mut member = member(&env, 2).await;
+            let read = read_all(&mut member).await;
+            assert_eq!(read.keys().collect::<Vec<_>>(), [&0]);
+            assert!(!member.is_settled());
+            // Longer than any call may take, and than a session.
+            assert_eq!(member.poll(Duration::from_secs(120)).await.unwrap(), None);
+            {
+                let groups = &mut shared.lock().groups;
+                assert!(groups.beats > 30 && groups.epoch == 1, "{}", groups.beats);
+                groups.unstable.clear();
+                groups.offsets.insert(("t".into(), 1), 4);
+            }
+            let read = read_all(&mut member).await;
+            assert_eq!(read, BTreeMap::from([(1, (4..10).collect())]));
+            assert!(member.is_settled());
+        });
+    }
+}
+
+#[test]
 fn a_commit_for_a_topic_that_the_coordinator_does_not_know_yet_is_made_again() {
     let unknown = ErrorCode::UnknownTopicOrPartition;
     // In the end it was deleted: nothing is committed, and the member goes on.

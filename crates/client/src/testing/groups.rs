@@ -2,7 +2,7 @@
 //!
 //! Always holds: what a member must not do in its state is refused as a real coordinator refuses it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use klamm_model::ErrorCode;
@@ -55,6 +55,10 @@ pub(crate) struct Groups {
     pub(crate) is_modern: bool,
     /// What is committed.
     pub(crate) offsets: BTreeMap<(String, i32), i64>,
+    /// For which partitions a transaction is open that has committed offsets.
+    pub(crate) unstable: BTreeSet<(String, i32)>,
+    /// How many heartbeats were answered that changed nothing.
+    pub(crate) beats: usize,
     /// What the member of the newer protocol is to have.
     pub(crate) target: BTreeMap<&'static str, Vec<i32>>,
     /// What it is to have when it joins the next time.
@@ -173,6 +177,7 @@ impl Groups {
         };
         if code == 0 {
             self.asked.pop();
+            self.beats += 1;
         }
         if code == ErrorCode::UnknownMemberId.code() {
             self.member = None;
@@ -227,10 +232,20 @@ impl Groups {
     }
 
     fn fetch(&self, request: OffsetFetchRequest, version: i16, code: i16) -> fetch::OffsetFetchResponse {
-        let all = self.offsets.iter().map(|((topic, index), offset)| {
+        let stable = self
+            .offsets
+            .iter()
+            .filter(|(key, _)| !self.unstable.contains(key));
+        let stable = stable.map(|(key, offset)| (key, *offset, ErrorCode::None));
+        let unstable = self
+            .unstable
+            .iter()
+            .map(|key| (key, -1, ErrorCode::UnstableOffsetCommit));
+        let all = stable.chain(unstable).map(|((topic, index), offset, code)| {
             let partition = fetch::OffsetFetchResponsePartitions {
                 partition_index: *index,
-                committed_offset: *offset,
+                committed_offset: offset,
+                error_code: code.code(),
                 ..Default::default()
             };
             fetch::OffsetFetchResponseTopics {
@@ -255,6 +270,7 @@ impl Groups {
             partitions: vec![fetch::OffsetFetchResponsePartition {
                 partition_index: topic.partitions[0].partition_index,
                 committed_offset: topic.partitions[0].committed_offset,
+                error_code: topic.partitions[0].error_code,
                 ..Default::default()
             }],
             name: topic.name,
@@ -380,7 +396,10 @@ impl Groups {
                 let partitions = owned.iter().flat_map(|topic| topic.partitions.clone());
                 self.told.push(partitions.collect());
             }
-            None => drop(self.asked.pop()),
+            None => {
+                self.asked.pop();
+                self.beats += 1;
+            }
         }
         response.member_epoch = self.epoch;
         if self.given.as_ref() != Some(&self.target) {

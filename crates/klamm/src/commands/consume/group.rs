@@ -118,6 +118,7 @@ fn is_done(member: &GroupConsumer, rest: &Rest) -> bool {
         return false;
     };
     !assignment.is_empty()
+        && member.is_settled()
         && assignment.iter().all(|partition| {
             let (position, end) = (member.position(partition), ends.get(partition));
             // One that is read no more is at its end; one that is new has none.
