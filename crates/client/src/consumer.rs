@@ -1,14 +1,15 @@
 //! Reads partitions that it is told, each from a position that it is told.
 //!
 //! Always holds: records of a partition come in the order of their offsets, each once, and the position is the offset after
-//! the last one given. Of a compressed fetch one batch at a time is unpacked; memory is bounded by
+//! the last one given. A partition whose leader is away keeps no other one waiting: who leads is asked in the background. Of a compressed fetch one batch at a time is unpacked; memory is bounded by
 //! [`ConsumerConfig::max_bytes`] per broker and one batch.
 //!
-//! Next: `consumer/fetch.rs` for the request, `consumer/aborted.rs` for transactions, `consumer/offsets.rs` for the
+//! Next: `consumer/leaders.rs` for where requests go, `consumer/fetch.rs` for the request, `consumer/aborted.rs` for transactions, `consumer/offsets.rs` for the
 //! offsets of a time.
 
 mod aborted;
 mod fetch;
+mod leaders;
 mod offsets;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -20,16 +21,16 @@ use klamm_protocol::messages::fetch_response::FetchResponse;
 use klamm_records::{Batches, Record, Scratch};
 use tokio::sync::mpsc;
 
-use crate::backoff;
 use crate::client::Client;
 use crate::error::{ClientError, Refusal};
 
 use aborted::Aborted;
+pub(crate) use leaders::is_final;
 pub use offsets::{OffsetAt, OffsetSpec};
 
 /// What a batch may unpack to.
 const UNPACK_LIMIT_BYTES: u64 = 1 << 30;
-/// How long a lost leader or an unknown topic is looked for before the read fails.
+/// The default of [`ConsumerConfig::patience`].
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a topic that does not exist any more is looked for.
 const MISSING_PATIENCE: Duration = Duration::from_secs(2);
@@ -71,6 +72,8 @@ pub struct ConsumerConfig {
     pub max_bytes: i32,
     /// Bytes of one partition in an answer, unless its first batch is larger.
     pub partition_max_bytes: i32,
+    /// How long the leader of a partition may be away before the read fails.
+    pub patience: Duration,
 }
 
 impl Default for ConsumerConfig {
@@ -82,6 +85,7 @@ impl Default for ConsumerConfig {
             min_bytes: 1,
             max_bytes: 16 * 1024 * 1024,
             partition_max_bytes: 1024 * 1024,
+            patience: PATIENCE,
         }
     }
 }
@@ -144,6 +148,8 @@ pub struct Consumer {
     /// Answers that are not given out yet, by partition in the order of their coming.
     buffered: VecDeque<Buffered>,
     in_flight: BTreeSet<BrokerId>,
+    /// Whether it is being asked who leads.
+    is_refreshing: bool,
     events: mpsc::Receiver<Event>,
     reports: mpsc::Sender<Event>,
     scratch: Scratch,
@@ -162,6 +168,8 @@ struct Assigned {
     paused_until: Duration,
     failures: u32,
     failing_since: Option<Duration>,
+    /// Whether somebody was told that it has been failing for long.
+    is_told: bool,
 }
 
 /// What a fetch brought for one partition.
@@ -174,7 +182,15 @@ struct Buffered {
     end: Offset,
 }
 
-struct Event {
+/// What a task reports.
+enum Event {
+    Answered(Answered),
+    /// It was asked who leads.
+    Refreshed(Result<(), ClientError>),
+}
+
+/// A fetch that has ended.
+struct Answered {
     broker: BrokerId,
     asked: fetch::Asked,
     result: Result<FetchResponse, ClientError>,
@@ -191,6 +207,7 @@ impl Consumer {
             partitions: BTreeMap::new(),
             buffered: VecDeque::new(),
             in_flight: BTreeSet::new(),
+            is_refreshing: false,
             events,
             reports,
             scratch: Scratch::new(),
@@ -219,6 +236,7 @@ impl Consumer {
             paused_until: Duration::ZERO,
             failures: 0,
             failing_since: None,
+            is_told: false,
         };
         self.partitions.insert(partition, assigned);
     }
@@ -249,7 +267,7 @@ impl Consumer {
             if let Some(fetched) = self.next_buffered()? {
                 return Ok(Some(fetched));
             }
-            self.fetch().await?;
+            self.fetch();
             let now = self.env.monotonic();
             if now >= deadline {
                 return Ok(None);
@@ -258,7 +276,10 @@ impl Consumer {
             let due = pauses.filter(|until| *until > now).min().unwrap_or(deadline);
             let wait = due.min(deadline) - now;
             if let Ok(Some(event)) = self.env.timeout(wait, self.events.recv()).await {
-                self.handle(event).await?;
+                match event {
+                    Event::Answered(answered) => self.handle(answered).await?,
+                    Event::Refreshed(result) => self.refreshed(result)?,
+                }
             }
         }
     }
@@ -304,59 +325,7 @@ impl Consumer {
         Ok(None)
     }
 
-    /// Sends a fetch to each leader that has none to answer.
-    async fn fetch(&mut self) -> Result<(), ConsumeError> {
-        let buffered: usize = self.buffered.iter().map(|buffered| buffered.bytes).sum();
-        if buffered > usize::try_from(self.config.max_bytes).unwrap_or(0) {
-            return Ok(());
-        }
-        let now = self.env.monotonic();
-        let mut plans: BTreeMap<BrokerId, fetch::Asked> = BTreeMap::new();
-        let waiting: Vec<TopicPartition> = self
-            .partitions
-            .iter()
-            .filter(|(_, assigned)| !assigned.is_in_flight && now >= assigned.paused_until)
-            .map(|(partition, _)| partition.clone())
-            .collect();
-        for partition in waiting {
-            let leader = match self.client.leader(&partition).await {
-                Ok(leader) if self.in_flight.contains(&leader.broker) => continue,
-                Ok(leader) => leader,
-                Err(error) => {
-                    self.failed(&partition, ConsumeError::Client(error), PATIENCE)?;
-                    continue;
-                }
-            };
-            let Some(assigned) = self.partitions.get_mut(&partition) else {
-                continue;
-            };
-            assigned.is_in_flight = true;
-            plans.entry(leader.broker).or_default().push(fetch::Ask {
-                partition,
-                leader,
-                from: assigned.fetch_from,
-                generation: assigned.generation,
-            });
-        }
-        for (broker, asked) in plans {
-            self.in_flight.insert(broker);
-            let (client, config, reports) = (self.client.clone(), self.config, self.reports.clone());
-            drop(self.env.spawn(async move {
-                let result = fetch::fetch(&client, broker, &asked, &config).await;
-                // The consumer may be gone.
-                let _ = reports
-                    .send(Event {
-                        broker,
-                        asked,
-                        result,
-                    })
-                    .await;
-            }));
-        }
-        Ok(())
-    }
-
-    async fn handle(&mut self, event: Event) -> Result<(), ConsumeError> {
+    async fn handle(&mut self, event: Answered) -> Result<(), ConsumeError> {
         self.in_flight.remove(&event.broker);
         for ask in &event.asked {
             if let Some(assigned) = self.current(ask) {
@@ -369,7 +338,8 @@ impl Consumer {
                 must_refresh = true;
                 for ask in &event.asked {
                     if self.current(ask).is_some() {
-                        self.failed(&ask.partition, ConsumeError::Client(error.clone()), PATIENCE)?;
+                        let error = ConsumeError::Client(error.clone());
+                        self.failed(&ask.partition, error, self.config.patience)?;
                     }
                 }
             }
@@ -380,10 +350,7 @@ impl Consumer {
             }
         }
         if must_refresh {
-            let topics: Vec<&str> = event.asked.iter().map(|ask| &*ask.partition.topic).collect();
-            if let Err(error) = self.client.refresh(&topics).await {
-                tracing::warn!(%error, "the leaders could not be looked up");
-            }
+            self.refresh();
         }
         Ok(())
     }
@@ -405,6 +372,7 @@ impl Consumer {
             fetch::Answer::Records { bytes, end, aborted } => {
                 assigned.failures = 0;
                 assigned.failing_since = None;
+                assigned.is_told = false;
                 if bytes.is_empty() {
                     return Ok(false);
                 }
@@ -426,7 +394,7 @@ impl Consumer {
             fetch::Answer::Refused(refusal) => {
                 let patience = match refusal.code {
                     ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId => MISSING_PATIENCE,
-                    code if code.is_retriable() => PATIENCE,
+                    code if code.is_retriable() => self.config.patience,
                     _ => Duration::ZERO,
                 };
                 let partition = ask.partition.clone();
@@ -460,28 +428,6 @@ impl Consumer {
             .unwrap_or(start);
         tracing::info!(partition = %ask.partition, from = %ask.from, to = %offset, "the position was not in the log");
         self.seek(ask.partition.clone(), offset);
-        Ok(())
-    }
-
-    /// Lets the partition rest; fails when it has failed for longer than `patience`.
-    fn failed(
-        &mut self,
-        partition: &TopicPartition,
-        error: ConsumeError,
-        patience: Duration,
-    ) -> Result<(), ConsumeError> {
-        let now = self.env.monotonic();
-        let is_final = matches!(&error, ConsumeError::Client(error) if !error.is_transient());
-        let Some(assigned) = self.partitions.get_mut(partition) else {
-            return Ok(());
-        };
-        let since = *assigned.failing_since.get_or_insert(now);
-        if is_final || now.saturating_sub(since) >= patience {
-            return Err(error);
-        }
-        tracing::debug!(%partition, %error, "the partition will be read again");
-        assigned.failures += 1;
-        assigned.paused_until = now + backoff::pause(&self.env, assigned.failures);
         Ok(())
     }
 }

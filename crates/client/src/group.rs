@@ -144,11 +144,16 @@ impl GroupConsumer {
         let connection = connected.map_err(|error| in_group(&config, error))?;
         let membership = Membership::new(&connection, &config);
         tracing::debug!(group = config.group, protocol = membership.protocol(), "joining");
+        let consumer = ConsumerConfig {
+            // A partition whose leader is away would end one member after the other.
+            patience: Duration::MAX,
+            ..config.consumer
+        };
         Ok(Self {
             env: client.env().clone(),
             coordinator,
             membership,
-            consumer: Consumer::new(client, config.consumer),
+            consumer: Consumer::new(client, consumer),
             config,
             owned: BTreeSet::new(),
             unsettled: Unsettled::default(),

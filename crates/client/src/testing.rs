@@ -6,7 +6,7 @@
 mod frames;
 pub(crate) mod groups;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +68,8 @@ pub(crate) struct Broker {
     pub(crate) max_batch_bytes: Option<usize>,
     /// Versions that differ from those of the schemas.
     pub(crate) versions: BTreeMap<ApiKey, (i16, i16)>,
+    /// Partitions without a leader.
+    pub(crate) unled: BTreeSet<(String, i32)>,
     pub(crate) connections: usize,
     pub(crate) produce_requests: usize,
     pub(crate) groups: groups::Groups,
@@ -274,7 +276,11 @@ impl Broker {
             let logs = self.topics.get(&name);
             let partitions = (0..logs.map_or(0, Vec::len)).map(|index| metadata::MetadataResponsePartition {
                 partition_index: index as i32,
-                leader_id: 1,
+                leader_id: if self.unled.contains(&(name.clone(), index as i32)) {
+                    -1
+                } else {
+                    1
+                },
                 leader_epoch: 0,
                 replica_nodes: vec![1],
                 isr_nodes: vec![1],

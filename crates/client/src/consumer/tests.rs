@@ -123,6 +123,45 @@ fn a_topic_that_is_deleted_ends_the_read_after_a_while() {
 }
 
 #[test]
+fn a_partition_without_a_leader_keeps_no_other_waiting() {
+    let broker = testing::broker(&[("t", 1), ("u", 1)]);
+    let shared = broker.clone();
+    testing::with_broker(&broker, |env| async move {
+        let client = testing::client(&env).await;
+        fill(&client, "t", 10, 100).await;
+        fill(&client, "u", 10, 100).await;
+        shared.lock().unled.insert(("t".into(), 0));
+        let config = ConsumerConfig {
+            patience: Duration::from_secs(10),
+            ..ConsumerConfig::default()
+        };
+        let mut consumer = Consumer::new(testing::client(&env).await, config);
+        let other = TopicPartition::new("u", 0);
+        consumer.assign([(partition(), Offset(0)), (other.clone(), Offset(0))]);
+        let begin = env.monotonic();
+        read(&mut consumer, 10).await;
+        assert!(env.monotonic() - begin < SOON, "{:?}", env.monotonic() - begin);
+        assert_eq!(consumer.position(&other), Some(Offset(10)));
+        assert_eq!(consumer.poll(Duration::from_secs(5)).await.unwrap(), None);
+        // Nor is it forgotten.
+        shared.lock().unled.clear();
+        let begin = env.monotonic();
+        assert_eq!(read(&mut consumer, 10).await, (0..10).collect::<Vec<_>>());
+        assert!(env.monotonic() - begin < 2 * SOON);
+        // One that stays away for long fails the read.
+        shared.lock().unled.insert(("t".into(), 0));
+        consumer = Consumer::new(testing::client(&env).await, config);
+        consumer.assign([(partition(), Offset(0))]);
+        let error = consumer.poll(Duration::from_secs(60)).await.unwrap_err();
+        assert!(
+            matches!(error, ConsumeError::Client(ClientError::NoLeader { .. })),
+            "{error}"
+        );
+        assert!(env.monotonic() - begin < Duration::from_secs(20));
+    });
+}
+
+#[test]
 fn offsets_are_found_by_name_and_by_time() {
     let broker = testing::broker(&[("t", 2)]);
     testing::with_broker(&broker, |env| async move {

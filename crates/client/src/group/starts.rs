@@ -11,7 +11,7 @@ use klamm_model::{Offset, TopicPartition};
 
 use super::{GroupConsumer, GroupError, in_group};
 use crate::backoff;
-use crate::consumer::OffsetSpec;
+use crate::consumer::{OffsetSpec, is_final};
 use crate::error::ClientError;
 use crate::offsets;
 
@@ -163,16 +163,5 @@ impl GroupConsumer {
                 found.chosen.insert(partition.clone(), begin);
             }
         }
-    }
-}
-
-/// Whether it is of no use to ask again. A topic that is not there, or has too few partitions, is on its way to the brokers, or
-/// will be taken from the member.
-fn is_final(error: &ClientError) -> bool {
-    match error {
-        ClientError::UnknownTopic { .. } | ClientError::UnknownPartition { .. } => false,
-        // Until its metadata is read again.
-        ClientError::UnknownBroker(_) => false,
-        error => !error.is_transient(),
     }
 }

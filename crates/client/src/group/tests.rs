@@ -373,6 +373,35 @@ fn a_partition_that_an_open_transaction_holds_keeps_no_other_waiting() {
 }
 
 #[test]
+fn a_partition_without_a_leader_does_not_end_the_member() {
+    let broker = testing::broker(&[("t", 2)]);
+    let shared = broker.clone();
+    testing::with_broker(&broker, |env| async move {
+        let client = testing::client(&env).await;
+        fill(&client, 2).await;
+        shared.lock().unled.insert(("t".into(), 0));
+        shared.lock().unled.insert(("t".into(), 1));
+        // Of one the group knows where to go on.
+        shared.lock().groups.offsets.insert(("t".into(), 1), 4);
+        let config = GroupConfig {
+            start: OffsetSpec::Earliest,
+            ..GroupConfig::new(GROUP, vec!["t".to_owned()])
+        };
+        let client = testing::client(&env).await;
+        let mut member = GroupConsumer::new(client, config).await.unwrap();
+        assert_eq!(member.poll(Duration::from_secs(120)).await.unwrap(), None);
+        assert!(shared.lock().groups.beats > 30 && !member.is_settled());
+        shared.lock().unled.clear();
+        let read = read_all(&mut member).await;
+        assert_eq!(
+            read,
+            BTreeMap::from([(0, (0..10).collect()), (1, (4..10).collect())])
+        );
+        assert_eq!(shared.lock().groups.epoch, 1);
+    });
+}
+
+#[test]
 fn a_commit_for_a_topic_that_the_coordinator_does_not_know_yet_is_made_again() {
     let unknown = ErrorCode::UnknownTopicOrPartition;
     // In the end it was deleted: nothing is committed, and the member goes on.
