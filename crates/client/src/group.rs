@@ -2,15 +2,16 @@
 //!
 //! Always holds: only what the caller called processed is committed, so that a record is given again rather than lost; where a
 //! partition begins that the group has committed nothing for counts as processed, because a start that nobody remembers would be
-//! another one the next time. Before a partition goes to another member, its offset is committed. The member lives while [`GroupConsumer::poll`] is called:
-//! one that stops calling it is taken for dead after [`GroupConfig::session_timeout`].
+//! another one the next time. Before a partition goes to another member, its offset is committed. A task shows signs of life
+//! while the caller is busy, for as long as [`GroupConfig::rebalance_timeout`]; then it leaves the group.
 //!
-//! Next: `group/membership.rs` for how a member joins and stays, `group/starts.rs` for where it begins, `group/range.rs` for who gets what, `group/embedded.rs` for
+//! Next: `group/keeper.rs` for that task, `group/membership.rs` for how a member joins and stays, `group/starts.rs` for where it begins, `group/range.rs` for who gets what, `group/embedded.rs` for
 //! the bytes that members of the classic protocol exchange.
 
 mod classic;
 pub(crate) mod embedded;
 mod heartbeat;
+mod keeper;
 mod membership;
 mod range;
 mod starts;
@@ -21,18 +22,17 @@ use std::time::Duration;
 use klamm_env::Env;
 use klamm_model::{ErrorCode, Offset, TopicPartition};
 
-use crate::backoff::{self, Retry};
+use crate::backoff::Retry;
 use crate::client::Client;
 use crate::consumer::{ConsumeError, Consumer, ConsumerConfig, Fetched, OffsetSpec};
 use crate::coordinator::Coordinator;
 use crate::error::{ClientError, Refusal};
 use crate::offsets;
 
+use keeper::Keeper;
 use membership::{Membership, Step};
 use starts::Unsettled;
 
-/// Steps in a row without a result before the next ones wait.
-const STEPS_AT_ONCE: u32 = 4;
 /// Attempts to commit when the group changes meanwhile.
 const COMMIT_ATTEMPTS: u32 = 3;
 
@@ -50,7 +50,7 @@ pub struct GroupConfig {
     /// After how long without a sign of life the group lets go of the member (classic protocol; in the other the broker
     /// decides).
     pub session_timeout: Duration,
-    /// How long the member may take to give up partitions.
+    /// How long the member may take to give up partitions: the longest time between two polls, after which it leaves the group.
     pub rebalance_timeout: Duration,
     /// How long processed offsets may stay uncommitted while there are always more records.
     pub commit_interval: Duration,
@@ -65,7 +65,7 @@ impl GroupConfig {
             start: OffsetSpec::Latest,
             consumer: ConsumerConfig::default(),
             session_timeout: Duration::from_secs(45),
-            rebalance_timeout: Duration::from_secs(60),
+            rebalance_timeout: Duration::from_secs(300),
             commit_interval: Duration::from_secs(1),
         }
     }
@@ -116,7 +116,8 @@ enum Committed {
 pub struct GroupConsumer {
     env: Env,
     coordinator: Coordinator,
-    membership: Membership,
+    keeper: Keeper,
+    protocol: &'static str,
     consumer: Consumer,
     config: GroupConfig,
     /// The partitions that are this member's.
@@ -129,11 +130,6 @@ pub struct GroupConsumer {
     /// What the last commit was refused for because there is no such topic.
     missing: BTreeSet<TopicPartition>,
     committed_at: Duration,
-    /// What a step demanded and is not done yet.
-    pending: Option<Step>,
-    failures: u32,
-    failing_since: Option<Duration>,
-    not_before: Duration,
 }
 
 impl GroupConsumer {
@@ -143,7 +139,8 @@ impl GroupConsumer {
         let connected = client.retrying(|| coordinator.connection()).await;
         let connection = connected.map_err(|error| in_group(&config, error))?;
         let membership = Membership::new(&connection, &config);
-        tracing::debug!(group = config.group, protocol = membership.protocol(), "joining");
+        let protocol = membership.protocol();
+        tracing::debug!(group = config.group, protocol, "joining");
         let consumer = ConsumerConfig {
             // A partition whose leader is away would end one member after the other.
             patience: Duration::MAX,
@@ -151,8 +148,9 @@ impl GroupConsumer {
         };
         Ok(Self {
             env: client.env().clone(),
+            keeper: Keeper::new(coordinator.clone(), membership, &config),
             coordinator,
-            membership,
+            protocol,
             consumer: Consumer::new(client, consumer),
             config,
             owned: BTreeSet::new(),
@@ -161,16 +159,12 @@ impl GroupConsumer {
             processed: BTreeMap::new(),
             missing: BTreeSet::new(),
             committed_at: Duration::ZERO,
-            pending: None,
-            failures: 0,
-            failing_since: None,
-            not_before: Duration::ZERO,
         })
     }
 
     /// The protocol that the group is joined with: `classic` or `consumer`.
     pub fn protocol(&self) -> &'static str {
-        self.membership.protocol()
+        self.protocol
     }
 
     /// The partitions that are this member's; `None` until it has joined.
@@ -201,25 +195,36 @@ impl GroupConsumer {
         }
     }
 
-    /// The next records of one partition; `None` when there are none within `limit`. Keeps the membership up, takes part in
-    /// what the group does, and commits what was processed.
+    /// The next records of one partition; `None` when there are none within `limit`. Takes part in what the group does, and
+    /// commits what was processed.
     ///
     /// Dropping the future loses nothing.
     pub async fn poll(&mut self, limit: Duration) -> Result<Option<Fetched>, GroupError> {
         let deadline = self.env.monotonic().saturating_add(limit);
+        let _here = self.keeper.here();
         loop {
+            self.obey().await?;
+            self.settle().await?;
             if self.env.monotonic().saturating_sub(self.committed_at) >= self.config.commit_interval {
                 self.commit().await?;
             }
-            self.advance().await?;
             if let Some(fetched) = self.consumer.next_buffered()? {
                 return Ok(Some(fetched));
             }
             // Nothing more is at hand: there is time to commit.
             self.commit().await?;
-            let wait = self.due().min(deadline).saturating_sub(self.env.monotonic());
-            if let Some(fetched) = self.consumer.poll(wait).await? {
-                return Ok(Some(fetched));
+            if self.keeper.has_news() {
+                continue;
+            }
+            let settling = self.unsettled.due().unwrap_or(deadline);
+            let wait = settling.min(deadline).saturating_sub(self.env.monotonic());
+            let fetched = tokio::select! {
+                biased;
+                () = self.keeper.learned() => None,
+                fetched = self.consumer.poll(wait) => fetched?,
+            };
+            if fetched.is_some() {
+                return Ok(fetched);
             }
             if self.env.monotonic() >= deadline {
                 return Ok(None);
@@ -230,101 +235,40 @@ impl GroupConsumer {
     /// Commits what was processed. A group that has changed meanwhile gives the records again, to whoever has the partition
     /// then.
     pub async fn commit(&mut self) -> Result<(), GroupError> {
-        for _ in 0..COMMIT_ATTEMPTS {
-            match self.commit_known().await? {
-                Committed::Stale => {}
-                Committed::Done | Committed::Missing => break,
-                Committed::Fenced => {
-                    // What was to be taken up was given to the member that is none any more.
-                    self.pending = None;
-                    break;
-                }
-            }
-            // The group is in another epoch, which an answer to a heartbeat names.
-            if self.pending.is_none() {
-                let step = self.membership.step(&self.coordinator).await;
-                self.pending = Some(step.map_err(|error| in_group(&self.config, error))?);
-            }
-        }
-        Ok(())
+        self.commit_all().await.map(drop)
     }
 
     /// Commits what was processed, and leaves the group, so that others get the partitions at once.
     pub async fn leave(mut self) -> Result<(), GroupError> {
         let committed = self.commit().await;
-        let left = self.membership.leave(&self.coordinator).await;
-        if let Err(error) = &left {
-            // The group lets go of a member that shows no sign of life.
-            tracing::debug!(%error, "the group could not be left");
-        }
+        self.keeper.leave().await;
         committed
     }
 
-    /// When the membership needs attention.
-    fn membership_due(&self) -> Duration {
-        self.membership.due().max(self.not_before)
-    }
-
-    /// When there is something to be done, whether records come or not.
-    fn due(&self) -> Duration {
-        let settling = self.unsettled.due().unwrap_or(Duration::MAX);
-        self.membership_due().min(settling)
-    }
-
-    /// Takes the steps of the membership that are due, and does what they say.
-    async fn advance(&mut self) -> Result<(), GroupError> {
+    /// Does what the membership demands.
+    async fn obey(&mut self) -> Result<(), GroupError> {
         loop {
-            if let Some(step) = self.pending.clone() {
-                self.apply(step).await?;
-                self.pending = None;
+            if let Some(error) = self.keeper.take_failure() {
+                return Err(in_group(&self.config, error));
             }
-            self.settle().await?;
-            let now = self.env.monotonic();
-            if now < self.membership_due() {
+            let Some(demand) = self.keeper.demand() else {
                 return Ok(());
-            }
-            match self.membership.step(&self.coordinator).await {
-                Ok(step) => {
-                    self.failing_since = None;
-                    let is_done = step != Step::Nothing || self.membership.due() > now;
-                    self.failures = if is_done { 0 } else { self.failures + 1 };
-                    if self.failures >= STEPS_AT_ONCE {
-                        self.rest(now);
-                    }
-                    self.pending = Some(step);
-                }
-                Err(error) => self.failed(now, error)?,
-            }
+            };
+            self.apply(&demand.step).await?;
+            self.keeper.done(&demand);
         }
-    }
-
-    /// Lets the membership rest; fails when it has failed for as long as a call may take.
-    fn failed(&mut self, now: Duration, error: ClientError) -> Result<(), GroupError> {
-        let since = *self.failing_since.get_or_insert(now);
-        let patience = self.coordinator.client().config().deadline;
-        if !error.is_transient() || now.saturating_sub(since) >= patience {
-            return Err(in_group(&self.config, error));
-        }
-        tracing::debug!(group = self.config.group, %error, "the coordinator will be asked again");
-        self.failures += 1;
-        self.rest(now);
-        Ok(())
-    }
-
-    fn rest(&mut self, now: Duration) {
-        self.not_before = now + backoff::pause(&self.env, self.failures);
     }
 
     /// Does what a step said. To be repeated when it was not done to its end.
-    async fn apply(&mut self, step: Step) -> Result<(), GroupError> {
+    async fn apply(&mut self, step: &Step) -> Result<(), GroupError> {
         match step {
             Step::Nothing => {}
             Step::Assigned(partitions) => {
-                let loses = self.owned.difference(&partitions).next().is_some();
-                if loses && self.commit_known().await? == Committed::Fenced {
+                let loses = self.owned.difference(partitions).next().is_some();
+                if loses && self.commit_all().await? == Committed::Fenced {
                     return Ok(());
                 }
-                self.keep_only(&partitions);
+                self.keep_only(partitions);
                 let new: Vec<TopicPartition> = partitions.difference(&self.owned).cloned().collect();
                 if !new.is_empty() {
                     self.owned.extend(new.iter().cloned());
@@ -334,9 +278,8 @@ impl GroupConsumer {
                 tracing::debug!(group = self.config.group, ?partitions, "assigned");
             }
             Step::GiveUp => {
-                self.commit_known().await?;
+                self.commit_all().await?;
                 self.keep_only(&BTreeSet::new());
-                self.membership.gave_up();
             }
             Step::Lost => {
                 tracing::debug!(group = self.config.group, "the group let go of this member");
@@ -355,6 +298,20 @@ impl GroupConsumer {
             self.processed.remove(&partition);
             self.owned.remove(&partition);
         }
+    }
+
+    /// Commits; again when the group is in another epoch by now.
+    async fn commit_all(&mut self) -> Result<Committed, GroupError> {
+        let mut committed = Committed::Done;
+        for _ in 0..COMMIT_ATTEMPTS {
+            let committer = self.keeper.committer();
+            committed = self.commit_known().await?;
+            match committer {
+                Some(old) if committed == Committed::Stale => self.keeper.another_committer(&old).await,
+                _ => break,
+            }
+        }
+        Ok(committed)
     }
 
     /// Commits. A topic that was made a moment ago may not be known to the coordinator; one that is still not there after a
@@ -379,7 +336,7 @@ impl GroupConsumer {
 
     /// One attempt to commit.
     async fn commit_once(&mut self) -> Result<Committed, GroupError> {
-        let Some(committer) = self.membership.committer() else {
+        let Some(committer) = self.keeper.committer() else {
             return Ok(Committed::Done);
         };
         if self.processed.is_empty() {
@@ -397,7 +354,7 @@ impl GroupConsumer {
             };
             match refusal.code {
                 ErrorCode::StaleMemberEpoch => is_stale = true,
-                ErrorCode::RebalanceInProgress => self.membership.hurry(),
+                ErrorCode::RebalanceInProgress => self.keeper.hurry(),
                 ErrorCode::UnknownMemberId
                 | ErrorCode::IllegalGeneration
                 | ErrorCode::FencedMemberEpoch
@@ -418,7 +375,7 @@ impl GroupConsumer {
             }
         }
         if is_fenced {
-            self.membership.was_fenced();
+            self.keeper.was_fenced();
             self.keep_only(&BTreeSet::new());
             return Ok(Committed::Fenced);
         }
@@ -434,7 +391,7 @@ impl std::fmt::Debug for GroupConsumer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("GroupConsumer")
             .field("config", &self.config)
-            .field("membership", &self.membership)
+            .field("protocol", &self.protocol)
             .field("owned", &self.owned)
             .finish_non_exhaustive()
     }

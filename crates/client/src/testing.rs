@@ -68,6 +68,8 @@ pub(crate) struct Broker {
     pub(crate) max_batch_bytes: Option<usize>,
     /// Versions that differ from those of the schemas.
     pub(crate) versions: BTreeMap<ApiKey, (i16, i16)>,
+    /// How long the next answers to an API take.
+    pub(crate) delays: BTreeMap<ApiKey, VecDeque<Duration>>,
     /// Partitions without a leader.
     pub(crate) unled: BTreeSet<(String, i32)>,
     pub(crate) connections: usize,
@@ -141,10 +143,17 @@ pub(crate) async fn serve(env: Env, broker: Shared) -> std::io::Result<()> {
         let stream = listener.accept().await?;
         broker.lock().connections += 1;
         let (env, broker) = (env.clone(), broker.clone());
-        drop(env.spawn(async move {
+        drop(env.clone().spawn(async move {
             let mut connection = Frames::new(stream);
             while let Some(frame) = connection.read().await {
+                let api = frame
+                    .first_chunk()
+                    .and_then(|key| ApiKey::from_i16(i16::from_be_bytes(*key)));
                 let (answer, close) = broker.lock().handle(frame);
+                let delay = api.and_then(|api| broker.lock().delays.get_mut(&api)?.pop_front());
+                if let Some(delay) = delay {
+                    env.sleep(delay).await;
+                }
                 if let Some(answer) = answer.filter(|_| !close) {
                     connection.write(answer).await;
                 } else if close {

@@ -15,7 +15,7 @@ use crate::error::ClientError;
 
 impl Consumer {
     /// Sends a fetch to each leader that has none to answer.
-    pub(crate) fn fetch(&mut self) {
+    pub(super) fn fetch(&mut self) {
         let buffered: usize = self.buffered.iter().map(|buffered| buffered.bytes).sum();
         if buffered > usize::try_from(self.config.max_bytes).unwrap_or(0) {
             return;

@@ -92,14 +92,23 @@ impl Classic {
         self.due = Duration::ZERO;
     }
 
-    pub(super) async fn step(&mut self, coordinator: &Coordinator) -> Result<Step, ClientError> {
+    pub(super) async fn step(
+        &mut self,
+        coordinator: &Coordinator,
+        is_busy: bool,
+    ) -> Result<Step, ClientError> {
         match self.generation {
-            Some(generation) => self.heartbeat(coordinator, generation).await,
+            Some(generation) => self.heartbeat(coordinator, generation, is_busy).await,
             None => self.join(coordinator).await,
         }
     }
 
-    async fn heartbeat(&mut self, coordinator: &Coordinator, generation: i32) -> Result<Step, ClientError> {
+    async fn heartbeat(
+        &mut self,
+        coordinator: &Coordinator,
+        generation: i32,
+        is_busy: bool,
+    ) -> Result<Step, ClientError> {
         let request = HeartbeatRequest {
             group_id: coordinator.group().clone(),
             generation_id: generation,
@@ -111,15 +120,15 @@ impl Classic {
         match code_of(&checked) {
             None if checked.is_ok() => {
                 self.plan_heartbeat(coordinator);
-                if self.topics_changed(coordinator).await {
+                if !is_busy && self.topics_changed(coordinator).await {
                     return Ok(Step::GiveUp);
                 }
                 Ok(Step::Nothing)
             }
             Some(ErrorCode::RebalanceInProgress) => {
-                // Commits are still taken for this generation, until it joins again.
-                self.due = Duration::ZERO;
-                Ok(Step::GiveUp)
+                // Commits are still taken for this generation, until it joins again. Whoever is busy learns of it later.
+                self.plan_heartbeat(coordinator);
+                Ok(if is_busy { Step::Nothing } else { Step::GiveUp })
             }
             Some(ErrorCode::UnknownMemberId) => {
                 self.id = ByteString::new();

@@ -41,6 +41,8 @@ pub(super) struct Heartbeat {
     /// What the member has, and what it last said that it has.
     owned: ByTopic,
     told: Option<ByTopic>,
+    /// What it has when it has done what it was told.
+    reconciling: Option<ByTopic>,
     /// Topics that were given and whose names are not known yet.
     has_unnamed: bool,
 }
@@ -55,6 +57,7 @@ impl Heartbeat {
             target: ByTopic::new(),
             owned: ByTopic::new(),
             told: None,
+            reconciling: None,
             has_unnamed: false,
         }
     }
@@ -79,10 +82,23 @@ impl Heartbeat {
         self.target.clear();
         self.owned.clear();
         self.told = None;
+        self.reconciling = None;
         self.due = Duration::ZERO;
     }
 
-    pub(super) async fn step(&mut self, coordinator: &Coordinator) -> Result<Step, ClientError> {
+    /// What was given up is let go of, and the rest taken up: the coordinator is told at once.
+    pub(super) fn reconciled(&mut self) {
+        if let Some(owned) = self.reconciling.take() {
+            self.owned = owned;
+            self.due = Duration::ZERO;
+        }
+    }
+
+    pub(super) async fn step(
+        &mut self,
+        coordinator: &Coordinator,
+        is_busy: bool,
+    ) -> Result<Step, ClientError> {
         let connection = coordinator.connection().await?;
         let version = connection.version_of::<ConsumerGroupHeartbeatRequest>(i16::MAX)?;
         if self.id.is_empty() && version >= FIRST_WITH_OWN_ID {
@@ -112,7 +128,7 @@ impl Heartbeat {
         if let Some(assignment) = answer.assignment {
             self.target = by_topic(assignment);
         }
-        if self.target == self.owned && !self.has_unnamed {
+        if is_busy || self.target == self.owned && !self.has_unnamed {
             return Ok(Step::Nothing);
         }
         self.reconcile(coordinator).await
@@ -145,7 +161,7 @@ impl Heartbeat {
         }
     }
 
-    /// From what the member has to what it is to have. The next heartbeat, at once, tells the coordinator.
+    /// From what the member has to what it is to have.
     async fn reconcile(&mut self, coordinator: &Coordinator) -> Result<Step, ClientError> {
         let topics: Vec<&str> = self.subscription.topics.iter().map(|topic| &**topic).collect();
         let is_known = |id: &TopicId| {
@@ -173,8 +189,7 @@ impl Heartbeat {
         if owned == self.owned {
             return Ok(Step::Nothing);
         }
-        self.owned = owned;
-        self.due = Duration::ZERO;
+        self.reconciling = Some(owned);
         Ok(Step::Assigned(named))
     }
 

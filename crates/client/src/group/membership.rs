@@ -1,9 +1,9 @@
 //! A member of a group, in the protocol that the coordinator serves.
 //!
-//! Always holds: whoever drives a member calls [`Membership::step`] when it is due, and does what the step says before the
-//! next one. A step that is dropped in between is taken again.
+//! Always holds: whoever drives a member calls [`Membership::step`] when it is due, and [`Membership::did`] when what the step
+//! said is done; steps in between are no more than signs of life. A step that is dropped in between is taken again.
 //!
-//! Next: `classic.rs` for JoinGroup, `heartbeat.rs` for ConsumerGroupHeartbeat.
+//! Next: `keeper.rs` for who drives it, `classic.rs` for JoinGroup, `heartbeat.rs` for ConsumerGroupHeartbeat.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -93,20 +93,24 @@ impl Membership {
         }
     }
 
-    /// Takes the next step.
-    pub(super) async fn step(&mut self, coordinator: &Coordinator) -> Result<Step, ClientError> {
+    /// Takes the next step. While what an earlier one said `is_busy` being done, nothing but [`Step::Lost`] comes of it.
+    pub(super) async fn step(
+        &mut self,
+        coordinator: &Coordinator,
+        is_busy: bool,
+    ) -> Result<Step, ClientError> {
         match self {
-            Self::Classic(member) => member.step(coordinator).await,
-            Self::Heartbeat(member) => member.step(coordinator).await,
+            Self::Classic(member) => member.step(coordinator, is_busy).await,
+            Self::Heartbeat(member) => member.step(coordinator, is_busy).await,
         }
     }
 
-    /// What [`Step::GiveUp`] demanded is done.
-    pub(super) fn gave_up(&mut self) {
-        match self {
-            Self::Classic(member) => member.gave_up(),
-            // The coordinator takes partitions away one by one.
-            Self::Heartbeat(_) => {}
+    /// What `step` said is done.
+    pub(super) fn did(&mut self, step: &Step) {
+        match (self, step) {
+            (Self::Classic(member), Step::GiveUp) => member.gave_up(),
+            (Self::Heartbeat(member), Step::Assigned(_)) => member.reconciled(),
+            _ => {}
         }
     }
 

@@ -90,7 +90,7 @@ impl GroupConsumer {
         }
         if has_chosen {
             // Before the first record is given: a start that is lost would be another one the next time.
-            self.commit_known().await?;
+            self.commit_all().await?;
         }
         Ok(())
     }

@@ -49,10 +49,17 @@ async fn member_at_ends(env: &Env) -> GroupConsumer {
 }
 
 async fn member(env: &Env, partitions: i32) -> GroupConsumer {
+    member_within(env, partitions, Duration::from_secs(20)).await
+}
+
+/// A member with this rebalance timeout.
+async fn member_within(env: &Env, partitions: i32, rebalance_timeout: Duration) -> GroupConsumer {
     let client = testing::client(env).await;
     fill(&client, partitions).await;
     let config = GroupConfig {
         start: OffsetSpec::Earliest,
+        session_timeout: Duration::from_secs(6),
+        rebalance_timeout,
         ..GroupConfig::new(GROUP, vec!["t".to_owned()])
     };
     GroupConsumer::new(client, config).await.unwrap()
@@ -343,6 +350,78 @@ fn a_member_that_is_fenced_while_it_gives_up_a_partition_has_none() {
 }
 
 #[test]
+fn a_member_that_is_busy_stays_and_one_that_does_not_come_back_leaves() {
+    for is_modern in [false, true] {
+        let broker = testing::broker(&[("t", 1)]);
+        let shared = broker.clone();
+        testing::with_broker(&broker, |env| async move {
+            if is_modern {
+                set_target(&shared, &[0]);
+            }
+            let mut member = member(&env, 1).await;
+            member.poll(SOON).await.unwrap().unwrap();
+            member.processed(&partition(0), Offset(1));
+            // Longer than a session.
+            env.sleep(Duration::from_secs(15)).await;
+            assert!(shared.lock().groups.beats > 10, "{}", shared.lock().groups.beats);
+            member.poll(SOON).await.unwrap().unwrap();
+            assert_eq!(shared.lock().groups.epoch, 1);
+            assert!(shared.lock().groups.has_member());
+            // Longer than the group was told that it may take.
+            env.sleep(Duration::from_secs(25)).await;
+            assert!(!shared.lock().groups.has_member());
+            let read = read_all(&mut member).await;
+            assert_eq!(read[&0], (1..10).collect::<Vec<_>>());
+            assert_eq!(shared.lock().groups.epoch, 2);
+        });
+    }
+}
+
+#[test]
+fn a_member_that_is_away_does_not_tell_what_it_has_not_given_up() {
+    let broker = testing::broker(&[("t", 2)]);
+    let shared = broker.clone();
+    testing::with_broker(&broker, |env| async move {
+        set_target(&shared, &[0, 1]);
+        let mut member = member(&env, 2).await;
+        read_all(&mut member).await;
+        set_target(&shared, &[0]);
+        env.sleep(Duration::from_secs(10)).await;
+        assert_eq!(shared.lock().groups.told, [vec![], vec![0, 1]]);
+        read_all(&mut member).await;
+        assert_eq!(shared.lock().groups.told, [vec![], vec![0, 1], vec![0]]);
+    });
+}
+
+#[test]
+fn a_change_of_the_group_that_another_member_holds_up_ends_nobody() {
+    let broker = testing::broker(&[("t", 1)]);
+    let shared = broker.clone();
+    testing::with_broker(&broker, |env| async move {
+        let mut member = member_within(&env, 1, Duration::from_secs(10)).await;
+        assert_eq!(read_all(&mut member).await[&0].len(), 10);
+        {
+            let broker = &mut *shared.lock();
+            // The first two are not waited for to the end, together for longer than any call may take.
+            let long = [20, 20, 10].map(Duration::from_secs);
+            broker.delays.insert(ApiKey::JoinGroup, long.into());
+            let code = ErrorCode::RebalanceInProgress;
+            broker.groups.refuse(ApiKey::Heartbeat, &[code]);
+        }
+        let begin = env.monotonic();
+        // Each poll keeps its limit meanwhile.
+        while env.monotonic() - begin < Duration::from_secs(50) {
+            let before = env.monotonic();
+            assert_eq!(member.poll(SOON).await.unwrap(), None);
+            assert!(env.monotonic() - before < 2 * SOON);
+        }
+        assert!(shared.lock().delays[&ApiKey::JoinGroup].is_empty());
+        assert_eq!(member.assignment().map(BTreeSet::len), Some(1));
+        assert_eq!(shared.lock().groups.epoch, 4);
+    });
+}
+
+#[test]
 fn a_partition_that_an_open_transaction_holds_keeps_no_other_waiting() {
     for fetch_version in [7, 9] {
         let broker = testing::broker(&[("t", 2)]);
@@ -358,10 +437,10 @@ fn a_partition_that_an_open_transaction_holds_keeps_no_other_waiting() {
             assert_eq!(read.keys().collect::<Vec<_>>(), [&0]);
             assert!(!member.is_settled());
             // Longer than any call may take, and than a session.
-            assert_eq!(member.poll(Duration::from_secs(120)).await.unwrap(), None);
+            assert_eq!(member.poll(Duration::from_secs(40)).await.unwrap(), None);
             {
                 let groups = &mut shared.lock().groups;
-                assert!(groups.beats > 30 && groups.epoch == 1, "{}", groups.beats);
+                assert!(groups.beats > 20 && groups.epoch == 1, "{}", groups.beats);
                 groups.unstable.clear();
                 groups.offsets.insert(("t".into(), 1), 4);
             }
@@ -389,8 +468,8 @@ fn a_partition_without_a_leader_does_not_end_the_member() {
         };
         let client = testing::client(&env).await;
         let mut member = GroupConsumer::new(client, config).await.unwrap();
-        assert_eq!(member.poll(Duration::from_secs(120)).await.unwrap(), None);
-        assert!(shared.lock().groups.beats > 30 && !member.is_settled());
+        assert_eq!(member.poll(Duration::from_secs(40)).await.unwrap(), None);
+        assert!(shared.lock().groups.beats > 10 && !member.is_settled());
         shared.lock().unled.clear();
         let read = read_all(&mut member).await;
         assert_eq!(

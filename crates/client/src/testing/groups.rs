@@ -79,6 +79,11 @@ impl Groups {
         self.refusals.entry(api).or_default().extend(codes);
     }
 
+    /// Whether it has a member.
+    pub(crate) fn has_member(&self) -> bool {
+        self.member.is_some()
+    }
+
     /// What was asked since the last time.
     pub(crate) fn take_asked(&mut self) -> Vec<ApiKey> {
         std::mem::take(&mut self.asked)
