@@ -33,6 +33,8 @@ use keeper::Keeper;
 use membership::{Membership, Step};
 use starts::Unsettled;
 
+/// After how long without more records what was processed is committed.
+const IDLE: Duration = Duration::from_millis(100);
 /// Attempts to commit when the group changes meanwhile.
 const COMMIT_ATTEMPTS: u32 = 3;
 
@@ -52,7 +54,7 @@ pub struct GroupConfig {
     pub session_timeout: Duration,
     /// How long the member may take to give up partitions: the longest time between two polls, after which it leaves the group.
     pub rebalance_timeout: Duration,
-    /// How long processed offsets may stay uncommitted while there are always more records.
+    /// How long processed offsets may stay uncommitted while there are always more records; without, it is soon done.
     pub commit_interval: Duration,
 }
 
@@ -129,7 +131,8 @@ pub struct GroupConsumer {
     processed: BTreeMap<TopicPartition, Offset>,
     /// What the last commit was refused for because there is no such topic.
     missing: BTreeSet<TopicPartition>,
-    committed_at: Duration,
+    /// Since when there is something to commit, and when the last of it came.
+    uncommitted: Option<(Duration, Duration)>,
 }
 
 impl GroupConsumer {
@@ -158,7 +161,7 @@ impl GroupConsumer {
             has_joined: false,
             processed: BTreeMap::new(),
             missing: BTreeSet::new(),
-            committed_at: Duration::ZERO,
+            uncommitted: None,
         })
     }
 
@@ -191,8 +194,24 @@ impl GroupConsumer {
     /// Says that the caller is done with the records of `partition` before `next`.
     pub fn processed(&mut self, partition: &TopicPartition, next: Offset) {
         if self.owned.contains(partition) {
-            self.processed.insert(partition.clone(), next);
+            self.note_processed(partition.clone(), next);
         }
+    }
+
+    fn note_processed(&mut self, partition: TopicPartition, next: Offset) {
+        self.processed.insert(partition, next);
+        let now = self.env.monotonic();
+        let since = self.uncommitted.map_or(now, |(since, _)| since);
+        self.uncommitted = Some((since, now));
+    }
+
+    /// When to commit.
+    fn commit_due(&self) -> Duration {
+        let due = self.uncommitted.map(|(since, last)| {
+            let latest = since.saturating_add(self.config.commit_interval);
+            latest.min(last + IDLE)
+        });
+        due.unwrap_or(Duration::MAX)
     }
 
     /// The next records of one partition; `None` when there are none within `limit`. Takes part in what the group does, and
@@ -205,19 +224,17 @@ impl GroupConsumer {
         loop {
             self.obey().await?;
             self.settle().await?;
-            if self.env.monotonic().saturating_sub(self.committed_at) >= self.config.commit_interval {
+            if self.env.monotonic() >= self.commit_due() {
                 self.commit().await?;
             }
             if let Some(fetched) = self.consumer.next_buffered()? {
                 return Ok(Some(fetched));
             }
-            // Nothing more is at hand: there is time to commit.
-            self.commit().await?;
             if self.keeper.has_news() {
                 continue;
             }
-            let settling = self.unsettled.due().unwrap_or(deadline);
-            let wait = settling.min(deadline).saturating_sub(self.env.monotonic());
+            let due = self.unsettled.due().unwrap_or(deadline).min(self.commit_due());
+            let wait = due.min(deadline).saturating_sub(self.env.monotonic());
             let fetched = tokio::select! {
                 biased;
                 () = self.keeper.learned() => None,
@@ -344,8 +361,8 @@ impl GroupConsumer {
         }
         let results = offsets::commit(&self.coordinator, &committer, &self.processed).await;
         let results = results.map_err(|error| in_group(&self.config, error))?;
-        self.committed_at = self.env.monotonic();
-        let (mut is_stale, mut is_fenced) = (false, false);
+        self.uncommitted = None;
+        let (mut is_stale, mut is_fenced, mut refused) = (false, false, Ok(()));
         self.missing.clear();
         for (partition, result) in results {
             let Err(refusal) = result else {
@@ -365,7 +382,7 @@ impl GroupConsumer {
                 _ => {
                     // Told once: it must not keep everything else from being done.
                     let offset = self.processed.remove(&partition).unwrap_or_default();
-                    return Err(GroupError::Commit {
+                    refused = Err(GroupError::Commit {
                         group: self.config.group.clone(),
                         partition,
                         offset,
@@ -379,6 +396,11 @@ impl GroupConsumer {
             self.keep_only(&BTreeSet::new());
             return Ok(Committed::Fenced);
         }
+        if !self.processed.is_empty() {
+            let now = self.env.monotonic();
+            self.uncommitted = Some((now, now));
+        }
+        refused?;
         Ok(match (is_stale, self.missing.is_empty()) {
             (true, _) => Committed::Stale,
             (false, true) => Committed::Done,

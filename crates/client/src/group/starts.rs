@@ -76,7 +76,7 @@ impl GroupConsumer {
         });
         let has_chosen = !found.chosen.is_empty();
         for (partition, begin) in &found.chosen {
-            self.processed.insert(partition.clone(), *begin);
+            self.note_processed(partition.clone(), *begin);
         }
         for (partition, begin) in found.committed.into_iter().chain(found.chosen) {
             self.unsettled.remove(&partition);

@@ -181,6 +181,30 @@ fn what_came_to_a_quiet_partition_during_a_rebalance_is_not_skipped() {
 }
 
 #[test]
+fn a_trickle_of_records_is_not_committed_one_by_one() {
+    let broker = testing::broker(&[("t", 1)]);
+    let shared = broker.clone();
+    testing::with_broker(&broker, |env| async move {
+        let client = testing::client(&env).await;
+        let mut member = member(&env, 1).await;
+        read_all(&mut member).await;
+        shared.lock().groups.take_asked();
+        let trickle = async {
+            for _ in 0..150 {
+                add(&client, 0).await;
+                env.sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let (read, ()) = tokio::join!(read_all(&mut member), trickle);
+        assert_eq!(read[&0].len(), 150);
+        let asked = shared.lock().groups.take_asked();
+        // One a second, and one at the end.
+        assert!(asked.len() <= 5, "{asked:?}");
+        assert_eq!(offsets(&shared), [160]);
+    });
+}
+
+#[test]
 fn a_rebalance_commits_before_it_joins_again_and_goes_on_there() {
     let broker = testing::broker(&[("t", 1)]);
     let shared = broker.clone();
