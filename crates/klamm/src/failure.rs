@@ -11,7 +11,9 @@ use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
-pub(crate) use cluster::of_refusal;
+use crate::output::printable;
+
+pub(crate) use cluster::{of_call, of_refusal};
 
 /// An error that comes with the next thing to try.
 #[derive(Debug)]
@@ -63,7 +65,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }
 
-fn report(error: &anyhow::Error) {
+/// Says what went wrong, and what to try.
+pub(crate) fn report(error: &anyhow::Error) {
     let stderr = io::stderr();
     let (begin, end) = if colours(stderr.is_terminal()) {
         ("\x1b[1;31m", "\x1b[0m")
@@ -72,11 +75,14 @@ fn report(error: &anyhow::Error) {
     };
     let mut stderr = stderr.lock();
     // Nobody is left to tell when this fails.
-    let _ = writeln!(stderr, "{begin}error:{end} {error:#}");
-    if let Some(hint) = hint(error) {
-        for line in hint.lines() {
-            let _ = writeln!(stderr, "  {line}");
-        }
+    // Some messages have lines of their own; names in them are in quotes and on one line.
+    for (place, line) in format!("{error:#}").lines().enumerate() {
+        let (begin, end) = if place == 0 { (begin, end) } else { ("", "") };
+        let error = if place == 0 { "error: " } else { "" };
+        let _ = writeln!(stderr, "{begin}{error}{end}{}", printable(line));
+    }
+    for line in hint(error).iter().flat_map(|hint| hint.lines()) {
+        let _ = writeln!(stderr, "  {}", printable(line));
     }
 }
 

@@ -3,8 +3,9 @@
 //! Always holds: all data of a command goes through here, and is on its way when the command ends; colours only on a
 //! terminal.
 //!
-//! Next: `output/table.rs`.
+//! Next: `output/table.rs`, `output/printable.rs` for names that somebody else chose.
 
+mod printable;
 mod table;
 
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::colours;
 
+pub(crate) use printable::{argument, printable};
 pub(crate) use table::Table;
 
 /// How data is written.

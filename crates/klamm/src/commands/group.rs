@@ -16,7 +16,7 @@ use klamm_client::Admin;
 
 use crate::connect::Session;
 use crate::failure::{Hinted, nearest};
-use crate::output::Output;
+use crate::output::{Output, argument, printable};
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
@@ -48,10 +48,13 @@ async fn unknown_group(admin: &Admin, name: &str) -> anyhow::Error {
         Err(error) => return error.into(),
     };
     let hint = match nearest(name, known.iter().map(|group| group.name.as_str())) {
-        Some(near) => format!("did you mean '{near}'? klamm group list shows those that exist"),
+        Some(near) => format!(
+            "did you mean {}? klamm group list shows those that exist",
+            argument(near)
+        ),
         None => "klamm group list shows those that exist".to_owned(),
     };
-    Hinted::error(format!("there is no group '{name}'"), hint)
+    Hinted::error(format!("there is no group '{}'", printable(name)), hint)
 }
 
 fn or_dash(value: Option<impl ToString>) -> String {

@@ -5,7 +5,7 @@ use klamm_model::ErrorCode;
 use serde::Serialize;
 
 use crate::failure::{Hinted, of_refusal};
-use crate::output::{Output, Show, Table};
+use crate::output::{Output, Show, Table, printable};
 
 /// One thing, and what became of it.
 #[derive(Debug, Serialize)]
@@ -80,7 +80,7 @@ impl Outcomes {
         let (count, hint) = (self.outcomes.len(), of_refusal(code, Some(name)));
         if count == 1 {
             return Err(Hinted::error(
-                format!("{} '{name}' was not {what}: {error}", self.noun),
+                format!("{} '{}' was not {what}: {error}", self.noun, printable(name)),
                 hint,
             ));
         }

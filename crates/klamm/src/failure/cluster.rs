@@ -1,15 +1,19 @@
 //! What to try next after what a cluster answered, or did not.
 
+use std::borrow::Cow;
+
 use klamm_client::consumer::ConsumeError;
 use klamm_client::producer::ProduceError;
 use klamm_client::{ClientError, ConnectionError, GroupError};
 use klamm_model::ErrorCode;
 
+use crate::output::argument;
+
 /// When nothing better is known: what was asked and answered, for a report.
 const LOOK: &str = "with RUST_LOG=klamm_client=debug the same command shows what the client does";
 
 /// What to try after a call that failed.
-pub(super) fn of_call(error: &ClientError) -> String {
+pub(crate) fn of_call(error: &ClientError) -> String {
     match error {
         ClientError::Unreachable { .. } => {
             "is a broker running there? `klamm serve` starts one here; -b HOST:PORT names another".to_owned()
@@ -88,11 +92,13 @@ pub(super) fn of_group(error: &GroupError) -> String {
     match error {
         GroupError::Group { group, error } => match error.code() {
             Some(ErrorCode::InconsistentGroupProtocol) => format!(
-                "klamm group describe {group} shows its assignor; klamm speaks range, so one of the group's must be range"
+                "klamm group describe {} shows its assignor; klamm speaks range, so one of the group's must be range",
+                argument(group)
             ),
-            Some(ErrorCode::GroupMaxSizeReached) => {
-                format!("klamm group describe {group} shows its members; another --group has its own")
-            }
+            Some(ErrorCode::GroupMaxSizeReached) => format!(
+                "klamm group describe {} shows its members; another --group has its own",
+                argument(group)
+            ),
             _ => of_call(error),
         },
         GroupError::Commit {
@@ -102,9 +108,10 @@ pub(super) fn of_group(error: &GroupError) -> String {
     }
 }
 
-/// What to try after an answer with this code, about `topic` if that is known.
-pub(crate) fn of_refusal(code: ErrorCode, topic: Option<&str>) -> String {
-    let topic = topic.unwrap_or("TOPIC");
+/// What to try after an answer with this code, about what has this name, a topic or a group, if that is known.
+pub(crate) fn of_refusal(code: ErrorCode, name: Option<&str>) -> String {
+    let topic = name.map_or(Cow::Borrowed("TOPIC"), argument);
+    let group = name.map_or(Cow::Borrowed("GROUP"), argument);
     match code {
         ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => format!(
             "klamm config get --topic {topic} max.message.bytes shows the limit, klamm config set changes it"
@@ -146,7 +153,7 @@ pub(crate) fn of_refusal(code: ErrorCode, topic: Option<&str>) -> String {
             "klamm group list shows the groups that exist".to_owned()
         }
         ErrorCode::NonEmptyGroup | ErrorCode::GroupSubscribedToTopic => {
-            "stop its consumers; klamm group describe GROUP shows who and where they are".to_owned()
+            format!("stop its consumers; klamm group describe {group} shows who and where they are")
         }
         ErrorCode::CoordinatorNotAvailable
         | ErrorCode::CoordinatorLoadInProgress

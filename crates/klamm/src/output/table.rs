@@ -1,8 +1,12 @@
 //! A table for people: columns that line up, no frames, so that `awk` and `cut` can read it too.
+//!
+//! Always holds: a cell is shown as one text, whatever characters are in it.
 
 use std::io::{self, Write};
 
 use comfy_table::{ContentArrangement, Table as Grid, presets};
+
+use super::printable;
 
 /// The narrowest terminal that lines are broken for.
 const NARROWEST: u16 = 40;
@@ -52,7 +56,7 @@ impl Table {
     pub(crate) fn write(&self, out: &mut impl Write, width: Option<u16>, colours: bool) -> io::Result<()> {
         let (bold, end) = if colours { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
         if let Some(title) = &self.title {
-            writeln!(out, "{bold}{title}{end}")?;
+            writeln!(out, "{bold}{}{end}", printable(title))?;
         }
         let mut grid = Grid::new();
         grid.load_style(presets::NOTHING);
@@ -64,7 +68,7 @@ impl Table {
             grid.set_header(&self.header);
         }
         for row in &self.rows {
-            grid.add_row(row);
+            grid.add_row(row.iter().map(|cell| printable(cell)));
         }
         for column in grid.column_iter_mut() {
             column.set_padding((0, 2));
@@ -101,6 +105,16 @@ mod tests {
             "TOPIC      PARTITIONS\na          1\nlong-name  12\n"
         );
         assert!(written(&table, None, true).starts_with("\x1b[1mTOPIC"));
+    }
+
+    #[test]
+    fn a_cell_makes_no_row_and_does_not_act_on_the_terminal() {
+        let mut table = Table::new(&["GROUP", "STATE"]).titled("\x1b]0;x\x07");
+        table.row(["a\nb  stable\x1b[2J".into(), "empty".into()]);
+        let shown = written(&table, Some(80), false);
+        assert!(!shown.contains(['\x1b', '\x07']), "{shown}");
+        assert_eq!(shown.lines().count(), 3, "{shown}");
+        assert!(shown.contains("a\\nb  stable\\u{1b}[2J  empty"), "{shown}");
     }
 
     #[test]

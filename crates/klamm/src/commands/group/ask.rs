@@ -6,6 +6,7 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use crate::failure::Hinted;
+use crate::output::printable;
 
 /// Asks; an answer other than yes is an error.
 pub(super) fn confirm(question: &str) -> anyhow::Result<()> {
@@ -15,7 +16,7 @@ pub(super) fn confirm(question: &str) -> anyhow::Result<()> {
         return Err(Hinted::error(message, "-y does it without asking"));
     }
     let mut stderr = io::stderr().lock();
-    write!(stderr, "{question} [y/N] ")?;
+    write!(stderr, "{} [y/N] ", printable(question))?;
     stderr.flush()?;
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer)?;

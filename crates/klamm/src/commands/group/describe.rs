@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::lag::{self, Lag};
 use super::{or_dash, unknown_group};
 use crate::failure::{Hinted, of_refusal};
-use crate::output::{Output, Show, Table};
+use crate::output::{Output, Show, Table, printable};
 
 #[derive(Args, Debug)]
 pub(crate) struct DescribeArgs {
@@ -164,14 +164,18 @@ pub(super) async fn described(admin: &Admin, name: &str) -> anyhow::Result<Group
     };
     if refusal.code != ErrorCode::GroupIdNotFound {
         let hint = of_refusal(refusal.code, None);
-        return Err(Hinted::error(format!("group '{name}': {refusal}"), hint));
+        return Err(Hinted::error(
+            format!("group '{}': {refusal}", printable(name)),
+            hint,
+        ));
     }
     // Groups of other types are there, but neither of the two APIs knows them.
     let listed = admin.list_groups(&[], &[]).await?;
     match listed.into_iter().find(|group| group.name == name) {
         Some(group) => {
             let kind = group.kind.unwrap_or_default().to_lowercase();
-            let message = format!("group '{name}' is a {kind} group, which klamm does not describe yet");
+            let shown = printable(name);
+            let message = format!("group '{shown}' is a {kind} group, which klamm does not describe yet");
             let hint = format!("klamm group list --type {kind} shows the state of those there are");
             Err(Hinted::error(message, hint))
         }

@@ -19,7 +19,7 @@ use super::target::{self, Bounds, Target, TopicChoice};
 use super::{ask, or_dash};
 use crate::connect::known_topic;
 use crate::failure::{Hinted, of_refusal};
-use crate::output::{Output, Show, Table};
+use crate::output::{Output, Show, Table, printable};
 
 #[derive(Args, Debug)]
 pub(crate) struct ResetArgs {
@@ -138,7 +138,10 @@ async fn refuse_members(admin: &Admin, name: &str) -> anyhow::Result<()> {
         Ok(group) if !group.members.is_empty() => Err(has_members(name)),
         Err(refusal) if refusal.code != ErrorCode::GroupIdNotFound => {
             let hint = of_refusal(refusal.code, None);
-            Err(Hinted::error(format!("group '{name}': {refusal}"), hint))
+            Err(Hinted::error(
+                format!("group '{}': {refusal}", printable(name)),
+                hint,
+            ))
         }
         _ => Ok(()),
     }
@@ -146,8 +149,11 @@ async fn refuse_members(admin: &Admin, name: &str) -> anyhow::Result<()> {
 
 fn has_members(name: &str) -> anyhow::Error {
     Hinted::error(
-        format!("group '{name}' has members, who would commit over what is set: nothing was done"),
-        format!("stop its consumers; klamm group describe {name} shows who and where they are"),
+        format!(
+            "group '{}' has members, who would commit over what is set: nothing was done",
+            printable(name)
+        ),
+        of_refusal(ErrorCode::NonEmptyGroup, Some(name)),
     )
 }
 
@@ -158,7 +164,7 @@ async fn plan(admin: &Admin, args: &ResetArgs) -> anyhow::Result<Vec<Row>> {
         partitions.extend(committed.keys().cloned());
     }
     if partitions.is_empty() {
-        let message = format!("group '{}' has committed no offsets", args.name);
+        let message = format!("group '{}' has committed no offsets", printable(&args.name));
         let hint = "klamm group list shows the groups there are; --topic TOPIC names what to set";
         return Err(Hinted::error(message, hint));
     }
@@ -171,7 +177,7 @@ async fn plan(admin: &Admin, args: &ResetArgs) -> anyhow::Result<Vec<Row>> {
         let Some((wanted, new)) = bounds.and_then(|bounds| target.offset(current, bounds)) else {
             let message = format!(
                 "{partition}: group '{}' has committed no offset to shift",
-                args.name
+                printable(&args.name)
             );
             let hint = "--to-earliest, --to-latest, --to-offset and --to-datetime need none";
             return Err(Hinted::error(message, hint));
@@ -271,8 +277,9 @@ async fn set(admin: &Admin, name: &str, offsets: &BTreeMap<TopicPartition, Offse
         return Err(has_members(name));
     }
     let message = format!(
-        "{} of {count} offsets of group '{name}' were not set; {partition}: {refusal}",
-        failed.len()
+        "{} of {count} offsets of group '{}' were not set; {partition}: {refusal}",
+        failed.len(),
+        printable(name)
     );
     Err(Hinted::error(
         message,
