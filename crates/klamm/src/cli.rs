@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn options_are_understood_before_and_after_the_command() {
-        let cases: [(&str, Option<&str>); 19] = [
+        let cases: [(&str, Option<&str>); 21] = [
             ("klamm -b a:1,b:2 topic list", None),
             ("klamm topic list -b a:1 -o json", None),
             ("klamm consume t --from -5 -n 3", None),
@@ -144,6 +144,11 @@ mod tests {
                 Some("cannot be used"),
             ),
             ("klamm group list --state stable,empty --type classic", None),
+            (
+                "klamm group reset g --to-datetime 20261121",
+                Some("1970-01-01T05:37:41"),
+            ),
+            ("klamm group reset g --by-duration P1M", Some("PT90M")),
             ("klamm group reset g --shift-by -5 -t a:0,1 -t b -y", None),
             ("klamm group reset g --by-duration PT1H --dry-run", None),
             ("klamm group reset g", Some("--to-earliest")),

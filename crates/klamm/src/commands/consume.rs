@@ -34,7 +34,8 @@ const WAIT: Duration = Duration::from_secs(1);
 pub(crate) struct ConsumeArgs {
     /// The topic
     topic: String,
-    /// Where to begin: beginning, end, OFFSET, -N (the last N of each partition), @TIME (milliseconds or RFC 3339)
+    /// Where to begin: beginning, end, OFFSET, -N (the last N of each partition), @TIME (2026-11-21T09:30, UTC unless it
+    /// says otherwise, as +01:00; or milliseconds)
     #[arg(long, value_name = "PLACE", default_value = "end", allow_hyphen_values = true, value_parser = place::parse)]
     from: Place,
     /// Where to end: end (as it is now), OFFSET, @TIME; default: never

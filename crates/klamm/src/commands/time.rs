@@ -15,7 +15,7 @@ pub(crate) fn format(time: TimestampMs) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
 }
 
-/// Reads milliseconds, `2026-11-21`, `2026-11-21T09:30`, `2026-11-21T09:30:15.250Z` or `...+01:00`; without a zone it is
+/// Reads milliseconds, `2026-11-21`, `2026-11-21T09:30`, `2026-11-21T09:30:15.250Z` or `...+01:00`, `+0100`, `+01`; without a zone it is
 /// UTC.
 pub(crate) fn parse(text: &str) -> Option<TimestampMs> {
     if let Ok(ms) = text.parse::<i64>() {
@@ -69,7 +69,12 @@ fn split_zone(text: &str) -> Option<(&str, i64)> {
     };
     let (clock, zone) = text.split_at(place);
     let sign = if zone.starts_with('-') { -1 } else { 1 };
-    let (hours, minutes) = zone[1..].split_once(':')?;
+    // `+01:00`, or as Kafka's tools take it too, `+0100` and `+01`.
+    let (hours, minutes) = match zone[1..].split_once(':') {
+        Some(both) => both,
+        None if zone.len() == 3 => (&zone[1..], "00"),
+        None => (zone.get(1..3)?, zone.get(3..)?),
+    };
     let (hours, minutes) = (number(hours, 2)?, number(minutes, 2)?);
     (hours < 24 && minutes < 60).then_some((clock, sign * (hours * 60 + minutes) * 60_000))
 }
@@ -117,6 +122,16 @@ mod tests {
                 "2026-11-21T09:30:15.000Z",
             ),
             (
+                "2026-11-21T10:30:15+0100",
+                1_795_253_415_000,
+                "2026-11-21T09:30:15.000Z",
+            ),
+            (
+                "2026-11-21T08:30:15-01",
+                1_795_253_415_000,
+                "2026-11-21T09:30:15.000Z",
+            ),
+            (
                 "2026-11-20T23:30:00-10:00",
                 1_795_253_400_000,
                 "2026-11-21T09:30:00.000Z",
@@ -142,6 +157,10 @@ mod tests {
             "2026-01-01T24:00",
             "2026-01-01T10",
             "2026-01-01T10:00+1:00",
+            "2026-01-01T10:00+1",
+            "2026-01-01T10:00+010",
+            "2026-01-01T10:00+",
+            "2026-01-01T10:00+é1",
             "2026-01-01T10:00:00.",
             "yesterday",
             "2026-01-01-01",

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::target::{self, Bounds, Target, TopicChoice};
 use super::{ask, or_dash};
+use crate::commands::time;
 use crate::connect::known_topic;
 use crate::failure::{Hinted, of_refusal};
 use crate::output::{Output, Show, Table, printable};
@@ -48,7 +49,7 @@ struct TargetArgs {
     /// To the end: only what comes from now on
     #[arg(long)]
     to_latest: bool,
-    /// To the first record of this time or later (milliseconds or RFC 3339)
+    /// To the first record of this time or later: 2026-11-21T09:30 (UTC unless it says otherwise, as +01:00), or milliseconds
     #[arg(long, value_name = "TIME", value_parser = target::parse_time)]
     to_datetime: Option<TimestampMs>,
     /// To the first record that is at most so old (1d12h, 90m, PT90M)
@@ -107,8 +108,10 @@ impl Show for Rows {
 }
 
 pub(super) async fn run(admin: &Admin, args: ResetArgs, out: &mut Output) -> anyhow::Result<()> {
-    refuse_members(admin, &args.name).await?;
-    let rows = plan(admin, &args).await?;
+    let is_there = refuse_members(admin, &args.name).await?;
+    // Twice asked, it would be another one.
+    let time = args.target.target().time(admin.client().env().now());
+    let rows = plan(admin, &args, time).await?;
     let offsets: BTreeMap<TopicPartition, Offset> = rows
         .iter()
         .map(|row| {
@@ -116,6 +119,12 @@ pub(super) async fn run(admin: &Admin, args: ResetArgs, out: &mut Output) -> any
             (partition, Offset(row.new_offset))
         })
         .collect();
+    if !is_there {
+        note(&format!("group '{}' is not there yet", args.name));
+    }
+    if let Some(time) = time {
+        note(&format!("to the first record of {} or later", time::format(time)));
+    }
     tell_moved(&rows);
     out.show(&Rows(rows))?;
     out.flush()?;
@@ -132,8 +141,8 @@ pub(super) async fn run(admin: &Admin, args: ResetArgs, out: &mut Output) -> any
     set(admin, &args.name, &offsets).await
 }
 
-/// A group that is not there may get offsets before its first member comes.
-async fn refuse_members(admin: &Admin, name: &str) -> anyhow::Result<()> {
+/// Whether the group is there: one that is not may get offsets before its first member comes.
+async fn refuse_members(admin: &Admin, name: &str) -> anyhow::Result<bool> {
     match admin.describe_group(name).await? {
         Ok(group) if !group.members.is_empty() => Err(has_members(name)),
         Err(refusal) if refusal.code != ErrorCode::GroupIdNotFound => {
@@ -143,7 +152,7 @@ async fn refuse_members(admin: &Admin, name: &str) -> anyhow::Result<()> {
                 hint,
             ))
         }
-        _ => Ok(()),
+        described => Ok(described.is_ok()),
     }
 }
 
@@ -157,7 +166,7 @@ fn has_members(name: &str) -> anyhow::Error {
     )
 }
 
-async fn plan(admin: &Admin, args: &ResetArgs) -> anyhow::Result<Vec<Row>> {
+async fn plan(admin: &Admin, args: &ResetArgs, time: Option<TimestampMs>) -> anyhow::Result<Vec<Row>> {
     let committed = admin.group_offsets(&args.name).await?;
     let mut partitions: BTreeSet<TopicPartition> = chosen(admin, &args.topics).await?;
     if args.topics.is_empty() {
@@ -169,7 +178,7 @@ async fn plan(admin: &Admin, args: &ResetArgs) -> anyhow::Result<Vec<Row>> {
         return Err(Hinted::error(message, hint));
     }
     let target = args.target.target();
-    let bounds = bounds(admin, &partitions, target).await?;
+    let bounds = bounds(admin, &partitions, time).await?;
     let mut rows = Vec::with_capacity(partitions.len());
     for partition in partitions {
         let current = committed.get(&partition).map(|committed| committed.offset);
@@ -206,11 +215,11 @@ async fn chosen(admin: &Admin, choices: &[TopicChoice]) -> anyhow::Result<BTreeS
 async fn bounds(
     admin: &Admin,
     partitions: &BTreeSet<TopicPartition>,
-    target: Target,
+    time: Option<TimestampMs>,
 ) -> anyhow::Result<BTreeMap<TopicPartition, Bounds>> {
     let begins = ask_offsets(admin, partitions, OffsetSpec::Earliest).await?;
     let ends = ask_offsets(admin, partitions, OffsetSpec::Latest).await?;
-    let times = match target.time(admin.client().env().now()) {
+    let times = match time {
         Some(time) => ask_offsets(admin, partitions, OffsetSpec::At(time)).await?,
         None => BTreeMap::new(),
     };
@@ -251,16 +260,17 @@ fn tell_moved(rows: &[Row]) {
             true => ("beyond the end", "the end"),
             false => ("before the first record", "the first"),
         };
-        // A message; when nobody can read it, that is no failure.
-        let _ = writeln!(
-            std::io::stderr(),
-            "note: {}-{}: offset {} is {what}: {bound} is taken, {}",
-            row.topic,
-            row.partition,
-            row.wanted,
-            row.new_offset
-        );
+        note(&format!(
+            "{}-{}: offset {} is {what}: {bound} is taken, {}",
+            row.topic, row.partition, row.wanted, row.new_offset
+        ));
     }
+}
+
+/// Says something beside the data.
+fn note(text: &str) {
+    // When nobody can read it, that is no failure.
+    let _ = writeln!(std::io::stderr(), "note: {}", printable(text));
 }
 
 async fn set(admin: &Admin, name: &str, offsets: &BTreeMap<TopicPartition, Offset>) -> anyhow::Result<()> {

@@ -10,6 +10,8 @@ use klamm_model::{Offset, TimestampMs};
 use crate::commands::time;
 
 const MS_PER_DAY: u64 = 86_400_000;
+/// The least number that is taken for milliseconds since 1970: in 1973.
+const LEAST_MS: i64 = 100_000_000_000;
 
 /// Where to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,32 +92,48 @@ pub(super) fn parse_topic(text: &str) -> Result<TopicChoice, String> {
     })
 }
 
-/// Reads a time.
+/// Reads a time. A number so small that it is a date without its dashes, or seconds, would quietly mean the first record.
 pub(super) fn parse_time(text: &str) -> Result<TimestampMs, String> {
-    time::parse(text).ok_or_else(|| format!("'{text}' is no time: milliseconds since 1970, or RFC 3339"))
+    let time = time::parse(text);
+    let time = time.ok_or_else(|| format!("'{text}' is no time: RFC 3339, or milliseconds since 1970"))?;
+    if text.bytes().all(|c| c.is_ascii_digit()) && time.0 < LEAST_MS {
+        return Err(format!(
+            "'{text}' would be milliseconds since 1970, {}: --to-earliest goes to the first record, 2026-11-21 is a day",
+            time::format(time)
+        ));
+    }
+    Ok(time)
 }
 
 /// Reads a duration: `1d12h`, `90m`, `30s`, or as Kafka's tools have it, `P1DT12H`.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let small = text.to_ascii_lowercase();
-    let (parts, is_iso) = match small.strip_prefix('p') {
-        Some(rest) => (rest.replacen('t', "", 1), true),
-        None => (small.clone(), false),
+    let (ms, example) = match small.strip_prefix('p') {
+        Some(rest) => (iso(rest), "P1DT12H, PT90M"),
+        None => (sum(&small, &UNITS), "1d12h, 90m, 30s"),
     };
-    sum(&parts).map(Duration::from_millis).ok_or_else(|| {
-        let example = if is_iso {
-            "P1DT12H, PT90M"
-        } else {
-            "1d12h, 90m, 30s"
-        };
-        format!("'{text}' is no duration: {example}")
-    })
+    ms.map(Duration::from_millis)
+        .ok_or_else(|| format!("'{text}' is no duration: {example}"))
 }
 
+/// Days, and behind a `t` what is less: before it, an `m` is months, which have no length.
+fn iso(text: &str) -> Option<u64> {
+    let (days, clock) = UNITS.split_at(1);
+    match text.split_once('t') {
+        None => sum(text, days),
+        Some(("", less)) => sum(less, clock),
+        Some((more, less)) => sum(more, days)?.checked_add(sum(less, clock)?),
+    }
+}
+
+/// Units with their milliseconds, the larger ones first.
+type Units = [(char, u64)];
+
+const UNITS: [(char, u64); 4] = [('d', MS_PER_DAY), ('h', 3_600_000), ('m', 60_000), ('s', 1000)];
+
 /// The sum of numbers with units, the larger ones first.
-fn sum(mut rest: &str) -> Option<u64> {
-    let units = [('d', MS_PER_DAY), ('h', 3_600_000), ('m', 60_000), ('s', 1000)];
-    let mut units = units.into_iter();
+fn sum(mut rest: &str, units: &Units) -> Option<u64> {
+    let mut units = units.iter();
     let mut total: u64 = 0;
     if rest.is_empty() {
         return None;
@@ -124,7 +142,7 @@ fn sum(mut rest: &str) -> Option<u64> {
         let digits = rest.find(|c: char| !c.is_ascii_digit())?;
         let number: u64 = rest[..digits].parse().ok()?;
         let (_, ms) = units.find(|(name, _)| rest[digits..].starts_with(*name))?;
-        total = total.checked_add(number.checked_mul(ms)?)?;
+        total = total.checked_add(number.checked_mul(*ms)?)?;
         // Every unit is one letter of ASCII.
         rest = &rest[digits + 1..];
     }
@@ -156,6 +174,25 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_is_no_time_of_today_is_refused() {
+        let cases = [
+            ("1795253415000", Some(1_795_253_415_000)),
+            ("2026-11-21", Some(1_795_219_200_000)),
+            ("1970-01-02", Some(86_400_000)),
+            ("20261121", None),
+            ("2026", None),
+            ("0", None),
+            // Seconds.
+            ("1795253415", None),
+        ];
+        for (text, ms) in cases {
+            assert_eq!(parse_time(text).ok().map(|time| time.0), ms, "{text}");
+        }
+        let error = parse_time("20261121").unwrap_err();
+        assert!(error.contains("1970-01-01T05:37:41.121Z"), "{error}");
+    }
+
+    #[test]
     fn durations_are_read() {
         let cases = [
             ("30s", Some(30)),
@@ -166,6 +203,16 @@ mod tests {
             ("", None),
             ("90", None),
             ("P", None),
+            ("PT", None),
+            ("P1DT", None),
+            ("P2D", Some(172_800)),
+            ("PT1H30S", Some(3_630)),
+            // Months.
+            ("P1M", None),
+            ("P90M", None),
+            ("P1H", None),
+            ("PT1D", None),
+            ("P1DT1M1H", None),
             ("12h1d", None),
             ("1é", None),
             ("-5m", None),
