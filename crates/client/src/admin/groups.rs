@@ -11,6 +11,7 @@ mod unread;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytestring::ByteString;
+use klamm_env::Task;
 use klamm_model::{ErrorCode, Offset, TopicPartition};
 use klamm_protocol::ApiKey;
 use klamm_protocol::messages::delete_groups_request::DeleteGroupsRequest;
@@ -28,6 +29,9 @@ pub use describe::{GroupDescription, GroupKind, GroupMember};
 const FIRST_WITH_STATES: i16 = 4;
 /// The first ListGroups that filters by type (KIP-848).
 const FIRST_WITH_TYPES: i16 = 5;
+
+/// Groups that are asked about at the same time.
+const GROUPS_AT_ONCE: usize = 16;
 
 /// A group, as it is listed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,19 +101,29 @@ impl Admin {
         Ok(wanted.collect())
     }
 
-    /// Deletes groups that have no members, with all that they committed.
-    pub async fn delete_groups(
-        &self,
-        names: &[&str],
-    ) -> Result<Vec<(String, Result<(), Refusal>)>, ClientError> {
-        let mut results = Vec::new();
-        for name in names {
-            results.push(((*name).to_owned(), self.delete_group(name).await?));
+    /// Deletes groups that have no members, with all that they committed; what became of each, in the order of the names.
+    pub async fn delete_groups(&self, names: &[&str]) -> Vec<(String, Result<(), ClientError>)> {
+        let mut results = Vec::with_capacity(names.len());
+        for some in names.chunks(GROUPS_AT_ONCE) {
+            let tasks: Vec<_> = some
+                .iter()
+                .map(|name| self.deletion((*name).to_owned()))
+                .collect();
+            for (name, task) in some.iter().zip(tasks) {
+                let ended = || Err(ClientError::refused(ApiKey::DeleteGroups, unknown()));
+                results.push(((*name).to_owned(), task.await.unwrap_or_else(ended)));
+            }
         }
-        Ok(results)
+        results
     }
 
-    async fn delete_group(&self, name: &str) -> Result<Result<(), Refusal>, ClientError> {
+    fn deletion(&self, name: String) -> Task<Result<(), ClientError>> {
+        let admin = self.clone();
+        let env = self.client.env();
+        env.spawn(async move { admin.delete_group(&name).await })
+    }
+
+    async fn delete_group(&self, name: &str) -> Result<(), ClientError> {
         let coordinator = Coordinator::new(&self.client, name);
         let request = DeleteGroupsRequest {
             groups_names: vec![name.into()],
@@ -117,9 +131,8 @@ impl Admin {
         };
         let attempt = || async {
             let answer = coordinator.call((0, i16::MAX), None, &request).await?;
-            let unanswered = || Refusal::new(ErrorCode::UnknownServerError);
             let refused = |refusal| ClientError::refused(ApiKey::DeleteGroups, refusal);
-            let result = answer.results.into_iter().next().ok_or_else(unanswered);
+            let result = answer.results.into_iter().next().ok_or_else(unknown);
             let result = result.map_err(refused)?;
             coordinator.check(
                 ApiKey::DeleteGroups,
@@ -127,7 +140,7 @@ impl Admin {
                 result.error_message.as_ref(),
             )
         };
-        of_the_group(self.client.retrying(attempt).await)
+        self.client.retrying(attempt).await
     }
 
     /// What a group has committed.
@@ -160,6 +173,10 @@ fn of_the_group<T>(result: Result<T, ClientError>) -> Result<Result<T, Refusal>,
         }
         Err(error) => Err(error),
     }
+}
+
+fn unknown() -> Refusal {
+    Refusal::new(ErrorCode::UnknownServerError)
 }
 
 fn given(text: &ByteString) -> Option<String> {

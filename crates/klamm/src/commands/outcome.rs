@@ -1,10 +1,9 @@
 //! What a command did to each of several things.
 
-use klamm_client::Refusal;
-use klamm_model::ErrorCode;
+use klamm_client::{ClientError, Refusal};
 use serde::Serialize;
 
-use crate::failure::{Hinted, of_refusal};
+use crate::failure::{Hinted, of_call, of_refusal};
 use crate::output::{Output, Show, Table, printable};
 
 /// One thing, and what became of it.
@@ -17,19 +16,41 @@ pub(crate) struct Outcome {
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
-    /// The code of the error, which says what to try next.
+    /// What to try next.
     #[serde(skip)]
-    code: Option<ErrorCode>,
+    hint: Option<String>,
 }
 
 impl Outcome {
     /// `status` if it went well.
     pub(crate) fn new(name: impl Into<String>, status: &'static str, result: Result<(), Refusal>) -> Self {
+        let name = name.into();
+        let failure = result.err().map(|refusal| {
+            let hint = of_refusal(refusal.code, Some(&name));
+            (refusal.to_string(), hint)
+        });
+        Self::with(name, status, failure)
+    }
+
+    /// As [`Outcome::new`], of what had to be asked for apart from the others.
+    pub(crate) fn of_call(name: String, status: &'static str, result: Result<(), ClientError>) -> Self {
+        match result {
+            Ok(()) => Self::with(name, status, None),
+            Err(ClientError::Refused { refusal, .. }) => Self::new(name, status, Err(refusal)),
+            Err(error) => {
+                let hint = of_call(&error);
+                Self::with(name, status, Some((error.to_string(), hint)))
+            }
+        }
+    }
+
+    fn with(name: String, status: &'static str, failure: Option<(String, String)>) -> Self {
+        let (error, hint) = failure.unzip();
         Self {
-            name: name.into(),
-            status: if result.is_ok() { status } else { "failed" },
-            code: result.as_ref().err().map(|refusal| refusal.code),
-            error: result.err().map(|refusal| refusal.to_string()),
+            name,
+            status: if error.is_none() { status } else { "failed" },
+            error,
+            hint,
         }
     }
 }
@@ -73,11 +94,11 @@ impl Outcomes {
         let first = self
             .outcomes
             .iter()
-            .find_map(|outcome| Some((&outcome.name, outcome.error.as_ref()?, outcome.code?)));
-        let Some((name, error, code)) = first else {
+            .find_map(|outcome| Some((&outcome.name, outcome.error.as_ref()?, outcome.hint.clone()?)));
+        let Some((name, error, hint)) = first else {
             return out.show(&self);
         };
-        let (count, hint) = (self.outcomes.len(), of_refusal(code, Some(name)));
+        let count = self.outcomes.len();
         if count == 1 {
             return Err(Hinted::error(
                 format!("{} '{}' was not {what}: {error}", self.noun, printable(name)),

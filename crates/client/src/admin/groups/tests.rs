@@ -88,12 +88,31 @@ fn what_one_group_is_refused_does_not_keep_the_others() {
     let broker = testing::broker(&[]);
     let shared = broker.clone();
     testing::with_broker(&broker, |env| async move {
-        let codes = [ErrorCode::NonEmptyGroup, ErrorCode::NotCoordinator];
+        let codes = [
+            ErrorCode::NonEmptyGroup,
+            ErrorCode::None,
+            ErrorCode::NotCoordinator,
+        ];
         shared.lock().groups.refuse(ApiKey::DeleteGroups, &codes);
         let admin = Admin::new(testing::client(&env).await);
-        let deleted = admin.delete_groups(&["a", "b"]).await.unwrap();
-        assert_eq!(deleted[0].1.as_ref().unwrap_err().code, ErrorCode::NonEmptyGroup);
-        assert_eq!(deleted[1], ("b".to_owned(), Ok(())));
+        let deleted = admin.delete_groups(&["a", "b", "c"]).await;
+        let codes: Vec<_> = deleted
+            .iter()
+            .map(|(name, result)| (name.as_str(), result.as_ref().err().and_then(ClientError::code)))
+            .collect();
+        let mut refused = codes.clone();
+        refused.retain(|(_, code)| code.is_some());
+        assert_eq!(
+            codes.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+            ["a", "b", "c"]
+        );
+        assert_eq!(refused.len(), 1, "{codes:?}");
+        assert_eq!(refused[0].1, Some(ErrorCode::NonEmptyGroup));
+        // Nor does a coordinator that cannot be found at all: the others are gone, and said to be.
+        let gone = [ErrorCode::GroupAuthorizationFailed];
+        shared.lock().groups.refuse(ApiKey::FindCoordinator, &gone);
+        let deleted = admin.delete_groups(&["a", "b", "c"]).await;
+        assert_eq!(deleted.iter().filter(|(_, result)| result.is_ok()).count(), 2);
     });
 }
 

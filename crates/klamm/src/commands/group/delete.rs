@@ -1,10 +1,10 @@
 //! `klamm group delete`.
 
 use clap::Args;
-use klamm_client::Admin;
+use klamm_client::{Admin, ClientError};
 use klamm_model::ErrorCode;
 
-use super::{ask, unknown_group};
+use super::{ask, once_each, unknown_group};
 use crate::commands::outcome::{Outcome, Outcomes};
 use crate::output::Output;
 
@@ -22,13 +22,14 @@ pub(crate) struct DeleteArgs {
 }
 
 pub(super) async fn run(admin: &Admin, args: DeleteArgs, out: &mut Output) -> anyhow::Result<()> {
+    let names = once_each(&args.names);
     if !args.yes {
-        ask::confirm(&question(&args.names))?;
+        ask::confirm(&question(&names))?;
     }
-    let names: Vec<&str> = args.names.iter().map(String::as_str).collect();
     let mut outcomes = Vec::new();
-    for (name, result) in admin.delete_groups(&names).await? {
-        let is_missing = matches!(&result, Err(refusal) if refusal.code == ErrorCode::GroupIdNotFound);
+    for (name, result) in admin.delete_groups(&names).await {
+        let code = result.as_ref().err().and_then(ClientError::code);
+        let is_missing = code == Some(ErrorCode::GroupIdNotFound);
         if is_missing && args.if_exists {
             outcomes.push(Outcome::new(name, "does not exist", Ok(())));
             continue;
@@ -36,12 +37,12 @@ pub(super) async fn run(admin: &Admin, args: DeleteArgs, out: &mut Output) -> an
         if is_missing && names.len() == 1 {
             return Err(unknown_group(admin, &name).await);
         }
-        outcomes.push(Outcome::new(name, "deleted", result));
+        outcomes.push(Outcome::of_call(name, "deleted", result));
     }
     Outcomes::of("group", outcomes).show("deleted", out)
 }
 
-fn question(names: &[String]) -> String {
+fn question(names: &[&str]) -> String {
     match names {
         [name] => format!("Delete group '{name}' and the offsets that it committed?"),
         names => format!(

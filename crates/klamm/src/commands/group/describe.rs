@@ -9,8 +9,8 @@ use klamm_model::{ErrorCode, TopicPartition};
 use serde::Serialize;
 
 use super::lag::{self, Lag};
-use super::{or_dash, unknown_group};
-use crate::failure::{Hinted, of_refusal};
+use super::{once_each, or_dash, unknown_group};
+use crate::failure::{self, Hinted, of_refusal};
 use crate::output::{Output, Show, Table, printable};
 
 #[derive(Args, Debug)]
@@ -124,11 +124,20 @@ fn assigned(topics: &BTreeMap<String, Vec<i32>>) -> String {
 }
 
 pub(super) async fn run(admin: &Admin, args: DescribeArgs, out: &mut Output) -> anyhow::Result<()> {
-    let mut all = Vec::new();
-    for name in &args.names {
-        all.push(describe(admin, name).await?);
+    let (mut all, mut failed) = (Vec::new(), Vec::new());
+    for name in once_each(&args.names) {
+        match describe(admin, name).await {
+            Ok(description) => all.push(description),
+            Err(error) => failed.push(error),
+        }
     }
-    out.show(&Descriptions(all))
+    if !all.is_empty() || failed.is_empty() {
+        out.show(&Descriptions(all))?;
+        out.flush()?;
+    }
+    let last = failed.pop();
+    failed.iter().for_each(failure::report);
+    last.map_or(Ok(()), Err)
 }
 
 async fn describe(admin: &Admin, name: &str) -> anyhow::Result<Description> {
