@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn options_are_understood_before_and_after_the_command() {
-        let cases: [(&str, Option<&str>); 21] = [
+        let cases: [(&str, Option<&str>); 24] = [
             ("klamm -b a:1,b:2 topic list", None),
             ("klamm topic list -b a:1 -o json", None),
             ("klamm consume t --from -5 -n 3", None),
@@ -144,6 +144,12 @@ mod tests {
                 Some("cannot be used"),
             ),
             ("klamm group list --state stable,empty --type classic", None),
+            (
+                "klamm group list --state PreparingRebalance,not-ready --type Streams",
+                None,
+            ),
+            ("klamm group list --state stabel", Some("'stable'")),
+            ("klamm group list --type consumers", Some("'consumer'")),
             (
                 "klamm group reset g --to-datetime 20261121",
                 Some("1970-01-01T05:37:41"),

@@ -47,8 +47,8 @@ pub struct GroupListing {
 }
 
 impl Admin {
-    /// The groups of all brokers, by name; those in one of `states` and of one of `kinds`, where any are given. Both are
-    /// compared without regard to case.
+    /// The groups of all brokers, by name; those in one of `states` and of one of `kinds`, where any are given, in Kafka's words.
+    /// A broker that does not tell states, or types, cannot be asked for them.
     pub async fn list_groups(
         &self,
         states: &[String],
@@ -73,14 +73,18 @@ impl Admin {
         kinds: &[String],
     ) -> Result<Vec<GroupListing>, ClientError> {
         let connection = self.client.connection(broker).await?;
-        let version = connection.version_of::<ListGroupsRequest>(i16::MAX)?;
-        let filter = |least, words: &[String]| -> Vec<ByteString> {
-            let words = words.iter().filter(|_| version >= least);
-            words.map(|word| ByteString::from(word.as_str())).collect()
+        let least = match (states.is_empty(), kinds.is_empty()) {
+            (true, true) => 0,
+            (false, true) => FIRST_WITH_STATES,
+            (_, false) => FIRST_WITH_TYPES,
+        };
+        let version = connection.version_between::<ListGroupsRequest>(least, i16::MAX)?;
+        let filter = |words: &[String]| -> Vec<ByteString> {
+            words.iter().map(|word| ByteString::from(word.as_str())).collect()
         };
         let request = ListGroupsRequest {
-            states_filter: filter(FIRST_WITH_STATES, states),
-            types_filter: filter(FIRST_WITH_TYPES, kinds),
+            states_filter: filter(states),
+            types_filter: filter(kinds),
             ..ListGroupsRequest::default()
         };
         let answer = connection.submit(version, &request).await?.answer().await?;
@@ -92,13 +96,7 @@ impl Admin {
             state: given(&group.group_state),
             protocol: given(&group.protocol_type),
         });
-        // An older broker filters less than it was asked to.
-        let is_wanted = |words: &[String], word: &Option<String>| {
-            let word = word.as_deref().unwrap_or_default();
-            words.is_empty() || words.iter().any(|wanted| wanted.eq_ignore_ascii_case(word))
-        };
-        let wanted = listed.filter(|group| is_wanted(states, &group.state) && is_wanted(kinds, &group.kind));
-        Ok(wanted.collect())
+        Ok(listed.collect())
     }
 
     /// Deletes groups that have no members, with all that they committed; what became of each, in the order of the names.

@@ -10,23 +10,31 @@ fn words(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn groups_are_listed_and_filtered_without_regard_to_case() {
+fn groups_are_listed_and_filtered_where_the_broker_can() {
     let cases = [
-        (5, "", "", "a b"),
-        (5, "stable", "", "a"),
-        (5, "Stable empty", "CLASSIC", "b"),
-        (4, "empty", "", "b"),
-        (2, "", "", "a b"),
+        (5, "", "", Some("a b")),
+        (5, "Stable", "", Some("a")),
+        (5, "Stable Empty", "Classic", Some("b")),
+        (4, "Empty", "", Some("b")),
+        (4, "Empty", "Classic", None),
+        (2, "", "", Some("a b")),
+        // Nothing at all would be a lie.
+        (3, "Empty", "", None),
     ];
     for (version, states, kinds, expected) in cases {
         let broker = testing::broker(&[]);
         broker.lock().versions.insert(ApiKey::ListGroups, (0, version));
         testing::with_broker(&broker, |env| async move {
             let admin = Admin::new(testing::client(&env).await);
-            let listed = admin.list_groups(&words(states), &words(kinds)).await.unwrap();
-            let names: Vec<&str> = listed.iter().map(|group| group.name.as_str()).collect();
-            assert_eq!(names.join(" "), expected, "version {version}");
-            assert_eq!(listed[0].kind.is_some(), version >= 5);
+            let listed = admin.list_groups(&words(states), &words(kinds)).await;
+            if let Some(first) = listed.iter().flatten().next() {
+                assert_eq!(first.kind.is_some(), version >= 5);
+            }
+            let names = listed.ok().map(|listed| {
+                let names: Vec<String> = listed.into_iter().map(|group| group.name).collect();
+                names.join(" ")
+            });
+            assert_eq!(names.as_deref(), expected, "version {version}");
         });
     }
 }

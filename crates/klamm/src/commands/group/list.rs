@@ -1,6 +1,6 @@
 //! `klamm group list`.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use klamm_client::Admin;
 use klamm_client::admin::groups::GroupListing;
 use serde::Serialize;
@@ -10,12 +10,49 @@ use crate::output::{Output, Show, Table};
 
 #[derive(Args, Debug)]
 pub(crate) struct ListArgs {
-    /// Only groups in one of these states: stable, empty, assigning, reconciling, ...
-    #[arg(long = "state", value_name = "STATE", value_delimiter = ',')]
-    states: Vec<String>,
-    /// Only groups of one of these types: classic, consumer, share, streams
-    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
-    types: Vec<String>,
+    /// Only groups in one of these states
+    #[arg(
+        long = "state",
+        value_name = "STATE",
+        value_enum,
+        value_delimiter = ',',
+        ignore_case = true
+    )]
+    states: Vec<State>,
+    /// Only groups of one of these types
+    #[arg(
+        long = "type",
+        value_name = "TYPE",
+        value_enum,
+        value_delimiter = ',',
+        ignore_case = true
+    )]
+    types: Vec<Kind>,
+}
+
+/// The states that groups of any type can be in; Kafka's words, with and without dashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum State {
+    Stable,
+    Empty,
+    #[value(alias = "preparingrebalance")]
+    PreparingRebalance,
+    #[value(alias = "completingrebalance")]
+    CompletingRebalance,
+    Assigning,
+    Reconciling,
+    #[value(alias = "notready")]
+    NotReady,
+    Dead,
+}
+
+/// The types of groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Classic,
+    Consumer,
+    Share,
+    Streams,
 }
 
 #[derive(Serialize)]
@@ -47,7 +84,9 @@ impl Show for Rows {
 }
 
 pub(super) async fn run(admin: &Admin, args: ListArgs, out: &mut Output) -> anyhow::Result<()> {
-    let groups = admin.list_groups(&args.states, &args.types).await?;
+    let states: Vec<String> = args.states.iter().map(|state| format!("{state:?}")).collect();
+    let kinds: Vec<String> = args.types.iter().map(|kind| format!("{kind:?}")).collect();
+    let groups = admin.list_groups(&states, &kinds).await?;
     out.show(&Rows(groups.into_iter().map(row).collect()))
 }
 
