@@ -53,6 +53,8 @@ type Taken = (i32, i32, i64);
 pub(crate) struct Log {
     pub(crate) batches: Vec<Batch>,
     pub(crate) start: i64,
+    /// Whether a bit of what is fetched is another one.
+    pub(crate) is_damaged: bool,
     end: i64,
     /// By producer, the last batches.
     sequences: BTreeMap<(i64, i16), VecDeque<Taken>>,
@@ -405,6 +407,9 @@ impl Broker {
                     if batch.header().next_offset().0 > asked.fetch_offset && bytes.len() < 4096 {
                         bytes.extend_from_slice(batch.bytes());
                     }
+                }
+                if let Some(last) = bytes.last_mut().filter(|_| log.is_damaged) {
+                    *last ^= 1;
                 }
                 data.records = Records::Bytes(bytes.freeze());
                 data

@@ -127,6 +127,7 @@ fn what_one_group_is_refused_does_not_keep_the_others() {
 #[test]
 fn the_time_of_the_first_unread_record_is_found() {
     let broker = testing::broker(&[("t", 2)]);
+    let shared = broker.clone();
     testing::with_broker(&broker, |env| async move {
         let client = testing::client(&env).await;
         let producer = Producer::new(client.clone(), ProducerConfig::default());
@@ -143,9 +144,16 @@ fn the_time_of_the_first_unread_record_is_found() {
         let (first, second) = (TopicPartition::new("t", 0), TopicPartition::new("t", 1));
         let offsets = BTreeMap::from([
             (first.clone(), (Offset(4), Offset(10))),
-            (second, (Offset(10), Offset(10))),
+            (second.clone(), (Offset(10), Offset(10))),
         ]);
-        let times = Admin::new(client).times_of_unread(&offsets).await.unwrap();
-        assert_eq!(times, BTreeMap::from([(first, TimestampMs(1_008))]));
+        let admin = Admin::new(client);
+        let expected = BTreeMap::from([(first.clone(), TimestampMs(1_008))]);
+        assert_eq!(admin.times_of_unread(&offsets).await, expected);
+        // One that cannot be read keeps no other from being shown.
+        let mut offsets = offsets;
+        offsets.insert(TopicPartition::new("nope", 0), (Offset(4), Offset(10)));
+        offsets.insert(second, (Offset(0), Offset(10)));
+        shared.lock().topics.get_mut("t").unwrap()[1].is_damaged = true;
+        assert_eq!(admin.times_of_unread(&offsets).await, expected);
     });
 }

@@ -1,7 +1,7 @@
 //! When the oldest record was written that a group has not consumed.
 //!
-//! Always holds: of each partition one batch is read, unless it holds nothing but markers. What was not found in time is
-//! left out, because an offset without an age is still worth showing.
+//! Always holds: of each partition one batch is read, unless it holds nothing but markers. What was not found in time, or cannot
+//! be read, is left out, because an offset without an age is still worth showing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use klamm_model::{Offset, TimestampMs, TopicPartition};
 
 use super::Admin;
 use crate::consumer::{ConsumeError, Consumer, ConsumerConfig, Isolation, Reset};
+use crate::error::ClientError;
 
 /// How long the records are waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,7 +24,7 @@ impl Admin {
     pub async fn times_of_unread(
         &self,
         offsets: &BTreeMap<TopicPartition, (Offset, Offset)>,
-    ) -> Result<BTreeMap<TopicPartition, TimestampMs>, ConsumeError> {
+    ) -> BTreeMap<TopicPartition, TimestampMs> {
         let config = ConsumerConfig {
             isolation: Isolation::ReadUncommitted,
             reset: Reset::Earliest,
@@ -37,8 +38,23 @@ impl Admin {
         let mut times = BTreeMap::new();
         let deadline = self.client.env().monotonic() + PATIENCE;
         while consumer.assignment().next().is_some() && self.client.env().monotonic() < deadline {
-            let Some(fetched) = consumer.poll(WAIT).await? else {
-                continue;
+            let fetched = match consumer.poll(WAIT).await {
+                Ok(Some(fetched)) => fetched,
+                Ok(None) => continue,
+                Err(error) => {
+                    tracing::warn!(%error, "an age is not known");
+                    let concerned = consumer
+                        .assignment()
+                        .filter(|partition| concerns(&error, partition));
+                    let concerned: Vec<TopicPartition> = concerned.cloned().collect();
+                    if concerned.is_empty() {
+                        break;
+                    }
+                    concerned
+                        .iter()
+                        .for_each(|partition| consumer.unassign(partition));
+                    continue;
+                }
             };
             let partition = fetched.partition;
             let first = fetched.records.first();
@@ -51,6 +67,28 @@ impl Admin {
                 consumer.unassign(&partition);
             }
         }
-        Ok(times)
+        times
+    }
+}
+
+/// Whether it is `partition` that cannot be read.
+fn concerns(error: &ConsumeError, partition: &TopicPartition) -> bool {
+    match error {
+        ConsumeError::Refused { partition: one, .. }
+        | ConsumeError::OutOfRange { partition: one, .. }
+        | ConsumeError::Damaged { partition: one, .. } => one == partition,
+        ConsumeError::Client(ClientError::UnknownTopic { topic }) => *topic == *partition.topic,
+        ConsumeError::Client(
+            ClientError::UnknownPartition {
+                topic,
+                partition: one,
+                ..
+            }
+            | ClientError::NoLeader {
+                topic,
+                partition: one,
+            },
+        ) => *topic == *partition.topic && *one == partition.partition,
+        ConsumeError::Client(_) => false,
     }
 }

@@ -1,7 +1,8 @@
 //! How far behind its partitions a group is: in records, and in time.
 //!
 //! Always holds: the lag in time is the age of the oldest record that was not consumed. Nothing to consume is no lag; where
-//! no record was found (only markers are left, or no broker answered in time) there is none to show.
+//! no record was found (only markers are left, or no broker answered in time) there is none to show. A group that has committed
+//! more than there is (the topic was made anew, or lost records) has a negative lag, and none in time.
 
 use std::collections::BTreeMap;
 
@@ -38,27 +39,27 @@ pub(super) async fn of(
             Some((partition.clone(), (offset, *ends.get(partition)?)))
         })
         .collect();
-    // An age that cannot be found out must not keep the rest from being shown.
-    let times = admin.times_of_unread(&known).await.unwrap_or_else(|error| {
-        tracing::warn!(%error, "the lag in time is not known");
-        BTreeMap::new()
-    });
+    let times = admin.times_of_unread(&known).await;
     let now = admin.client().env().now();
     let lags = partitions.into_iter().map(|partition| {
         let offset = committed.get(&partition).map(|committed| committed.offset);
         let end = ends.get(&partition).copied();
-        let records = offset.zip(end).map(|(offset, end)| (end.0 - offset.0).max(0));
         let age = times.get(&partition).map(|time| (now.0 - time.0).max(0));
-        Lag {
-            topic: partition.topic.to_string(),
-            partition: partition.partition,
-            committed_offset: offset.map(|offset| offset.0),
-            end_offset: end.map(|end| end.0),
-            lag: records,
-            lag_ms: age.or(records.filter(|records| *records == 0)),
-        }
+        lag(&partition, offset, end, age)
     });
     Ok(lags.collect())
+}
+
+fn lag(partition: &TopicPartition, offset: Option<Offset>, end: Option<Offset>, age_ms: Option<i64>) -> Lag {
+    let records = offset.zip(end).map(|(offset, end)| end.0 - offset.0);
+    Lag {
+        topic: partition.topic.to_string(),
+        partition: partition.partition,
+        committed_offset: offset.map(|offset| offset.0),
+        end_offset: end.map(|end| end.0),
+        lag: records,
+        lag_ms: age_ms.or(records.filter(|records| *records == 0)),
+    }
 }
 
 /// The ends of those that exist and have a leader: the others must not keep them from being shown.
@@ -107,6 +108,22 @@ pub(super) fn duration(ms: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_that_is_beyond_the_end_does_not_look_healthy() {
+        let partition = TopicPartition::new("t", 0);
+        let cases = [
+            (Some(10), Some(1_000), Some(5), Some((990, Some(5)))),
+            (Some(10), Some(10), None, Some((0, Some(0)))),
+            (Some(1_000), Some(10), None, Some((-990, None))),
+            (None, Some(10), None, None),
+            (Some(10), None, None, None),
+        ];
+        for (committed, end, age, expected) in cases {
+            let lag = lag(&partition, committed.map(Offset), end.map(Offset), age);
+            assert_eq!(lag.lag.map(|records| (records, lag.lag_ms)), expected);
+        }
+    }
 
     #[test]
     fn durations_are_short() {
