@@ -6,6 +6,7 @@
 //! Next: `runtime.rs`; `klamm_coordinator::group` for what is decided.
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -167,13 +168,37 @@ fn refused(shape: &Shape, code: ErrorCode) -> Answer {
 pub(crate) fn client(context: &RequestContext<'_>) -> Client {
     Client {
         client_id: context.client_id.cloned().unwrap_or_default(),
-        client_host: format!("/{}", context.connection.peer.ip()).into(),
+        client_host: host(context.connection.peer.ip()).into(),
+    }
+}
+
+/// An address as Kafka writes it, which is recorded and shown: behind a slash, and all eight groups of one of IPv6.
+fn host(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => format!("/{ip}"),
+        IpAddr::V6(ip) => {
+            let groups = ip.segments().map(|group| format!("{group:x}"));
+            format!("/{}", groups.join(":"))
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hosts_are_written_as_kafka_writes_them() {
+        let cases = [
+            ("10.0.0.1", "/10.0.0.1"),
+            ("::1", "/0:0:0:0:0:0:0:1"),
+            ("2001:db8::1", "/2001:db8:0:0:0:0:0:1"),
+            ("::", "/0:0:0:0:0:0:0:0"),
+        ];
+        for (ip, shown) in cases {
+            assert_eq!(host(ip.parse().unwrap()), shown);
+        }
+    }
 
     #[test]
     fn what_is_not_committed_in_time_has_the_code_that_clients_expect() {
