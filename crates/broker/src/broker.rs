@@ -11,9 +11,9 @@ use klamm_quorum::Quorum;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use crate::coordinators::Refusals;
 use crate::coordinators::groups::GroupRuntime;
 use crate::coordinators::transactions::TransactionRuntime;
+use crate::coordinators::{Making, Refusals};
 use crate::fetch_sessions::FetchSessions;
 use crate::loggers::Loggers;
 use crate::metadata_store::MetadataStore;
@@ -48,6 +48,8 @@ pub(crate) struct Broker {
     pub(crate) transactions: TransactionRuntime,
     /// Why the topics of coordinators are missing.
     pub(crate) refusals: Refusals,
+    /// The topics of coordinators that are being made.
+    pub(crate) making: Making,
     pub(crate) metrics: Metrics,
     /// Of the requests of clients.
     pub(crate) request_memory: RequestMemory,

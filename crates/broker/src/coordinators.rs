@@ -24,6 +24,7 @@ use klamm_protocol::ByteString;
 use klamm_protocol::messages::CreateTopicsRequest;
 use klamm_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 pub(crate) use self::key::Key;
 use crate::broker::Broker;
@@ -147,8 +148,53 @@ impl Refusals {
     }
 }
 
-/// Makes the topic of a kind of coordinators. When this returns it can be used, or the reason why not is in the log.
+/// The topics that are being made. Clients of a new cluster ask for the same one at the same moment, and one request is enough.
+#[derive(Debug, Default)]
+pub(crate) struct Making {
+    by_kind: Mutex<BTreeMap<Kind, watch::Receiver<()>>>,
+}
+
+/// Who makes the topic; the others wait until this is dropped.
+struct Maker<'a> {
+    making: &'a Making,
+    kind: Kind,
+    _others: watch::Sender<()>,
+}
+
+impl Drop for Maker<'_> {
+    fn drop(&mut self) {
+        self.making.by_kind.lock().remove(&self.kind);
+    }
+}
+
+impl Making {
+    /// The right to make the topic of this kind; who has it already is waited for instead.
+    fn begin(&self, kind: Kind) -> Result<Maker<'_>, watch::Receiver<()>> {
+        let mut by_kind = self.by_kind.lock();
+        if let Some(others) = by_kind.get(&kind) {
+            return Err(others.clone());
+        }
+        let (sender, receiver) = watch::channel(());
+        by_kind.insert(kind, receiver);
+        Ok(Maker {
+            making: self,
+            kind,
+            _others: sender,
+        })
+    }
+}
+
+/// Makes the topic of a kind of coordinators, or waits for whoever is making it. When this returns it can be used, or the reason
+/// why not is in the log; whoever has waited for somebody who went away asks again.
 pub(crate) async fn make_topic(broker: &Broker, kind: Kind) {
+    match broker.making.begin(kind) {
+        Ok(_maker) => make(broker, kind).await,
+        // Nothing is ever sent: it ends with the sender.
+        Err(mut made) => while made.changed().await.is_ok() {},
+    }
+}
+
+async fn make(broker: &Broker, kind: Kind) {
     let request = CreateTopicsRequest {
         topics: vec![kind.topic_to_make(&broker.config.internal_topics)],
         timeout_ms: TIMEOUT_MS,
@@ -172,5 +218,22 @@ pub(crate) async fn make_topic(broker: &Broker, kind: Kind) {
         Err(code) => broker
             .refusals
             .note(kind, format!("the controller: {}", code.name())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_is_made_by_one_and_waited_for_by_the_others() {
+        let making = Making::default();
+        let maker = making.begin(Kind::Group).ok().unwrap();
+        let waiting = making.begin(Kind::Group).err().unwrap();
+        let other = making.begin(Kind::Transaction);
+        assert!(other.is_ok() && waiting.has_changed().is_ok());
+        drop(maker);
+        assert!(waiting.has_changed().is_err(), "whoever waits goes on");
+        assert!(making.begin(Kind::Group).is_ok());
     }
 }

@@ -29,8 +29,7 @@ use self::dirs::Dirs;
 use self::listen::{Advertised, Bound};
 use crate::broker::Broker;
 use crate::controller::{self, Controller};
-use crate::coordinators::Refusals;
-use crate::coordinators::{groups, transactions};
+use crate::coordinators::{Making, Refusals, groups, transactions};
 use crate::dispatch::ClientService;
 use crate::fetch_sessions::FetchSessions;
 use crate::loggers::Loggers;
@@ -166,6 +165,7 @@ impl Node {
             fetch_sessions: FetchSessions::new(config.net.fetch_sessions as usize),
             producer_ids: ProducerIds::default(),
             refusals: Refusals::default(),
+            making: Making::default(),
             metrics: Metrics::default(),
             request_memory: memory.clients.clone(),
             unpacking: Semaphore::new(UNPACKERS),
