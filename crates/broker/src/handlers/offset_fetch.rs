@@ -5,10 +5,10 @@
 //! offset -1 and no error.
 //!
 //! Many partitions are asked for in pieces, each of which is true at one moment. A group that is named again for all its partitions
-//! is told again, and looked at once.
+//! is told again, and looked at once. Groups of one piece are asked a few at once: they share the wait for what is not committed.
 //!
-//! *Memory*: the answer, proportional to the partitions and their metadata, reserved piece by piece; of a group without a list, at
-//! once. *Authorization*: DESCRIBE on each group and each topic.
+//! *Memory*: the answer, proportional to the partitions and their metadata, reserved piece by piece; of groups without a list, a few
+//! at once. *Authorization*: DESCRIBE on each group and each topic.
 
 mod pieces;
 mod shape;
@@ -31,6 +31,8 @@ use crate::context::RequestContext;
 use crate::coordinators::groups::{self, answer_to};
 use crate::turn::Turn;
 
+/// Groups that are asked at once.
+const AT_ONCE: usize = 16;
 /// What a group, a topic and a partition take in the answer, told, told in the shape of an early version, and encoded, beside their
 /// texts.
 const GROUP_BYTES: usize = size_of::<OffsetFetchResponseGroup>() + 64;
@@ -46,35 +48,130 @@ pub(crate) async fn handle(context: &RequestContext<'_>, request: OffsetFetchReq
 
 /// The groups with what a refusal has to name of each; `None` if they are too much for the memory.
 async fn answer(context: &RequestContext<'_>, request: OffsetFetchRequest) -> Option<Vec<Fetched>> {
-    let require_stable = request.require_stable;
-    let mut answered: Vec<Fetched> = Vec::new();
+    let mut asking = Asking {
+        context,
+        require_stable: request.require_stable,
+        turn: Turn::default(),
+        waiting: Vec::new(),
+        answered: Vec::new(),
+    };
     let mut told_whole: BTreeMap<Asker, usize> = BTreeMap::new();
-    let mut turn = Turn::default();
     for group in groups_of(context.version, request) {
         let bytes = GROUP_BYTES + 2 * group.group_id.len();
         if !context.memory.reserve(bytes).await {
             return None;
         }
-        turn.spend(bytes).await;
+        asking.turn.spend(bytes).await;
+        let place = asking.answered.len() + asking.waiting.len();
         let asker = group.topics.is_none().then(|| asker(&group));
-        let earlier = asker.as_ref().and_then(|asker| told_whole.get(asker));
-        let fetched = if let Some(earlier) = earlier {
-            let told: &OffsetFetchResponseGroup = &answered[*earlier].1;
-            let bytes = bytes_of(told);
-            if !context.memory.reserve(bytes).await {
-                return None;
-            }
-            turn.spend(bytes).await;
-            (Vec::new(), told.clone())
+        if let Some(earlier) = asker.as_ref().and_then(|asker| told_whole.get(asker)) {
+            asking.tell_again(*earlier).await?;
         } else {
-            fetch(context, require_stable, group, &mut turn).await?
-        };
-        if let Some(asker) = asker {
-            told_whole.entry(asker).or_insert(answered.len());
+            asking.ask(group).await?;
         }
-        answered.push(fetched);
+        if let Some(asker) = asker {
+            told_whole.entry(asker).or_insert(place);
+        }
     }
-    Some(answered)
+    asking.ask_waiting().await?;
+    Some(asking.answered)
+}
+
+/// The groups of a request, on the way to their answers; in its order.
+struct Asking<'a, 'c> {
+    context: &'a RequestContext<'c>,
+    require_stable: bool,
+    turn: Turn,
+    /// Those of one piece that are asked together.
+    waiting: Vec<Named>,
+    answered: Vec<Fetched>,
+}
+
+impl Asking<'_, '_> {
+    /// Asks a group, at once or with the next ones.
+    async fn ask(&mut self, group: OffsetFetchRequestGroup) -> Option<()> {
+        let named = named(self.context, group).await?;
+        if !pieces::is_one(named.group.topics.as_deref()) {
+            self.ask_waiting().await?;
+            let fetched = in_pieces(self.context, self.require_stable, named, &mut self.turn).await?;
+            self.answered.push(fetched);
+            return Some(());
+        }
+        self.waiting.push(named);
+        if self.waiting.len() == AT_ONCE {
+            self.ask_waiting().await?;
+        }
+        Some(())
+    }
+
+    /// Asks those that wait for it; all are decided on before the first is waited for.
+    async fn ask_waiting(&mut self) -> Option<()> {
+        let (context, require_stable) = (self.context, self.require_stable);
+        let waiting = std::mem::take(&mut self.waiting);
+        let asked = || {
+            let begun = waiting
+                .iter()
+                .map(|named| ask(context, require_stable, &named.group));
+            let begun: Vec<_> = begun.collect();
+            async {
+                let mut told = Vec::with_capacity(begun.len());
+                for begun in begun {
+                    told.push(begun.await);
+                }
+                told
+            }
+        };
+        let bytes = |told: &Vec<OffsetFetchResponseGroup>| {
+            let each = told.iter().zip(&waiting);
+            each.map(|(told, named)| bytes_beside_reserved(&named.group, told))
+                .sum()
+        };
+        let told = context.memory.make(asked, bytes).await?;
+        for (named, told) in waiting.into_iter().zip(told) {
+            self.turn.spend(bytes_of(&told)).await;
+            self.answered.push(named.fetched(context, told));
+        }
+        Some(())
+    }
+
+    /// Tells of a group what was told of it before.
+    async fn tell_again(&mut self, earlier: usize) -> Option<()> {
+        self.ask_waiting().await?;
+        let (_, told) = self.answered.get(earlier)?;
+        let bytes = bytes_of(told);
+        if !self.context.memory.reserve(bytes).await {
+            return None;
+        }
+        let again = told.clone();
+        self.turn.spend(bytes).await;
+        self.answered.push((Vec::new(), again));
+        Some(())
+    }
+}
+
+/// A group whose topics have names.
+struct Named {
+    /// What has to be named if it is refused.
+    wanted: Vec<OffsetFetchRequestTopics>,
+    /// What is told of ids that no topic has.
+    unknown: Vec<OffsetFetchResponseTopics>,
+    group: OffsetFetchRequestGroup,
+}
+
+impl Named {
+    /// The group with all that its shard told.
+    fn fetched(self, context: &RequestContext<'_>, mut told: OffsetFetchResponseGroup) -> Fetched {
+        if is_refused(&told) {
+            return (self.wanted, told);
+        }
+        if context.version >= BY_ID {
+            let image = context.broker.metadata.published();
+            // One without an id could not be told of.
+            told.topics.retain_mut(|topic| identify(&image, topic));
+        }
+        told.topics.extend(self.unknown);
+        (self.wanted, told)
+    }
 }
 
 /// What a group is told, behind what has to be named if it was refused.
@@ -91,12 +188,7 @@ fn asker(group: &OffsetFetchRequestGroup) -> Asker {
     )
 }
 
-async fn fetch(
-    context: &RequestContext<'_>,
-    require_stable: bool,
-    mut group: OffsetFetchRequestGroup,
-    turn: &mut Turn,
-) -> Option<Fetched> {
+async fn named(context: &RequestContext<'_>, mut group: OffsetFetchRequestGroup) -> Option<Named> {
     let version = context.version;
     let wanted = shape::named_in_refusal(version, &group);
     let mut unknown = Vec::new();
@@ -112,28 +204,37 @@ async fn fetch(
             topics.retain_mut(|topic| name(&image, topic, &mut unknown));
         }
     }
+    Some(Named {
+        wanted,
+        unknown,
+        group,
+    })
+}
+
+/// Asks for a group with many partitions, a piece after the other.
+async fn in_pieces(
+    context: &RequestContext<'_>,
+    require_stable: bool,
+    mut named: Named,
+    turn: &mut Turn,
+) -> Option<Fetched> {
     let mut told = OffsetFetchResponseGroup {
-        group_id: group.group_id.clone(),
+        group_id: named.group.group_id.clone(),
         ..Default::default()
     };
-    for Piece { topics, goes_on } in Pieces::of(group.topics.take()) {
-        let is_whole = topics.is_none();
+    for Piece { topics, goes_on } in Pieces::of(named.group.topics.take()) {
         let asked = OffsetFetchRequestGroup {
             topics,
-            ..group.clone()
+            ..named.group.clone()
         };
-        let bytes = |group: &OffsetFetchResponseGroup| match is_whole {
-            true => bytes_of(group),
-            // The rest is reserved.
-            false => metadata_bytes(group),
-        };
+        let bytes = |told: &OffsetFetchResponseGroup| bytes_beside_reserved(&asked, told);
         let piece = context
             .memory
             .make(|| ask(context, require_stable, &asked), bytes)
             .await?;
         turn.spend(bytes_of(&piece)).await;
         if is_refused(&piece) {
-            return Some((wanted, piece));
+            return Some(named.fetched(context, piece));
         }
         let mut topics = piece.topics.into_iter();
         if goes_on && let (Some(last), Some(more)) = (told.topics.last_mut(), topics.next()) {
@@ -141,13 +242,7 @@ async fn fetch(
         }
         told.topics.extend(topics);
     }
-    if version >= BY_ID {
-        let image = context.broker.metadata.published();
-        // One without an id could not be told of.
-        told.topics.retain_mut(|topic| identify(&image, topic));
-    }
-    told.topics.extend(unknown);
-    Some((wanted, told))
+    Some(named.fetched(context, told))
 }
 
 /// Asks the group's shard; it has decided when this returns.
@@ -170,6 +265,14 @@ fn bytes_of(group: &OffsetFetchResponseGroup) -> usize {
     let topics =
         topics.map(|topic| TOPIC_BYTES + 2 * topic.name.len() + PARTITION_BYTES * topic.partitions.len());
     metadata_bytes(group) + topics.sum::<usize>()
+}
+
+/// What has to be reserved for what a group told, asked for these partitions.
+fn bytes_beside_reserved(asked: &OffsetFetchRequestGroup, told: &OffsetFetchResponseGroup) -> usize {
+    match asked.topics {
+        None => bytes_of(told),
+        Some(_) => metadata_bytes(told),
+    }
 }
 
 /// What the metadata of a group's partitions takes, and encoded.

@@ -10,6 +10,15 @@ use klamm_protocol::messages::offset_fetch_request::OffsetFetchRequestTopics;
 /// Topics and partitions that are asked for at once: more than any member of a group has.
 const AT_ONCE: usize = 1_000;
 
+/// Whether all that a group is asked for is one piece.
+pub(super) fn is_one(topics: Option<&[OffsetFetchRequestTopics]>) -> bool {
+    let sizes = topics
+        .into_iter()
+        .flatten()
+        .map(|topic| topic.partition_indexes.len().max(1));
+    sizes.sum::<usize>() <= AT_ONCE
+}
+
 /// What is asked for at once.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Piece {
@@ -107,6 +116,12 @@ mod tests {
             let topics = topics.iter().map(|(name, of)| topic(name, of.clone()));
             Pieces::of(Some(topics.collect())).collect::<Vec<_>>()
         };
+        for (topics, count) in [(1, 1_000), (2, 500), (1_000, 0), (1, 1_001), (1_001, 1)] {
+            let topics: Vec<_> = (0..topics).map(|_| topic("a", 0..count)).collect();
+            let pieces = Pieces::of(Some(topics.clone())).count();
+            assert_eq!(is_one(Some(&topics)), pieces == 1, "{} of {count}", topics.len());
+        }
+        assert!(is_one(None) && is_one(Some(&[])));
         assert_eq!(Pieces::of(None).collect::<Vec<_>>(), [Piece::default()]);
         assert_eq!(of(&[]), [piece(&[], false)]);
         assert_eq!(
