@@ -5,6 +5,7 @@
 
 mod frames;
 pub(crate) mod groups;
+mod log;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use klamm_env::Env;
 use klamm_env::sim::{self, Simulation};
-use klamm_model::{ErrorCode, LeaderEpoch, Offset, Uuid};
+use klamm_model::{ErrorCode, Uuid};
 use klamm_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse, FinalizedFeatureKey};
 use klamm_protocol::messages::{
     fetch_request::FetchRequest, fetch_response as fetch, init_producer_id_request::InitProducerIdRequest,
@@ -22,13 +23,14 @@ use klamm_protocol::messages::{
     produce_request::ProduceRequest, produce_response as produce,
 };
 use klamm_protocol::{ApiKey, Message, Reader, Records, Request, RequestHeader, Writer, encode_response};
-use klamm_records::{Batch, BatchHeader, Batches, Record};
+use klamm_records::{Batch, Batches};
 use parking_lot::Mutex;
 
 use crate::address::HostPort;
 use crate::client::{Client, ClientConfig};
 
 pub(crate) use frames::Frames;
+pub(crate) use log::Log;
 
 /// What the broker does wrong, once.
 #[derive(Clone, Copy, Debug)]
@@ -43,21 +45,6 @@ pub(crate) enum Fault {
     RefuseAfter(ErrorCode),
     /// Nothing is wrong.
     Nothing,
-}
-
-/// First sequence, next sequence, base offset.
-type Taken = (i32, i32, i64);
-
-/// A partition.
-#[derive(Default)]
-pub(crate) struct Log {
-    pub(crate) batches: Vec<Batch>,
-    pub(crate) start: i64,
-    /// Whether a bit of what is fetched is another one.
-    pub(crate) is_damaged: bool,
-    end: i64,
-    /// By producer, the last batches.
-    sequences: BTreeMap<(i64, i16), VecDeque<Taken>>,
 }
 
 /// The broker.
@@ -465,64 +452,6 @@ impl Broker {
         records
             .map(|record| String::from_utf8(record.value.unwrap().to_vec()).unwrap())
             .collect()
-    }
-}
-
-impl Log {
-    /// As a leader does: a repetition of the last batches is answered with their offset, a gap is refused, a producer that
-    /// is not known may begin anywhere.
-    pub(crate) fn append(&mut self, batch: Batch) -> Result<i64, ErrorCode> {
-        let header = *batch.header();
-        let base = self.end;
-        if let Some(producer) = header.producer() {
-            let first = producer.base_sequence.unwrap();
-            let next = klamm_records::header::sequence_plus(first, header.record_count);
-            let known = self
-                .sequences
-                .entry((producer.id.0, producer.epoch.0))
-                .or_default();
-            if let Some((_, _, base)) = known.iter().find(|(f, n, _)| (*f, *n) == (first, next)) {
-                return Ok(*base);
-            }
-            if known.back().is_some_and(|(_, expected, _)| *expected != first) {
-                return Err(ErrorCode::OutOfOrderSequenceNumber);
-            }
-            known.push_back((first, next, base));
-            if known.len() > 5 {
-                known.pop_front();
-            }
-        }
-        let mut bytes = BytesMut::from(&batch.bytes()[..]);
-        let mut header = BatchHeader::parse(&bytes).unwrap();
-        header.patch(Offset(base), LeaderEpoch(0));
-        header.write_to(bytes.first_chunk_mut().unwrap());
-        let batch = Batch::parse(&bytes.freeze()).unwrap();
-        batch.check_crc().unwrap();
-        self.end = batch.header().next_offset().0;
-        self.batches.push(batch);
-        Ok(base)
-    }
-
-    /// Whether the sequence of `batch` is the expected one.
-    pub(crate) fn would_take(&self, batch: &Batch) -> bool {
-        let Some(producer) = batch.header().producer() else {
-            return true;
-        };
-        let known = self.sequences.get(&(producer.id.0, producer.epoch.0));
-        let last = known.and_then(|known| known.back());
-        last.is_none_or(|(_, expected, _)| Some(*expected) == producer.base_sequence)
-    }
-
-    pub(crate) fn records(&self) -> Vec<Record> {
-        let batches = self.batches.iter();
-        batches
-            .flat_map(|batch| batch.records(u64::MAX).unwrap().map(Result::unwrap))
-            .collect()
-    }
-
-    /// Forgets the producers, as a leader does that lost its log.
-    pub(crate) fn forget(&mut self) {
-        self.sequences.clear();
     }
 }
 
