@@ -1,10 +1,11 @@
-//! The way to the broker that coordinates one group.
+//! The way to the broker that coordinates one group, or the transactions of one transactional id.
 //!
 //! Always holds: a coordinator that says that it is none any more, or whose connection fails, is looked up again at the next
 //! call. A member's requests have a connection of their own, because a broker answers a JoinGroup when the others have
 //! joined, and everything behind it on the same connection waits.
 //!
-//! Next: [`crate::offsets`] for what a group has committed, [`crate::group`] for its members.
+//! Next: [`crate::offsets`] for what a group has committed, [`crate::group`] for its members,
+//! [`crate::producer::transaction`] for transactions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,12 +23,19 @@ use crate::connection::{Connection, ConnectionOptions};
 use crate::error::{ClientError, Refusal};
 use crate::metadata::Broker;
 
-/// The key type of groups.
-const GROUP: i8 = 0;
+/// What a key names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KeyType {
+    Group = 0,
+    Transaction = 1,
+}
+
+/// The first FindCoordinator that asks for something else than groups.
+const FIRST_WITH_KEY_TYPES: i16 = 1;
 /// The first FindCoordinator that asks for several keys at once.
 const FIRST_WITH_MANY_KEYS: i16 = 4;
 
-/// The way to a group's coordinator.
+/// The way to a coordinator.
 #[derive(Clone, Debug)]
 pub(crate) struct Coordinator {
     shared: Arc<Shared>,
@@ -36,7 +44,8 @@ pub(crate) struct Coordinator {
 #[derive(Debug)]
 struct Shared {
     client: Client,
-    group: ByteString,
+    key: ByteString,
+    key_type: KeyType,
     /// Whether the connection is not the client's.
     is_apart: bool,
     found: Mutex<Option<Found>>,
@@ -50,20 +59,26 @@ struct Found {
 }
 
 impl Coordinator {
-    /// On the client's connections.
-    pub(crate) fn new(client: &Client, group: &str) -> Self {
-        Self::with(client, group, false)
+    /// That of a group, on the client's connections.
+    pub(crate) fn of_group(client: &Client, group: &str) -> Self {
+        Self::with(client, KeyType::Group, group, false)
     }
 
-    /// On a connection of its own.
-    pub(crate) fn apart(client: &Client, group: &str) -> Self {
-        Self::with(client, group, true)
+    /// That of a group, on a connection of its own.
+    pub(crate) fn of_group_apart(client: &Client, group: &str) -> Self {
+        Self::with(client, KeyType::Group, group, true)
     }
 
-    fn with(client: &Client, group: &str, is_apart: bool) -> Self {
+    /// That of a transactional id, on the client's connections.
+    pub(crate) fn of_transactions(client: &Client, transactional_id: &str) -> Self {
+        Self::with(client, KeyType::Transaction, transactional_id, false)
+    }
+
+    fn with(client: &Client, key_type: KeyType, key: &str, is_apart: bool) -> Self {
         let shared = Shared {
             client: client.clone(),
-            group: group.into(),
+            key: key.into(),
+            key_type,
             is_apart,
             found: Mutex::default(),
         };
@@ -77,9 +92,9 @@ impl Coordinator {
         &self.shared.client
     }
 
-    /// The group.
-    pub(crate) fn group(&self) -> &ByteString {
-        &self.shared.group
+    /// The group, or the transactional id.
+    pub(crate) fn key(&self) -> &ByteString {
+        &self.shared.key
     }
 
     /// Looks the coordinator up again at the next call, and connects again.
@@ -169,15 +184,20 @@ impl Coordinator {
 
     async fn find(&self) -> Result<Broker, ClientError> {
         let connection = self.client().connection(Target::Any).await?;
-        let version = connection.version_of::<FindCoordinatorRequest>(i16::MAX)?;
+        let key_type = self.shared.key_type;
+        let least = match key_type {
+            KeyType::Group => 0,
+            KeyType::Transaction => FIRST_WITH_KEY_TYPES,
+        };
+        let version = connection.version_between::<FindCoordinatorRequest>(least, i16::MAX)?;
         let mut request = FindCoordinatorRequest {
-            key_type: GROUP,
+            key_type: key_type as i8,
             ..FindCoordinatorRequest::default()
         };
         if version >= FIRST_WITH_MANY_KEYS {
-            request.coordinator_keys.push(self.group().clone());
+            request.coordinator_keys.push(self.key().clone());
         } else {
-            request.key = self.group().clone();
+            request.key = self.key().clone();
         }
         let answer = connection.submit(version, &request).await?.answer().await?;
         found(answer).map_err(|refusal| ClientError::refused(ApiKey::FindCoordinator, refusal))

@@ -27,7 +27,7 @@ use crate::client::Client;
 use crate::consumer::{ConsumeError, Consumer, ConsumerConfig, Fetched, OffsetSpec};
 use crate::coordinator::Coordinator;
 use crate::error::{ClientError, Refusal};
-use crate::offsets;
+use crate::offsets::{self, Committer};
 
 use keeper::Keeper;
 use membership::{Membership, Step};
@@ -138,7 +138,7 @@ pub struct GroupConsumer {
 impl GroupConsumer {
     /// A member that joins at its first poll. Asks the coordinator which protocols it serves.
     pub async fn new(client: Client, config: GroupConfig) -> Result<Self, GroupError> {
-        let coordinator = Coordinator::apart(&client, &config.group);
+        let coordinator = Coordinator::of_group_apart(&client, &config.group);
         let connected = client.retrying(|| coordinator.connection()).await;
         let connection = connected.map_err(|error| in_group(&config, error))?;
         let membership = Membership::new(&connection, &config);
@@ -183,6 +183,14 @@ impl GroupConsumer {
     /// The offset after the last record that was given, or passed over.
     pub fn position(&self, partition: &TopicPartition) -> Option<Offset> {
         self.consumer.position(partition)
+    }
+
+    /// As whom this member's offsets are committed in a transaction ([`Transaction::send_offsets`]); those are not to be
+    /// called [processed](Self::processed) then. `None` when it is no member at the moment.
+    ///
+    /// [`Transaction::send_offsets`]: crate::producer::Transaction::send_offsets
+    pub fn committer(&self) -> Option<Committer> {
+        self.membership.committer()
     }
 
     /// Reads no more of `partition` while it stays this member's.

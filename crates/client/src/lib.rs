@@ -5,6 +5,7 @@
 //!
 //! Start with [`Client`], then [`Producer`], [`Consumer`] and [`Admin`], which are made from it; [`Connection`] is what
 //! all of them rest on. A [`Consumer`] is told its partitions; a [`GroupConsumer`] shares them with the others of its group.
+//! What a [`TransactionalProducer`] sends is read all or not at all.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod address;
@@ -30,7 +31,7 @@ pub use consumer::{Consumer, ConsumerConfig};
 pub use error::{ClientError, ConnectionError, Refusal};
 pub use group::{GroupConfig, GroupConsumer, GroupError};
 pub use metadata::{Broker, Cluster, Partition, Topic};
-pub use producer::{Producer, ProducerConfig, ProducerRecord};
+pub use producer::{Producer, ProducerConfig, ProducerRecord, TransactionConfig, TransactionalProducer};
 pub use versions::{ApiVersions, VersionError};
 
 #[cfg(test)]

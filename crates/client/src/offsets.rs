@@ -43,7 +43,7 @@ pub struct Committed {
 
 /// As whom offsets are committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Committer {
+pub struct Committer {
     pub(crate) member: ByteString,
     /// The generation of a classic member, the epoch of another.
     pub(crate) epoch: i32,
@@ -51,7 +51,7 @@ pub(crate) struct Committer {
 
 impl Committer {
     /// Somebody who is not a member: taken while the group has none.
-    pub(crate) fn outsider() -> Self {
+    pub fn outsider() -> Self {
         Self {
             member: ByteString::new(),
             epoch: NONE,
@@ -95,7 +95,7 @@ async fn fetch(
         require_stable: partitions.is_some() && version >= FIRST_STABLE_FETCH,
         ..OffsetFetchRequest::default()
     };
-    let group_id = coordinator.group().clone();
+    let group_id = coordinator.key().clone();
     if version >= FIRST_FETCH_OF_GROUPS {
         let topic = |(name, partition_indexes)| OffsetFetchRequestTopics {
             name,
@@ -205,7 +205,7 @@ async fn commit_once(
         });
     }
     let request = OffsetCommitRequest {
-        group_id: coordinator.group().clone(),
+        group_id: coordinator.key().clone(),
         generation_id_or_member_epoch: committer.epoch,
         member_id: committer.member.clone(),
         topics: topics.into_values().collect(),

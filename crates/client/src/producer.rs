@@ -4,7 +4,8 @@
 //! whatever is repeated on the way (idempotence, KIP-98); every delivery ends with an offset or an error, and an error says
 //! whether the record may be stored all the same. Memory is bounded: beyond it, `send` waits.
 //!
-//! Next: `producer/queue.rs` decides for one partition what goes out when; `producer/sender.rs` is the task that sends.
+//! Next: `producer/queue.rs` decides for one partition what goes out when; `producer/sender.rs` is the task that sends;
+//! `producer/transaction.rs` makes all or none of many records readable.
 
 mod batch;
 mod identity;
@@ -12,6 +13,7 @@ mod outcome;
 mod queue;
 mod request;
 mod sender;
+pub mod transaction;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,6 +32,8 @@ use crate::partitioner::{self, Sticky};
 
 pub use outcome::{Delivery, ProduceError, Stored};
 use queue::{NewRecord, Queue};
+use transaction::Ledger;
+pub use transaction::{Transaction, TransactionConfig, TransactionError, TransactionalProducer};
 
 /// A record larger than this is refused here: no broker would take it.
 const MAX_RECORD_BYTES: usize = 256 * 1024 * 1024;
@@ -88,6 +92,8 @@ pub struct Producer {
 /// What callers and the sender share.
 struct Shared {
     config: ProducerConfig,
+    /// Where the transactions stand, of a producer that has any.
+    ledger: Option<Arc<Ledger>>,
     accumulator: Mutex<Accumulator>,
     memory: Arc<Semaphore>,
     /// There is something to send, or to stop for.
@@ -108,9 +114,14 @@ struct Accumulator {
 impl Producer {
     /// A producer; what it needs of the cluster it asks for when it sends.
     pub fn new(client: Client, config: ProducerConfig) -> Self {
+        Self::with_ledger(client, config, None)
+    }
+
+    fn with_ledger(client: Client, config: ProducerConfig, ledger: Option<Arc<Ledger>>) -> Self {
         let shared = Arc::new(Shared {
             memory: Arc::new(Semaphore::new(config.buffer_bytes.min(Semaphore::MAX_PERMITS))),
             config,
+            ledger,
             accumulator: Mutex::default(),
             wake: Notify::new(),
             outstanding: watch::Sender::new(0),
@@ -124,14 +135,21 @@ impl Producer {
     /// Takes a record. Waits for room in the memory, and the first time for what the cluster says about the topic; the
     /// [`Delivery`] then says what became of the record.
     pub async fn send(&self, topic: &str, record: ProducerRecord) -> Result<Delivery, ProduceError> {
+        let headers = borrowed_headers(&record);
+        let placed = self.place(topic, &record, &headers).await?;
+        self.append(placed, &record, &headers).await
+    }
+
+    /// Decides where a record goes.
+    async fn place(
+        &self,
+        topic: &str,
+        record: &ProducerRecord,
+        headers: &[BorrowedHeader<'_>],
+    ) -> Result<Placed, ProduceError> {
         let topic = self.client.topic(topic).await?;
-        let headers: Vec<(&[u8], Option<&[u8]>)> = record
-            .headers
-            .iter()
-            .map(|(name, value)| (&name[..], value.as_deref()))
-            .collect();
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
-        let bytes = BatchBuilder::size_of_record(key, value, &headers);
+        let bytes = BatchBuilder::size_of_record(key, value, headers);
         if bytes > MAX_RECORD_BYTES {
             return Err(ProduceError::RecordTooLarge {
                 bytes,
@@ -139,22 +157,12 @@ impl Producer {
             });
         }
         self.check_partition(&topic, record.partition)?;
-        let memory = self.reserve(bytes).await?;
-        let env = self.client.env();
-        let new = NewRecord {
-            timestamp: record.timestamp.unwrap_or_else(|| env.now()),
-            key,
-            value,
-            headers: &headers,
-            bytes,
-            memory,
-        };
-
-        let mut accumulator = self.shared.accumulator.lock();
         let partition = match (record.partition, key) {
             (Some(partition), _) => partition,
             (None, Some(key)) => partitioner::for_key(key, topic.partitions.len()),
             (None, None) => {
+                let env = self.client.env();
+                let mut accumulator = self.shared.accumulator.lock();
                 let sticky = accumulator.sticky.entry(topic.name.clone()).or_default();
                 sticky.next(&topic, bytes, || env.random_u64())
             }
@@ -163,18 +171,40 @@ impl Producer {
             topic: topic.name,
             partition,
         };
+        Ok(Placed { partition, bytes })
+    }
+
+    /// Puts a record into its partition's queue, once there is room in the memory.
+    async fn append(
+        &self,
+        placed: Placed,
+        record: &ProducerRecord,
+        headers: &[BorrowedHeader<'_>],
+    ) -> Result<Delivery, ProduceError> {
+        let Placed { partition, bytes } = placed;
+        let memory = self.reserve(bytes).await?;
+        let env = self.client.env();
+        let new = NewRecord {
+            timestamp: record.timestamp.unwrap_or_else(|| env.now()),
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
+            headers,
+            bytes,
+            memory,
+        };
+        let shared = &self.shared;
+        let mut accumulator = shared.accumulator.lock();
         let queue = accumulator
             .queues
             .entry(partition)
-            .or_insert_with_key(|partition| Queue::new(partition.clone(), self.shared.config));
+            .or_insert_with_key(|partition| {
+                Queue::new(partition.clone(), shared.config, shared.ledger.is_some())
+            });
         let appended = queue.append(new, env.monotonic());
-        drop(accumulator);
-
         if appended.opened > 0 {
-            self.shared
-                .outstanding
-                .send_modify(|count| *count += appended.opened);
-            self.shared.wake.notify_one();
+            // Before the sender can see the batch: it counts it off when it is done.
+            shared.outstanding.send_modify(|count| *count += appended.opened);
+            shared.wake.notify_one();
         }
         Ok(appended.delivery)
     }
@@ -230,6 +260,22 @@ impl std::fmt::Debug for Producer {
             .field("config", &self.shared.config)
             .finish_non_exhaustive()
     }
+}
+
+/// Where a record goes, and how large it is in a batch, at most.
+struct Placed {
+    partition: TopicPartition,
+    bytes: usize,
+}
+
+/// A header whose bytes are the record's.
+type BorrowedHeader<'a> = (&'a [u8], Option<&'a [u8]>);
+
+fn borrowed_headers(record: &ProducerRecord) -> Vec<BorrowedHeader<'_>> {
+    let headers = record.headers.iter();
+    headers
+        .map(|(name, value)| (&name[..], value.as_deref()))
+        .collect()
 }
 
 /// While it lives, batches do not linger.

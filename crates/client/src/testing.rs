@@ -6,6 +6,8 @@
 mod frames;
 pub(crate) mod groups;
 mod log;
+mod reads;
+pub(crate) mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -17,12 +19,12 @@ use klamm_env::sim::{self, Simulation};
 use klamm_model::{ErrorCode, Uuid};
 use klamm_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse, FinalizedFeatureKey};
 use klamm_protocol::messages::{
-    fetch_request::FetchRequest, fetch_response as fetch, init_producer_id_request::InitProducerIdRequest,
+    fetch_request::FetchRequest, init_producer_id_request::InitProducerIdRequest,
     init_producer_id_response::InitProducerIdResponse, list_offsets_request::ListOffsetsRequest,
-    list_offsets_response as offsets, metadata_request::MetadataRequest, metadata_response as metadata,
-    produce_request::ProduceRequest, produce_response as produce,
+    metadata_request::MetadataRequest, metadata_response as metadata, produce_request::ProduceRequest,
+    produce_response as produce,
 };
-use klamm_protocol::{ApiKey, Message, Reader, Records, Request, RequestHeader, Writer, encode_response};
+use klamm_protocol::{ApiKey, Message, Reader, Request, RequestHeader, Writer, encode_response};
 use klamm_records::{Batch, Batches};
 use parking_lot::Mutex;
 
@@ -64,6 +66,7 @@ pub(crate) struct Broker {
     pub(crate) connections: usize,
     pub(crate) produce_requests: usize,
     pub(crate) groups: groups::Groups,
+    pub(crate) transactions: transactions::Transactions,
     next_producer: i64,
 }
 
@@ -192,12 +195,10 @@ impl Broker {
                 &self.metadata(read::<MetadataRequest>(reader, version)),
             ),
             ApiKey::InitProducerId => {
-                read::<InitProducerIdRequest>(reader, version);
-                self.next_producer += 1;
-                let response = InitProducerIdResponse {
-                    producer_id: self.next_producer,
-                    producer_epoch: 0,
-                    ..InitProducerIdResponse::default()
+                let request = read::<InitProducerIdRequest>(reader, version);
+                let response = match &request.transactional_id {
+                    Some(_) => self.transactions.name(&request, &self.topics),
+                    None => self.name(),
                 };
                 answer(key, id, version, &response)
             }
@@ -220,12 +221,26 @@ impl Broker {
                 version,
                 &self.list_offsets(read::<ListOffsetsRequest>(reader, version)),
             ),
+            other if transactions::APIS.contains(&other) => {
+                let (bytes, is_lost) = self.transactions.handle(other, id, version, reader, &self.topics);
+                close = is_lost;
+                bytes
+            }
             other => match self.groups.handle(other, id, version, reader) {
                 Some(bytes) => bytes,
                 None => panic!("{other} is not played"),
             },
         };
         (Some(bytes), close)
+    }
+
+    fn name(&mut self) -> InitProducerIdResponse {
+        self.next_producer += 1;
+        InitProducerIdResponse {
+            producer_id: self.next_producer,
+            producer_epoch: 0,
+            ..InitProducerIdResponse::default()
+        }
     }
 
     fn api_versions(&self, known: bool) -> ApiVersionsResponse {
@@ -237,7 +252,8 @@ impl Broker {
             ApiKey::ApiVersions,
             ApiKey::InitProducerId,
         ];
-        let api_keys = served.into_iter().chain(groups::APIS).map(|api| {
+        let coordinators = groups::APIS.into_iter().chain(transactions::APIS);
+        let api_keys = served.into_iter().chain(coordinators).map(|api| {
             let (min_version, max_version) = self.range(api);
             ApiVersion {
                 api_key: api.to_i16(),
@@ -253,11 +269,10 @@ impl Broker {
                 ErrorCode::UnsupportedVersion.code()
             },
             api_keys: api_keys.collect(),
-            finalized_features: vec![FinalizedFeatureKey {
-                name: "group.version".into(),
-                max_version_level: i16::from(self.groups.is_modern),
-                ..FinalizedFeatureKey::default()
-            }],
+            finalized_features: vec![
+                feature("group.version", i16::from(self.groups.is_modern)),
+                feature("transaction.version", self.transactions.level),
+            ],
             ..ApiVersionsResponse::default()
         }
     }
@@ -316,6 +331,7 @@ impl Broker {
     }
 
     fn produce(&mut self, request: ProduceRequest, version: i16, fault: Fault) -> produce::ProduceResponse {
+        let transactional_id = request.transactional_id.as_deref();
         let mut response = produce::ProduceResponse::default();
         for topic in request.topic_data {
             let name = self.name_of(&topic.name, topic.topic_id);
@@ -326,7 +342,18 @@ impl Broker {
             };
             for data in topic.partition_data {
                 let batch = Batch::parse(data.records.bytes().unwrap()).unwrap();
-                let result = self.append(&name, data.index as usize, batch, fault);
+                let checked = match transactional_id {
+                    Some(id) => {
+                        let log = &self.topics[&name][data.index as usize];
+                        self.transactions
+                            .check((id, version), (&*name, data.index), &batch, log)
+                    }
+                    None => {
+                        assert!(!batch.header().is_transactional());
+                        Ok(())
+                    }
+                };
+                let result = checked.and_then(|()| self.append(&name, data.index as usize, batch, fault));
                 answered
                     .partition_responses
                     .push(produce::PartitionProduceResponse {
@@ -365,93 +392,20 @@ impl Broker {
         }
     }
 
-    fn fetch(&self, request: FetchRequest, version: i16) -> fetch::FetchResponse {
-        let mut response = fetch::FetchResponse::default();
-        for topic in request.topics {
-            let name = self.name_of(&topic.topic, topic.topic_id);
-            let partitions = topic.partitions.iter().map(|asked| {
-                let mut data = fetch::PartitionData {
-                    partition_index: asked.partition,
-                    ..Default::default()
-                };
-                let log = self
-                    .topics
-                    .get(&name)
-                    .and_then(|logs| logs.get(asked.partition as usize));
-                let Some(log) = log else {
-                    data.error_code = ErrorCode::UnknownTopicOrPartition.code();
-                    return data;
-                };
-                data.log_start_offset = log.start;
-                data.high_watermark = log.end;
-                data.last_stable_offset = log.end;
-                if !(log.start..=log.end).contains(&asked.fetch_offset) {
-                    data.error_code = ErrorCode::OffsetOutOfRange.code();
-                    return data;
-                }
-                let mut bytes = BytesMut::new();
-                for batch in &log.batches {
-                    if batch.header().next_offset().0 > asked.fetch_offset && bytes.len() < 4096 {
-                        bytes.extend_from_slice(batch.bytes());
-                    }
-                }
-                if let Some(last) = bytes.last_mut().filter(|_| log.is_damaged) {
-                    *last ^= 1;
-                }
-                data.records = Records::Bytes(bytes.freeze());
-                data
-            });
-            response.responses.push(fetch::FetchableTopicResponse {
-                partitions: partitions.collect(),
-                topic: if version < 13 {
-                    topic.topic.clone()
-                } else {
-                    "".into()
-                },
-                topic_id: if version < 13 { Uuid::ZERO } else { topic.topic_id },
-                ..Default::default()
-            });
-        }
-        response
-    }
-
-    fn list_offsets(&self, request: ListOffsetsRequest) -> offsets::ListOffsetsResponse {
-        let topics = request.topics.into_iter().map(|topic| {
-            let partitions = topic.partitions.iter().map(|asked| {
-                let log = &self.topics[&*topic.name][asked.partition_index as usize];
-                let records = || log.records().into_iter();
-                let (offset, timestamp) = match asked.timestamp {
-                    -1 => (log.end, -1),
-                    -2 => (log.start, -1),
-                    time => records()
-                        .find(|record| record.timestamp.0 >= time)
-                        .map_or((-1, -1), |record| (record.offset.0, record.timestamp.0)),
-                };
-                offsets::ListOffsetsPartitionResponse {
-                    partition_index: asked.partition_index,
-                    offset,
-                    timestamp,
-                    ..Default::default()
-                }
-            });
-            offsets::ListOffsetsTopicResponse {
-                partitions: partitions.collect(),
-                name: topic.name,
-                ..Default::default()
-            }
-        });
-        offsets::ListOffsetsResponse {
-            topics: topics.collect(),
-            ..Default::default()
-        }
-    }
-
     /// The values in a partition.
     pub(crate) fn values(&self, topic: &str, partition: usize) -> Vec<String> {
         let records = self.topics[topic][partition].records().into_iter();
         records
             .map(|record| String::from_utf8(record.value.unwrap().to_vec()).unwrap())
             .collect()
+    }
+}
+
+fn feature(name: &'static str, level: i16) -> FinalizedFeatureKey {
+    FinalizedFeatureKey {
+        name: name.into(),
+        max_version_level: level,
+        ..FinalizedFeatureKey::default()
     }
 }
 

@@ -17,7 +17,7 @@ use klamm_protocol::ApiKey;
 use klamm_protocol::messages::delete_groups_request::DeleteGroupsRequest;
 use klamm_protocol::messages::list_groups_request::ListGroupsRequest;
 
-use super::Admin;
+use super::{Admin, said};
 use crate::client::Target;
 use crate::coordinator::Coordinator;
 use crate::error::{ClientError, Refusal};
@@ -122,7 +122,7 @@ impl Admin {
     }
 
     async fn delete_group(&self, name: &str) -> Result<(), ClientError> {
-        let coordinator = Coordinator::new(&self.client, name);
+        let coordinator = Coordinator::of_group(&self.client, name);
         let request = DeleteGroupsRequest {
             groups_names: vec![name.into()],
             ..DeleteGroupsRequest::default()
@@ -146,7 +146,7 @@ impl Admin {
         &self,
         group: &str,
     ) -> Result<BTreeMap<TopicPartition, Committed>, ClientError> {
-        offsets::fetch_all(&Coordinator::new(&self.client, group)).await
+        offsets::fetch_all(&Coordinator::of_group(&self.client, group)).await
     }
 
     /// Sets what a group without members has committed; the group need not be there yet.
@@ -155,21 +155,8 @@ impl Admin {
         group: &str,
         offsets: &BTreeMap<TopicPartition, Offset>,
     ) -> Result<BTreeMap<TopicPartition, Result<(), Refusal>>, ClientError> {
-        let coordinator = Coordinator::new(&self.client, group);
+        let coordinator = Coordinator::of_group(&self.client, group);
         offsets::commit(&coordinator, &Committer::outsider(), offsets).await
-    }
-}
-
-/// What the coordinator said of the group itself, apart from not having been able to ask it.
-fn of_the_group<T>(result: Result<T, ClientError>) -> Result<Result<T, Refusal>, ClientError> {
-    match result {
-        Ok(value) => Ok(Ok(value)),
-        Err(ClientError::Refused { api, refusal })
-            if api != ApiKey::FindCoordinator && !refusal.code.is_retriable() =>
-        {
-            Ok(Err(refusal))
-        }
-        Err(error) => Err(error),
     }
 }
 

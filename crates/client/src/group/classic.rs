@@ -110,7 +110,7 @@ impl Classic {
         is_busy: bool,
     ) -> Result<Step, ClientError> {
         let request = HeartbeatRequest {
-            group_id: coordinator.group().clone(),
+            group_id: coordinator.key().clone(),
             generation_id: generation,
             member_id: self.id.clone(),
             ..HeartbeatRequest::default()
@@ -171,7 +171,7 @@ impl Classic {
     async fn join(&mut self, coordinator: &Coordinator) -> Result<Step, ClientError> {
         let ms = |duration: Duration| i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
         let request = JoinGroupRequest {
-            group_id: coordinator.group().clone(),
+            group_id: coordinator.key().clone(),
             session_timeout_ms: ms(self.subscription.session_timeout),
             rebalance_timeout_ms: ms(self.subscription.rebalance_timeout),
             member_id: self.id.clone(),
@@ -221,7 +221,7 @@ impl Classic {
         let version = connection.version_of::<SyncGroupRequest>(i16::MAX)?;
         let names_protocol = version >= FIRST_SYNC_WITH_PROTOCOL;
         let request = SyncGroupRequest {
-            group_id: coordinator.group().clone(),
+            group_id: coordinator.key().clone(),
             generation_id: joined.generation_id,
             member_id: self.id.clone(),
             protocol_type: joined.protocol_type.filter(|_| names_protocol),
@@ -265,7 +265,7 @@ impl Classic {
         let connection = coordinator.connection().await?;
         let version = connection.version_of::<LeaveGroupRequest>(i16::MAX)?;
         let mut request = LeaveGroupRequest {
-            group_id: coordinator.group().clone(),
+            group_id: coordinator.key().clone(),
             ..LeaveGroupRequest::default()
         };
         if version >= FIRST_LEAVE_OF_MANY {

@@ -147,7 +147,7 @@ impl Heartbeat {
         };
         let is_told = self.told.as_ref() == Some(&self.owned);
         ConsumerGroupHeartbeatRequest {
-            group_id: coordinator.group().clone(),
+            group_id: coordinator.key().clone(),
             member_id: self.id.clone(),
             member_epoch: self.epoch,
             rebalance_timeout_ms: if is_full {
@@ -198,7 +198,7 @@ impl Heartbeat {
             return Ok(());
         }
         let request = ConsumerGroupHeartbeatRequest {
-            group_id: coordinator.group().clone(),
+            group_id: coordinator.key().clone(),
             member_id: self.id.clone(),
             member_epoch: LEAVING,
             ..ConsumerGroupHeartbeatRequest::default()

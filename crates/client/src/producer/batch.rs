@@ -16,6 +16,23 @@ use super::queue::NewRecord;
 /// The most that a batch of this client unpacks to; it was below that before it was packed.
 const UNPACK_LIMIT_BYTES: u64 = 1 << 31;
 
+/// How batches are made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    pub(super) codec: Codec,
+    pub(super) is_transactional: bool,
+}
+
+impl Kind {
+    fn builder(self) -> BatchBuilder {
+        let builder = BatchBuilder::new(self.codec);
+        match self.is_transactional {
+            true => builder.transactional(),
+            false => builder,
+        }
+    }
+}
+
 /// A batch that takes records.
 pub(super) struct OpenBatch {
     builder: BatchBuilder,
@@ -27,12 +44,12 @@ pub(super) struct OpenBatch {
 impl OpenBatch {
     /// A batch with its first record.
     pub(super) fn begin(
-        codec: Codec,
+        kind: Kind,
         reporter: Reporter,
         record: NewRecord<'_>,
         now: Duration,
     ) -> (Self, Delivery) {
-        let mut builder = BatchBuilder::new(codec);
+        let mut builder = kind.builder();
         builder.append(record.timestamp, record.key, record.value, record.headers);
         let delivery = reporter.delivery(0);
         let open = Self {
@@ -123,9 +140,9 @@ impl Batch {
     }
 
     /// Cuts the batch in two, for a leader that takes only smaller ones.
-    pub(super) fn cut(mut self, codec: Codec) -> Result<[Batch; 2], BatchError> {
+    pub(super) fn cut(mut self, kind: Kind) -> Result<[Batch; 2], BatchError> {
         let first = self.count / 2;
-        let mut builders = [BatchBuilder::new(codec), BatchBuilder::new(codec)];
+        let mut builders = [kind.builder(), kind.builder()];
         let records = Packed::parse(&self.bytes)?.records(UNPACK_LIMIT_BYTES)?;
         for (index, record) in records.enumerate() {
             let record = record?;
@@ -168,9 +185,9 @@ impl Batch {
         self.reporter.report(self.count, result);
     }
 
-    /// Reports that its time is over.
-    pub(super) fn expire(self, after: Duration) {
-        let error = ProduceError::Expired {
+    /// What is reported when its time is over.
+    pub(super) fn expired(&self, after: Duration) -> ProduceError {
+        ProduceError::Expired {
             partition: self.reporter.partition().clone(),
             after,
             may_be_stored: self.may_be_stored,
@@ -178,7 +195,6 @@ impl Batch {
                 .last_failure
                 .clone()
                 .unwrap_or_else(|| "it was not sent: no leader could be reached".to_owned()),
-        };
-        self.report(Err(error));
+        }
     }
 }

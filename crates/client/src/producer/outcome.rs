@@ -49,6 +49,12 @@ pub enum ProduceError {
         /// Where it was to go.
         partition: TopicPartition,
     },
+    /// Its transaction was aborted before it was sent, or failed before.
+    #[error("the transaction of the record was aborted{}", after(.because))]
+    Aborted {
+        /// What failed first; nothing when the caller aborted it.
+        because: Option<Box<ProduceError>>,
+    },
     /// The producer has ended.
     #[error("the producer has ended")]
     Closed,
@@ -60,6 +66,13 @@ fn stored(may_be: bool) -> &'static str {
     } else {
         "it is not stored"
     }
+}
+
+fn after(because: &Option<Box<ProduceError>>) -> String {
+    because
+        .as_ref()
+        .map(|error| format!(" after a failure: {error}"))
+        .unwrap_or_default()
 }
 
 /// Where a record is stored.

@@ -19,7 +19,7 @@ use klamm_records::header::sequence_plus;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::ProducerConfig;
-use super::batch::{Batch, OpenBatch};
+use super::batch::{Batch, Kind, OpenBatch};
 use super::identity::Identity;
 use super::outcome::{Delivery, Place, ProduceError, Reporter};
 use crate::error::Refusal;
@@ -85,6 +85,7 @@ impl Answer {
             | Code::LeaderNotAvailable
             | Code::NotEnoughReplicas
             | Code::CorruptMessage
+            | Code::ConcurrentTransactions
             | Code::ThrottlingQuotaExceeded => Self::Again(refusal.to_string()),
             // NOT_LEADER_OR_FOLLOWER too comes after the append when leadership was lost before the replicas had it.
             code if code.is_retriable() => Self::Unknown(refusal.to_string()),
@@ -109,6 +110,7 @@ pub(super) struct Effect {
 pub(super) struct Queue {
     partition: TopicPartition,
     config: ProducerConfig,
+    is_transactional: bool,
     open: Option<OpenBatch>,
     waiting: VecDeque<Batch>,
     in_flight: VecDeque<Batch>,
@@ -121,13 +123,16 @@ pub(super) struct Queue {
     gap_at: Option<u64>,
     paused_until: Duration,
     pub(super) failures: u32,
+    /// The first failure that was not taken note of; in transactions only, which it ends.
+    failure: Option<ProduceError>,
 }
 
 impl Queue {
-    pub(super) fn new(partition: TopicPartition, config: ProducerConfig) -> Self {
+    pub(super) fn new(partition: TopicPartition, config: ProducerConfig, is_transactional: bool) -> Self {
         Self {
             partition,
             config,
+            is_transactional,
             open: None,
             waiting: VecDeque::new(),
             in_flight: VecDeque::new(),
@@ -138,7 +143,31 @@ impl Queue {
             gap_at: None,
             paused_until: Duration::ZERO,
             failures: 0,
+            failure: None,
         }
+    }
+
+    fn kind(&self) -> Kind {
+        Kind {
+            codec: self.config.codec,
+            is_transactional: self.is_transactional,
+        }
+    }
+
+    /// What failed since this was last asked; `None` outside of transactions, where a failure ends nothing else.
+    pub(super) fn take_failure(&mut self) -> Option<ProduceError> {
+        self.failure.take()
+    }
+
+    fn note(&mut self, failure: &ProduceError) {
+        if self.is_transactional && self.failure.is_none() {
+            self.failure = Some(failure.clone());
+        }
+    }
+
+    fn fail(&mut self, batch: Batch, error: ProduceError) {
+        self.note(&error);
+        batch.report(Err(error));
     }
 
     /// Takes a record.
@@ -153,7 +182,7 @@ impl Queue {
             self.seal();
         }
         let reporter = Reporter::new(self.partition.clone());
-        let (open, delivery) = OpenBatch::begin(self.config.codec, reporter, record, now);
+        let (open, delivery) = OpenBatch::begin(self.kind(), reporter, record, now);
         self.open = Some(open);
         Appended { delivery, opened: 1 }
     }
@@ -270,6 +299,9 @@ impl Queue {
             Answer::OutOfOrder(refusal) => {
                 let is_head = self.earlier(&batch).next().is_none();
                 effect.renew = is_head && self.gap_at.is_none();
+                if effect.renew {
+                    self.note(&self.refused(refusal.clone()));
+                }
                 // Behind an undecided batch it says nothing about this one; as the first one it says that the leader
                 // has neither this nor any other of the batches outstanding.
                 batch.may_be_stored &= !effect.renew;
@@ -282,11 +314,11 @@ impl Queue {
             }
             Answer::TooLarge(refusal) | Answer::Refused(refusal) => {
                 self.gap(batch.order);
-                batch.report(Err(self.refused(refusal)));
+                self.fail(batch, self.refused(refusal));
                 effect.done = 1;
             }
             Answer::Failed(refusal) => {
-                batch.report(Err(self.refused(refusal)));
+                self.fail(batch, self.refused(refusal));
                 effect.done = 1;
                 effect.renew = true;
             }
@@ -324,7 +356,7 @@ impl Queue {
 
     fn cut(&mut self, batch: Batch, refusal: Refusal) -> Effect {
         let order = batch.order;
-        match batch.cut(self.config.codec) {
+        match batch.cut(self.kind()) {
             Ok([left, right]) => {
                 let place = self.waiting.partition_point(|other| other.order < order);
                 self.waiting.insert(place, right);
@@ -337,6 +369,7 @@ impl Queue {
             // The batch was built here and reads back; should it not, its records are lost with it, and said to be.
             Err(error) => {
                 tracing::error!(%error, %refusal, "a batch could not be cut");
+                self.note(&self.refused(refusal));
                 Effect {
                     done: 1,
                     ..Effect::default()
@@ -360,7 +393,8 @@ impl Queue {
             } else if batch.sequence.is_some() {
                 self.gap(batch.order);
             }
-            batch.expire(timeout);
+            let error = batch.expired(timeout);
+            self.fail(batch, error);
         }
         effect
     }

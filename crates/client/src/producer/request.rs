@@ -29,8 +29,12 @@ pub(super) struct Sent {
     pub(super) id: u64,
 }
 
-/// The request that carries these batches.
-pub(super) fn build(batches: Vec<(Sent, Bytes)>, timeout: Duration) -> (ProduceRequest, Vec<Sent>) {
+/// The request that carries these batches, in a transaction of this id if there is one.
+pub(super) fn build(
+    batches: Vec<(Sent, Bytes)>,
+    timeout: Duration,
+    transactional_id: Option<ByteString>,
+) -> (ProduceRequest, Vec<Sent>) {
     let mut topics: BTreeMap<Arc<str>, TopicProduceData> = BTreeMap::new();
     let mut sent = Vec::with_capacity(batches.len());
     for (batch, bytes) in batches {
@@ -49,6 +53,7 @@ pub(super) fn build(batches: Vec<(Sent, Bytes)>, timeout: Duration) -> (ProduceR
         sent.push(batch);
     }
     let request = ProduceRequest {
+        transactional_id,
         acks: ACKS_ALL,
         timeout_ms: i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX),
         topic_data: topics.into_values().collect(),
@@ -119,7 +124,7 @@ mod tests {
     #[test]
     fn batches_of_a_topic_stand_together() {
         let batches = [("b", 1), ("a", 0), ("b", 0)].map(|(topic, p)| (sent(topic, p, None), Bytes::new()));
-        let (request, sent) = build(batches.to_vec(), Duration::from_secs(1));
+        let (request, sent) = build(batches.to_vec(), Duration::from_secs(1), None);
         let shape: Vec<(&str, usize)> = request
             .topic_data
             .iter()
@@ -152,6 +157,7 @@ mod tests {
             (response("", Uuid([8; 16]), ErrorCode::None), "Unknown"),
             (response("t", id, ErrorCode::NotLeaderOrFollower), "Unknown"),
             (response("t", id, ErrorCode::NotEnoughReplicas), "Again"),
+            (response("t", id, ErrorCode::ConcurrentTransactions), "Again"),
             (
                 response("t", id, ErrorCode::NotEnoughReplicasAfterAppend),
                 "Unknown",

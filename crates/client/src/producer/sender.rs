@@ -2,7 +2,7 @@
 //!
 //! Always holds: requests to one broker leave in the order in which their batches were taken from the queues; nothing here
 //! waits for a broker, so one that is slow does not keep the others. The task ends when the producer is dropped and
-//! everything is done.
+//! everything is done. Of a transaction that has failed nothing more is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -95,6 +95,7 @@ impl Sender {
         loop {
             let now = self.env.monotonic();
             self.expire(now);
+            self.drop_refused();
             if let Some(identity) = self.identity() {
                 self.dispatch(identity, now).await;
             }
@@ -130,16 +131,36 @@ impl Sender {
 
     fn expire(&mut self, now: Duration) {
         let mut accumulator = self.shared.accumulator.lock();
-        let mut effect = Effect::default();
+        let (mut effect, mut failure) = (Effect::default(), None);
         for queue in accumulator.queues.values_mut() {
             effect = plus(effect, queue.expire(now));
+            failure = failure.or(queue.take_failure());
         }
         drop(accumulator);
+        self.failed(failure);
         self.apply(effect);
+    }
+
+    /// A failure ends the transaction that it belongs to.
+    fn failed(&self, failure: Option<ProduceError>) {
+        if let (Some(ledger), Some(failure)) = (&self.shared.ledger, failure) {
+            ledger.failed(&failure);
+        }
+    }
+
+    /// Fails what waits in a transaction that nothing more is sent of.
+    fn drop_refused(&self) {
+        let ledger = self.shared.ledger.as_ref();
+        if let Some(refusal) = ledger.and_then(|ledger| ledger.refusal()) {
+            self.fail_all(&refusal);
+        }
     }
 
     /// The producer's name. Without one, it is asked for, if there is something to send.
     fn identity(&mut self) -> Option<Identity> {
+        if let Some(ledger) = &self.shared.ledger {
+            return ledger.sending();
+        }
         let mut accumulator = self.shared.accumulator.lock();
         if let Naming::Renewing = self.naming {
             if !accumulator.queues.values().all(|queue| queue.is_settled()) {
@@ -187,8 +208,12 @@ impl Sender {
                 if batches.is_empty() {
                     break;
                 }
-                let (request, sent) = request::build(batches, self.client.config().request_timeout);
-                let pending = submit(&connection, &request, &sent).await;
+                let ledger = self.shared.ledger.as_deref();
+                let timeout = self.client.config().request_timeout;
+                let id = ledger.map(|ledger| ledger.id().clone());
+                let (request, sent) = request::build(batches, timeout, id);
+                let versions = ledger.map_or((i16::MIN, i16::MAX), |ledger| ledger.produce_versions());
+                let pending = submit(&connection, versions, &request, &sent).await;
                 *self.in_flight.entry(broker).or_default() += 1;
                 self.report(async move {
                     let result = match pending {
@@ -335,7 +360,9 @@ impl Sender {
                 self.resting.insert(broker, until);
                 self.must_refresh = true;
                 if !error.is_transient() {
-                    self.fail_all(&ProduceError::Client(error));
+                    let error = ProduceError::Client(error);
+                    self.failed(Some(error.clone()));
+                    self.fail_all(&error);
                 }
             }
         }
@@ -359,7 +386,7 @@ impl Sender {
                 .collect(),
         };
         let now = self.env.monotonic();
-        let mut effect = Effect::default();
+        let (mut effect, mut failure) = (Effect::default(), None);
         let mut accumulator = self.shared.accumulator.lock();
         for (sent, answer) in answers {
             if matches!(answer, Answer::Again(_) | Answer::Unknown(_)) {
@@ -369,9 +396,11 @@ impl Sender {
             if let Some(queue) = accumulator.queues.get_mut(&sent.partition) {
                 let pause = backoff::pause(&self.env, queue.failures + 1);
                 effect = plus(effect, queue.answer(sent.id, answer, now, pause));
+                failure = failure.or(queue.take_failure());
             }
         }
         drop(accumulator);
+        self.failed(failure);
         self.apply(effect);
     }
 
@@ -409,15 +438,17 @@ impl Sender {
 
 async fn submit(
     connection: &Connection,
+    (least, most): (i16, i16),
     request: &ProduceRequest,
     sent: &[Sent],
 ) -> Result<Pending<ProduceRequest>, ConnectionError> {
-    let most = if sent.iter().all(|sent| sent.topic_id.is_some()) {
-        i16::MAX
+    let has_ids = sent.iter().all(|sent| sent.topic_id.is_some());
+    let most = if has_ids {
+        most
     } else {
-        LAST_VERSION_WITH_NAMES
+        most.min(LAST_VERSION_WITH_NAMES)
     };
-    let version = connection.version_of::<ProduceRequest>(most)?;
+    let version = connection.version_between::<ProduceRequest>(least, most)?;
     connection.submit(version, request).await
 }
 

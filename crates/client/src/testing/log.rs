@@ -22,6 +22,11 @@ pub(crate) struct Log {
 }
 
 impl Log {
+    /// Whether anything of this producer and epoch is here.
+    pub(super) fn knows(&self, producer: (i64, i16)) -> bool {
+        self.sequences.contains_key(&producer)
+    }
+
     /// As a leader does: a repetition of the last batches is answered with their offset, a gap is refused, a producer that
     /// is not known may begin anywhere.
     pub(crate) fn append(&mut self, batch: Batch) -> Result<i64, ErrorCode> {

@@ -64,7 +64,10 @@ pub(super) fn of_produce(error: &ProduceError) -> String {
             "klamm consume {} --from -1 --until end shows what was stored last",
             partition.topic
         ),
-        ProduceError::Closed => LOOK.to_owned(),
+        ProduceError::Aborted {
+            because: Some(because),
+        } => of_produce(because),
+        ProduceError::Aborted { because: None } | ProduceError::Closed => LOOK.to_owned(),
     }
 }
 

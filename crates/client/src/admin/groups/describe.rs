@@ -13,7 +13,7 @@ use klamm_protocol::messages::consumer_group_describe_response as modern;
 use klamm_protocol::messages::describe_groups_request::DescribeGroupsRequest;
 use klamm_protocol::messages::describe_groups_response as classic;
 
-use super::{Admin, Coordinator, given, of_the_group};
+use super::{Admin, Coordinator, given, said};
 use crate::error::{ClientError, Refusal};
 use crate::group::embedded;
 use crate::metadata::Broker;
@@ -83,14 +83,14 @@ pub struct GroupMember {
 impl Admin {
     /// A group; or what its coordinator said instead: `GROUP_ID_NOT_FOUND` when there is none.
     pub async fn describe_group(&self, name: &str) -> Result<Result<GroupDescription, Refusal>, ClientError> {
-        let coordinator = Coordinator::new(&self.client, name);
+        let coordinator = Coordinator::of_group(&self.client, name);
         let attempt = || async {
             if let Some(described) = consumer_group(&coordinator).await? {
                 return Ok(described);
             }
             classic_group(&coordinator).await
         };
-        of_the_group(self.client.retrying(attempt).await)
+        said(self.client.retrying(attempt).await)
     }
 }
 
@@ -102,7 +102,7 @@ async fn consumer_group(coordinator: &Coordinator) -> Result<Option<GroupDescrip
         return Ok(None);
     }
     let request = ConsumerGroupDescribeRequest {
-        group_ids: vec![coordinator.group().clone()],
+        group_ids: vec![coordinator.key().clone()],
         ..ConsumerGroupDescribeRequest::default()
     };
     let answer = coordinator.call((0, i16::MAX), None, &request).await?;
@@ -147,7 +147,7 @@ fn consumer_member(member: &modern::Member) -> GroupMember {
 async fn classic_group(coordinator: &Coordinator) -> Result<GroupDescription, ClientError> {
     let api = ApiKey::DescribeGroups;
     let request = DescribeGroupsRequest {
-        groups: vec![coordinator.group().clone()],
+        groups: vec![coordinator.key().clone()],
         ..DescribeGroupsRequest::default()
     };
     let answer = coordinator.call((0, i16::MAX), None, &request).await?;

@@ -32,7 +32,7 @@ struct World {
 impl World {
     fn new(config: ProducerConfig) -> Self {
         Self {
-            queue: Queue::new(TopicPartition::new("t", 0), config),
+            queue: Queue::new(TopicPartition::new("t", 0), config, false),
             leader: Log::default(),
             identity: Identity {
                 id: ProducerId(1),
