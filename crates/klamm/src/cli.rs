@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use klamm_client::HostPort;
 use klamm_client::address::InvalidAddress;
 
-use crate::commands::{cluster, completion, config, consume, group, log, produce, topic};
+use crate::commands::{cluster, completion, config, consume, group, log, produce, topic, transaction};
 use crate::connect::Session;
 use crate::failure;
 use crate::output::{Format, Output};
@@ -77,6 +77,9 @@ enum Command {
     /// List, describe, delete and reset groups of consumers
     #[command(subcommand)]
     Group(group::Command),
+    /// List, describe and abort transactions, and find those that nobody will end
+    #[command(subcommand)]
+    Transaction(transaction::Command),
     /// Describe the cluster
     #[command(subcommand)]
     Cluster(cluster::Command),
@@ -109,6 +112,7 @@ fn run(global: &Global, command: Command) -> anyhow::Result<()> {
         Command::Produce(args) => produce::run(&session, args, out)?,
         Command::Consume(args) => consume::run(&session, args, out)?,
         Command::Group(command) => group::run(&session, command, out)?,
+        Command::Transaction(command) => transaction::run(&session, command, out)?,
         Command::Cluster(command) => cluster::run(&session, command, out)?,
         Command::Log(command) => log::run(command, out)?,
         Command::Completion(args) => completion::run(&args, &mut Cli::command(), out)?,
@@ -127,7 +131,7 @@ mod tests {
 
     #[test]
     fn options_are_understood_before_and_after_the_command() {
-        let cases: [(&str, Option<&str>); 24] = [
+        let cases: [(&str, Option<&str>); 38] = [
             ("klamm -b a:1,b:2 topic list", None),
             ("klamm topic list -b a:1 -o json", None),
             ("klamm consume t --from -5 -n 3", None),
@@ -164,6 +168,38 @@ mod tests {
             ),
             ("klamm group reset g --to-offset -5", Some("--to-offset")),
             ("klamm group reset g --to-latest -t a:x", Some("TOPIC:0,1,2")),
+            (
+                "klamm transaction list --state ongoing,prepare-commit --open-for 5m --id a.*",
+                None,
+            ),
+            ("klamm transaction list --state open", Some("ongoing")),
+            ("klamm transaction list --producer-id 1,2", None),
+            ("klamm transaction abort a b -y", None),
+            ("klamm transaction abort", Some("TRANSACTIONAL_ID")),
+            ("klamm transaction abort a -t t", Some("cannot be used with")),
+            ("klamm transaction abort -t t -p 0", Some("--start-offset")),
+            ("klamm transaction abort -t t -p 0 --start-offset 5", None),
+            (
+                "klamm transaction abort -t t -p 0 --start-offset 5 --producer-id 1",
+                Some("cannot be used with"),
+            ),
+            (
+                "klamm transaction abort -t t -p 0 --producer-id 1",
+                Some("--producer-epoch"),
+            ),
+            (
+                "klamm transaction abort -t t -p 0 --producer-id 1 --producer-epoch 0 --coordinator-epoch 3",
+                None,
+            ),
+            ("klamm transaction find-hanging -t t:0,1 --max-timeout 1h", None),
+            (
+                "klamm produce t --transactional-id x --transaction-records 10 --transaction-timeout 5m",
+                None,
+            ),
+            (
+                "klamm produce t --transaction-records 10",
+                Some("--transactional-id"),
+            ),
         ];
         for (line, error) in cases {
             let parsed = Cli::try_parse_from(line.split(' '));

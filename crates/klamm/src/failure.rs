@@ -102,6 +102,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
             .or_else(|| cause.downcast_ref().map(cluster::of_produce))
             .or_else(|| cause.downcast_ref().map(cluster::of_consume))
             .or_else(|| cause.downcast_ref().map(cluster::of_group))
+            .or_else(|| cause.downcast_ref().map(cluster::of_transaction))
             .or_else(|| cause.downcast_ref().map(start::of_start))
     })
 }
@@ -120,7 +121,7 @@ pub(crate) fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>
 mod tests {
     use klamm_broker::StartError;
     use klamm_client::consumer::ConsumeError;
-    use klamm_client::producer::ProduceError;
+    use klamm_client::producer::{ProduceError, TransactionError};
     use klamm_client::{ClientError, ConnectionError, GroupError, HostPort, Refusal};
     use klamm_log::LogError;
     use klamm_model::{BrokerId, ErrorCode, Offset, TopicPartition};
@@ -260,6 +261,38 @@ mod tests {
             refusal: refusal(ErrorCode::UnknownTopicOrPartition),
         };
         check(commit, "klamm topic list");
+    }
+
+    #[test]
+    fn errors_of_a_transaction_say_what_to_try() {
+        let refused = |code| ProduceError::Refused {
+            partition: TopicPartition::new("a", 1),
+            refusal: Refusal::new(code),
+        };
+        let too_large = || refused(ErrorCode::MessageTooLarge);
+        let id = || "x".to_owned();
+        check(
+            TransactionError::Aborted { cause: too_large() },
+            "max.message.bytes",
+        );
+        let aborted = ProduceError::Aborted {
+            because: Some(Box::new(too_large())),
+        };
+        check(aborted, "max.message.bytes");
+        let fatal = TransactionError::Fatal {
+            id: id(),
+            cause: refused(ErrorCode::InvalidTransactionTimeout),
+        };
+        check(fatal, "transaction.max.timeout.ms");
+        check(
+            TransactionError::Fenced { id: id() },
+            "klamm transaction describe x",
+        );
+        let unknown = TransactionError::OutcomeUnknown {
+            id: id(),
+            cause: ClientError::UnknownBroker(BrokerId(1)),
+        };
+        check(unknown, "klamm transaction describe x");
     }
 
     fn check(error: impl std::error::Error + Send + Sync + 'static, words: &str) {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::failure::colours;
 
 pub(crate) use printable::{argument, printable};
-pub(crate) use table::Table;
+pub(crate) use table::{Table, or_dash};
 
 /// How data is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]

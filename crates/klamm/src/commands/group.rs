@@ -1,9 +1,7 @@
 //! `klamm group`: list, describe, delete, reset.
 //!
-//! Next: one file each; `group/lag.rs` for how far behind a group is, `group/ask.rs` for the question before what cannot be
-//! undone.
+//! Next: one file each; `group/lag.rs` for how far behind a group is.
 
-mod ask;
 mod delete;
 mod describe;
 mod lag;
@@ -64,10 +62,6 @@ fn once_each(names: &[String]) -> Vec<&str> {
     let mut seen = BTreeSet::new();
     let names = names.iter().map(String::as_str);
     names.filter(|name| seen.insert(*name)).collect()
-}
-
-fn or_dash(value: Option<impl ToString>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ impl Outcome {
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Outcomes {
-    /// What they are: topic, group.
+    /// What they are: topic, group, transaction.
     #[serde(skip)]
     noun: &'static str,
     outcomes: Vec<Outcome>,
@@ -69,6 +69,7 @@ impl Show for Outcomes {
     fn tables(&self) -> Vec<Table> {
         let heading = match self.noun {
             "group" => "GROUP",
+            "transaction" => "TRANSACTION",
             _ => "TOPIC",
         };
         let mut table = Table::new(&[heading, "STATUS"]);

@@ -1,12 +1,14 @@
 //! `klamm produce TOPIC`: each line of the input becomes a record.
 //!
-//! Always holds: exit code 0 means that every line is stored, on disk on every in-sync replica as the topic asks for; on a
-//! failure nothing more is read, and what was stored is said.
+//! Always holds: exit code 0 means that every line is stored, on disk on every in-sync replica as the topic asks for, and
+//! committed, if there are transactions; on a failure nothing more is read, and what was stored is said.
 //!
-//! Next: `produce/line.rs` for what a line says, `produce/input.rs` for where lines come from.
+//! Next: `produce/line.rs` for what a line says, `produce/input.rs` for where lines come from, `produce/transaction.rs` for
+//! transactions.
 
 mod input;
 mod line;
+mod transaction;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -28,6 +30,7 @@ use crate::connect::{Session, known_topic};
 use crate::output::{Format, Output, Show, Table};
 
 use line::Lines;
+use transaction::TransactionArgs;
 
 /// Records whose answers are outstanding.
 const OUTSTANDING: usize = 100_000;
@@ -54,6 +57,8 @@ pub(crate) struct ProduceArgs {
     /// An empty value is a tombstone, which deletes its key from a compacted topic
     #[arg(short = 'Z', long)]
     tombstones: bool,
+    #[command(flatten)]
+    transaction: TransactionArgs,
 }
 
 /// What was stored.
@@ -62,6 +67,9 @@ struct Summary {
     topic: String,
     records: u64,
     bytes: u64,
+    /// How many were committed, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transactions: Option<u64>,
     seconds: f64,
 }
 
@@ -78,41 +86,52 @@ pub(crate) fn run(session: &Session, args: ProduceArgs, out: &mut Output) -> any
 async fn produce(client: Client, args: ProduceArgs, out: &mut Output) -> anyhow::Result<()> {
     known_topic(&client, &args.topic).await?;
     let begin = Instant::now();
-    let producer = Producer::new(
-        client,
-        ProducerConfig {
-            codec: args.compression.into(),
-            ..ProducerConfig::default()
-        },
-    );
+    let config = ProducerConfig {
+        codec: args.compression.into(),
+        ..ProducerConfig::default()
+    };
     let lines = Lines::new(args.key_delimiter, args.headers, args.partition, args.tombstones);
     let (input, is_interactive) = input::open(args.files)?;
     let progress = progress(is_interactive);
     let tally = Arc::new(Tally::default());
-    let result = send(&producer, &args.topic, &lines, input, &tally, &progress).await;
+    let plan = args.transaction.plan(config);
+    let is_transactional = plan.is_some();
+    let result = match plan {
+        Some(plan) => transaction::send(client, plan, &args.topic, &lines, input, &tally, &progress).await,
+        None => {
+            let producer = Producer::new(client, config);
+            send(&producer, &args.topic, &lines, input, &tally, &progress).await
+        }
+    };
     progress.finish_and_clear();
 
     let summary = Summary {
         topic: args.topic,
-        records: tally.stored.load(Ordering::Relaxed),
-        bytes: tally.bytes.load(Ordering::Relaxed),
+        records: tally.records(),
+        bytes: tally.bytes(),
+        transactions: is_transactional.then(|| tally.transactions()),
         seconds: begin.elapsed().as_secs_f64(),
     };
     if let Err(error) = result {
-        return Err(error.context(format!("{} stored before this failed", records(summary.records))));
+        let before = match is_transactional {
+            true => format!("{} committed", transaction::progress_of(&tally)),
+            false => format!("{} stored", records(summary.records)),
+        };
+        return Err(error.context(format!("{before} before this failed")));
     }
     if out.format() != Format::Table {
         out.show(&summary)?;
     }
+    let (bytes, topic, seconds) = (size::bytes(summary.bytes), summary.topic, summary.seconds);
+    let told = match is_transactional {
+        true => format!(
+            "{} ({bytes}) committed to '{topic}'",
+            transaction::progress_of(&tally)
+        ),
+        false => format!("{} ({bytes}) stored in '{topic}'", records(summary.records)),
+    };
     // A message; when nobody can read it, that is no failure.
-    let _ = writeln!(
-        std::io::stderr(),
-        "{} ({}) stored in '{}' in {:.1} s",
-        records(summary.records),
-        size::bytes(summary.bytes),
-        summary.topic,
-        summary.seconds
-    );
+    let _ = writeln!(std::io::stderr(), "{told} in {seconds:.1} s");
     Ok(())
 }
 
@@ -156,8 +175,7 @@ async fn send(
                 break 'input;
             }
         }
-        progress.set_position(tally.stored.load(Ordering::Relaxed));
-        progress.set_message(size::bytes(tally.bytes.load(Ordering::Relaxed)));
+        tally.show(progress);
     }
     producer.flush().await;
     drop(deliveries);
@@ -171,10 +189,39 @@ async fn send(
 struct Tally {
     stored: AtomicU64,
     bytes: AtomicU64,
+    transactions: AtomicU64,
     has_failed: AtomicBool,
 }
 
 impl Tally {
+    fn records(&self) -> u64 {
+        self.stored.load(Ordering::Relaxed)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn transactions(&self) -> u64 {
+        self.transactions.load(Ordering::Relaxed)
+    }
+
+    fn stored(&self, records: u64, bytes: u64) {
+        self.stored.fetch_add(records, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// A transaction of so many records was committed.
+    fn committed(&self, records: u64, bytes: u64) {
+        self.transactions.fetch_add(1, Ordering::Relaxed);
+        self.stored(records, bytes);
+    }
+
+    fn show(&self, progress: &ProgressBar) {
+        progress.set_position(self.records());
+        progress.set_message(size::bytes(self.bytes()));
+    }
+
     /// Counts to the end, and returns the first failure.
     async fn count(
         self: Arc<Self>,
@@ -183,10 +230,7 @@ impl Tally {
         let mut failure = Ok(());
         while let Some((bytes, delivery)) = delivered.recv().await {
             match delivery.stored().await {
-                Ok(_) => {
-                    self.stored.fetch_add(1, Ordering::Relaxed);
-                    self.bytes.fetch_add(bytes, Ordering::Relaxed);
-                }
+                Ok(_) => self.stored(1, bytes),
                 Err(error) => {
                     self.has_failed.store(true, Ordering::Relaxed);
                     if failure.is_ok() {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use klamm_client::consumer::ConsumeError;
-use klamm_client::producer::ProduceError;
+use klamm_client::producer::{ProduceError, TransactionError};
 use klamm_client::{ClientError, ConnectionError, GroupError};
 use klamm_model::ErrorCode;
 
@@ -68,6 +68,19 @@ pub(super) fn of_produce(error: &ProduceError) -> String {
             because: Some(because),
         } => of_produce(because),
         ProduceError::Aborted { because: None } | ProduceError::Closed => LOOK.to_owned(),
+    }
+}
+
+/// What to try after a transaction that was not committed.
+pub(super) fn of_transaction(error: &TransactionError) -> String {
+    match error {
+        TransactionError::Aborted { cause } | TransactionError::Fatal { cause, .. } => of_produce(cause),
+        TransactionError::Fenced { id } => format!(
+            "klamm transaction describe {id} shows who has it now; producers that work at the same time need ids of their own, and slow input a longer --transaction-timeout"
+        ),
+        TransactionError::OutcomeUnknown { id, .. } => {
+            format!("klamm transaction describe {id} shows how the last one ended")
+        }
     }
 }
 
@@ -145,7 +158,8 @@ pub(crate) fn of_refusal(code: ErrorCode, name: Option<&str>) -> String {
         ErrorCode::TopicDeletionDisabled => {
             "klamm config get --broker ID delete.topic.enable shows what forbids it".to_owned()
         }
-        ErrorCode::TopicAuthorizationFailed
+        ErrorCode::TransactionalIdAuthorizationFailed
+        | ErrorCode::TopicAuthorizationFailed
         | ErrorCode::ClusterAuthorizationFailed
         | ErrorCode::GroupAuthorizationFailed
         | ErrorCode::SaslAuthenticationFailed => {
@@ -161,7 +175,7 @@ pub(crate) fn of_refusal(code: ErrorCode, name: Option<&str>) -> String {
         ErrorCode::CoordinatorNotAvailable
         | ErrorCode::CoordinatorLoadInProgress
         | ErrorCode::NotCoordinator => {
-            "klamm cluster describe shows which brokers are alive; klamm topic describe __consumer_offsets who leads the groups"
+            "klamm cluster describe shows which brokers are alive; klamm topic describe __consumer_offsets who leads the groups, __transaction_state who the transactions"
                 .to_owned()
         }
         ErrorCode::LeaderNotAvailable
@@ -173,6 +187,31 @@ pub(crate) fn of_refusal(code: ErrorCode, name: Option<&str>) -> String {
         | ErrorCode::KafkaStorageError => {
             "klamm cluster describe shows which brokers and log dirs are alive".to_owned()
         }
-        _ => LOOK.to_owned(),
+        _ => of_refused_transaction(code).unwrap_or(LOOK).to_owned(),
     }
+}
+
+/// What to try after an answer with this code, which only transactions get.
+fn of_refused_transaction(code: ErrorCode) -> Option<&'static str> {
+    Some(match code {
+        ErrorCode::TransactionalIdNotFound
+        | ErrorCode::ProducerFenced
+        | ErrorCode::InvalidProducerEpoch
+        | ErrorCode::InvalidProducerIdMapping
+        | ErrorCode::InvalidTxnState
+        | ErrorCode::TransactionAbortable
+        | ErrorCode::TransactionCoordinatorFenced => {
+            "klamm transaction list shows the transactional ids, their states and producers"
+        }
+        ErrorCode::ConcurrentTransactions => {
+            "klamm transaction list --state prepare-commit,prepare-abort shows what is being ended"
+        }
+        ErrorCode::InvalidTransactionTimeout => {
+            "klamm config get --broker ID transaction.max.timeout.ms shows the longest that there may be"
+        }
+        ErrorCode::InvalidRegularExpression => {
+            "klamm transaction list without --id shows all; a point with a star, .*, stands for anything"
+        }
+        _ => return None,
+    })
 }

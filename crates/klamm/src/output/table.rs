@@ -85,6 +85,11 @@ impl Table {
     }
 }
 
+/// A cell; `-` where there is nothing to show.
+pub(crate) fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,8 @@ use clap::Args;
 use klamm_client::{Admin, ClientError};
 use klamm_model::ErrorCode;
 
-use super::{ask, once_each, unknown_group};
+use super::{once_each, unknown_group};
+use crate::commands::ask;
 use crate::commands::outcome::{Outcome, Outcomes};
 use crate::output::Output;
 

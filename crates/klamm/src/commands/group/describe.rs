@@ -9,9 +9,10 @@ use klamm_model::{ErrorCode, TopicPartition};
 use serde::Serialize;
 
 use super::lag::{self, Lag};
-use super::{once_each, or_dash, unknown_group};
+use super::{once_each, unknown_group};
+use crate::commands::duration;
 use crate::failure::{self, Hinted, of_refusal};
-use crate::output::{Output, Show, Table, printable};
+use crate::output::{Output, Show, Table, or_dash, printable};
 
 #[derive(Args, Debug)]
 pub(crate) struct DescribeArgs {
@@ -101,7 +102,7 @@ impl Description {
                 or_dash(row.lag.committed_offset),
                 or_dash(row.lag.end_offset),
                 or_dash(row.lag.lag),
-                or_dash(row.lag.lag_ms.map(lag::duration)),
+                or_dash(row.lag.lag_ms.map(duration::format)),
                 or_dash(row.member.as_ref()),
             ]);
         }

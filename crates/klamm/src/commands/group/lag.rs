@@ -86,25 +86,6 @@ async fn ends(
         .collect())
 }
 
-/// A lag in time for people: its two largest units.
-pub(super) fn duration(ms: i64) -> String {
-    const UNITS: [(i64, &str); 4] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
-    if ms < 1000 {
-        return format!("{ms}ms");
-    }
-    let (mut rest, mut text, mut parts) = (ms, String::new(), 0);
-    for (unit, name) in UNITS {
-        if parts < 2 && (rest >= unit || parts == 1) {
-            parts += 1;
-            if rest >= unit {
-                text.push_str(&format!("{}{name}", rest / unit));
-            }
-            rest %= unit;
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,23 +103,6 @@ mod tests {
         for (committed, end, age, expected) in cases {
             let lag = lag(&partition, committed.map(Offset), end.map(Offset), age);
             assert_eq!(lag.lag.map(|records| (records, lag.lag_ms)), expected);
-        }
-    }
-
-    #[test]
-    fn durations_are_short() {
-        let cases = [
-            (0, "0ms"),
-            (999, "999ms"),
-            (1_500, "1s"),
-            (61_000, "1m1s"),
-            (60_000, "1m"),
-            (3_600_000, "1h"),
-            (3_605_000, "1h"),
-            (90_061_000, "1d1h"),
-        ];
-        for (ms, text) in cases {
-            assert_eq!(duration(ms), text);
         }
     }
 }

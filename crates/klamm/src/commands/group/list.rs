@@ -5,8 +5,7 @@ use klamm_client::Admin;
 use klamm_client::admin::groups::GroupListing;
 use serde::Serialize;
 
-use super::or_dash;
-use crate::output::{Output, Show, Table};
+use crate::output::{Output, Show, Table, or_dash};
 
 #[derive(Args, Debug)]
 pub(crate) struct ListArgs {

@@ -15,12 +15,11 @@ use klamm_client::consumer::{Isolation, OffsetSpec};
 use klamm_model::{ErrorCode, Offset, TimestampMs, TopicPartition};
 use serde::Serialize;
 
-use super::target::{self, Bounds, Target, TopicChoice};
-use super::{ask, or_dash};
-use crate::commands::time;
-use crate::connect::known_topic;
+use super::target::{self, Bounds, Target};
+use crate::commands::topic_choice::{self, TopicChoice, chosen};
+use crate::commands::{ask, duration, time};
 use crate::failure::{Hinted, of_refusal};
-use crate::output::{Output, Show, Table, printable};
+use crate::output::{Output, Show, Table, or_dash, printable};
 
 #[derive(Args, Debug)]
 pub(crate) struct ResetArgs {
@@ -28,7 +27,7 @@ pub(crate) struct ResetArgs {
     #[arg(value_name = "GROUP")]
     name: String,
     /// Only this topic, or these partitions of it; default: all that the group has committed offsets for
-    #[arg(short, long = "topic", value_name = "TOPIC[:PARTITION,...]", value_parser = target::parse_topic)]
+    #[arg(short, long = "topic", value_name = "TOPIC[:PARTITION,...]", value_parser = topic_choice::parse)]
     topics: Vec<TopicChoice>,
     #[command(flatten)]
     target: TargetArgs,
@@ -53,7 +52,7 @@ struct TargetArgs {
     #[arg(long, value_name = "TIME", value_parser = target::parse_time)]
     to_datetime: Option<TimestampMs>,
     /// To the first record that is at most so old (1d12h, 90m, PT90M)
-    #[arg(long, value_name = "DURATION", value_parser = target::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     by_duration: Option<Duration>,
     /// By so many records, back when negative
     #[arg(long, value_name = "COUNT", allow_negative_numbers = true)]
@@ -200,16 +199,6 @@ async fn plan(admin: &Admin, args: &ResetArgs, time: Option<TimestampMs>) -> any
         });
     }
     Ok(rows)
-}
-
-async fn chosen(admin: &Admin, choices: &[TopicChoice]) -> anyhow::Result<BTreeSet<TopicPartition>> {
-    let mut partitions = BTreeSet::new();
-    for choice in choices {
-        let topic = known_topic(admin.client(), &choice.topic).await?;
-        let found = crate::commands::consume::partitions(&topic, &choice.partitions)?;
-        partitions.extend(found);
-    }
-    Ok(partitions)
 }
 
 async fn bounds(

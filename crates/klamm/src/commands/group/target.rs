@@ -9,7 +9,6 @@ use klamm_model::{Offset, TimestampMs};
 
 use crate::commands::time;
 
-const MS_PER_DAY: u64 = 86_400_000;
 /// The least number that is taken for milliseconds since 1970: in 1973.
 const LEAST_MS: i64 = 100_000_000_000;
 
@@ -25,13 +24,6 @@ pub(super) enum Target {
     /// So many from where it is.
     Shift(i64),
     At(Offset),
-}
-
-/// The partitions of a topic; all of them when there are none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TopicChoice {
-    pub(super) topic: String,
-    pub(super) partitions: Vec<i32>,
 }
 
 /// What a partition holds, and what the target says about it.
@@ -70,28 +62,6 @@ impl Target {
     }
 }
 
-/// Reads `TOPIC` or `TOPIC:0,1,2`.
-pub(super) fn parse_topic(text: &str) -> Result<TopicChoice, String> {
-    let refused = || format!("'{text}' is neither TOPIC nor TOPIC:0,1,2");
-    let (topic, partitions) = match text.rsplit_once(':') {
-        None => (text, Vec::new()),
-        Some((topic, numbers)) => {
-            let numbers = numbers.split(',').map(|number| match number.parse::<i32>() {
-                Ok(index) if index >= 0 => Ok(index),
-                _ => Err(refused()),
-            });
-            (topic, numbers.collect::<Result<Vec<i32>, String>>()?)
-        }
-    };
-    if topic.is_empty() {
-        return Err(refused());
-    }
-    Ok(TopicChoice {
-        topic: topic.to_owned(),
-        partitions,
-    })
-}
-
 /// Reads a time. A number so small that it is a date without its dashes, or seconds, would quietly mean the first record.
 pub(super) fn parse_time(text: &str) -> Result<TimestampMs, String> {
     let time = time::parse(text);
@@ -105,73 +75,9 @@ pub(super) fn parse_time(text: &str) -> Result<TimestampMs, String> {
     Ok(time)
 }
 
-/// Reads a duration: `1d12h`, `90m`, `30s`, or as Kafka's tools have it, `P1DT12H`.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let small = text.to_ascii_lowercase();
-    let (ms, example) = match small.strip_prefix('p') {
-        Some(rest) => (iso(rest), "P1DT12H, PT90M"),
-        None => (sum(&small, &UNITS), "1d12h, 90m, 30s"),
-    };
-    ms.map(Duration::from_millis)
-        .ok_or_else(|| format!("'{text}' is no duration: {example}"))
-}
-
-/// Days, and behind a `t` what is less: before it, an `m` is months, which have no length.
-fn iso(text: &str) -> Option<u64> {
-    let (days, clock) = UNITS.split_at(1);
-    match text.split_once('t') {
-        None => sum(text, days),
-        Some(("", less)) => sum(less, clock),
-        Some((more, less)) => sum(more, days)?.checked_add(sum(less, clock)?),
-    }
-}
-
-/// Units with their milliseconds, the larger ones first.
-type Units = [(char, u64)];
-
-const UNITS: [(char, u64); 4] = [('d', MS_PER_DAY), ('h', 3_600_000), ('m', 60_000), ('s', 1000)];
-
-/// The sum of numbers with units, the larger ones first.
-fn sum(mut rest: &str, units: &Units) -> Option<u64> {
-    let mut units = units.iter();
-    let mut total: u64 = 0;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let number: u64 = rest[..digits].parse().ok()?;
-        let (_, ms) = units.find(|(name, _)| rest[digits..].starts_with(*name))?;
-        total = total.checked_add(number.checked_mul(*ms)?)?;
-        // Every unit is one letter of ASCII.
-        rest = &rest[digits + 1..];
-    }
-    Some(total)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn topics_and_their_partitions_are_read() {
-        let cases = [
-            ("orders", Some(("orders", vec![]))),
-            ("orders:0", Some(("orders", vec![0]))),
-            ("orders:0,12", Some(("orders", vec![0, 12]))),
-            ("orders:", None),
-            ("orders:-1", None),
-            (":1", None),
-            ("", None),
-        ];
-        for (text, expected) in cases {
-            let seen = parse_topic(text).ok();
-            let seen = seen
-                .as_ref()
-                .map(|choice| (choice.topic.as_str(), choice.partitions.clone()));
-            assert_eq!(seen, expected, "{text}");
-        }
-    }
 
     #[test]
     fn a_number_that_is_no_time_of_today_is_refused() {
@@ -190,39 +96,6 @@ mod tests {
         }
         let error = parse_time("20261121").unwrap_err();
         assert!(error.contains("1970-01-01T05:37:41.121Z"), "{error}");
-    }
-
-    #[test]
-    fn durations_are_read() {
-        let cases = [
-            ("30s", Some(30)),
-            ("90m", Some(5_400)),
-            ("1d12h", Some(129_600)),
-            ("PT90M", Some(5_400)),
-            ("P1DT12H", Some(129_600)),
-            ("", None),
-            ("90", None),
-            ("P", None),
-            ("PT", None),
-            ("P1DT", None),
-            ("P2D", Some(172_800)),
-            ("PT1H30S", Some(3_630)),
-            // Months.
-            ("P1M", None),
-            ("P90M", None),
-            ("P1H", None),
-            ("PT1D", None),
-            ("P1DT1M1H", None),
-            ("12h1d", None),
-            ("1é", None),
-            ("-5m", None),
-            ("99999999999999999999s", None),
-            ("18446744073709551615d", None),
-        ];
-        for (text, seconds) in cases {
-            let seen = parse_duration(text).ok().map(|duration| duration.as_secs());
-            assert_eq!(seen, seconds, "{text}");
-        }
     }
 
     #[test]

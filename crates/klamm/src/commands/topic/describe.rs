@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::list::replicas;
 use crate::connect::known_topic;
-use crate::output::{Output, Show, Table};
+use crate::output::{Output, Show, Table, or_dash};
 
 #[derive(Args, Debug)]
 pub(crate) struct DescribeArgs {
@@ -91,10 +91,6 @@ impl Description {
         }
         tables
     }
-}
-
-fn or_dash(value: Option<impl ToString>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
 fn joined(brokers: &[i32]) -> String {

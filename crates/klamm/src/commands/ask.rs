@@ -9,7 +9,7 @@ use crate::failure::Hinted;
 use crate::output::printable;
 
 /// Asks; an answer other than yes is an error.
-pub(super) fn confirm(question: &str) -> anyhow::Result<()> {
+pub(crate) fn confirm(question: &str) -> anyhow::Result<()> {
     let stdin = io::stdin();
     if !stdin.is_terminal() {
         let message = "nothing was done: this cannot be undone, and there is no terminal to ask";
