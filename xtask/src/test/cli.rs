@@ -3,9 +3,11 @@
 //! Always: a row says what goes in, what must come out on standard output, word for word, and on standard error, and the
 //! exit code. A command that is done and has nothing to tell is silent on standard error.
 //!
-//! Where to go next: [`rows`] is the table; a row may build on those above it.
+//! Where to go next: [`rows`] is the table; a row may build on those above it. [`transactions`] needs a producer that is
+//! kept waiting.
 
 mod rows;
+mod transactions;
 
 use std::{
     env, fs,
@@ -17,7 +19,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use self::rows::{CALLS, Call, FILES};
+use self::rows::{Call, FILES, calls};
 use super::{
     check::Checks,
     group::{Ready, Scenario},
@@ -27,29 +29,31 @@ use crate::broker::{self, Broker, Kind};
 
 pub(super) fn prepare(kind: Kind) -> Result<Ready> {
     let program = broker::program()?;
-    Ok(Ready::Scenarios(vec![Scenario::calm(
-        "commands",
-        move |broker, checks| {
-            let folder = tempfile::tempdir()?;
-            let mut patience = Patience::with(kind);
-            for (name, content) in FILES {
-                let file = folder.path().join(name);
-                fs::create_dir_all(file.parent().context("a file lies in a folder")?)?;
-                fs::write(&file, content.replace("ADDRESS", broker.address()))?;
-            }
-            for call in CALLS
-                .iter()
-                .filter(|call| call.only.is_none_or(|only| only == kind))
-            {
-                let name = format!("{} {}", call.name, call.arguments);
-                checks.check(name.trim_end(), || {
-                    patience.wait_for(|| run(call, &program, broker, folder.path()))
-                });
-            }
-            completions(&program, checks);
-            Ok(())
-        },
-    )]))
+    let commands = program.clone();
+    let mut scenarios = vec![Scenario::calm("commands", move |broker, checks| {
+        let folder = tempfile::tempdir()?;
+        let mut patience = Patience::with(kind);
+        for (name, content) in FILES {
+            let file = folder.path().join(name);
+            fs::create_dir_all(file.parent().context("a file lies in a folder")?)?;
+            fs::write(&file, content.replace("ADDRESS", broker.address()))?;
+        }
+        for call in calls().filter(|call| call.only.is_none_or(|only| only == kind)) {
+            let name = format!("{} {}", call.name, call.arguments);
+            checks.check(name.trim_end(), || {
+                patience.wait_for(|| run(call, &commands, broker, folder.path()))
+            });
+        }
+        completions(&commands, checks);
+        Ok(())
+    })];
+    // The other one does not serve transactions yet.
+    if kind == Kind::Kafka {
+        scenarios.push(Scenario::calm("transactions", move |broker, checks| {
+            transactions::check(&program, broker, checks)
+        }));
+    }
+    Ok(Ready::Scenarios(scenarios))
 }
 
 fn run(call: &Call, program: &Path, broker: &Broker, folder: &Path) -> Result<()> {
@@ -203,7 +207,7 @@ mod tests {
 
     #[test]
     fn rows_have_names_and_say_something() {
-        for call in CALLS {
+        for call in calls() {
             assert!(!call.name.is_empty(), "{}", call.arguments);
             // A failure is always explained.
             assert!(call.code == 0 || !call.stderr.is_empty(), "{}", call.arguments);

@@ -3,6 +3,8 @@
 //! In arguments and expectations `ADDRESS` is the broker's, `LOGDIR` its log dir, `FOLDER` a folder with [`FILES`]; in
 //! expected output `*` is any part of a line and a line `...` any number of lines.
 
+mod transactions;
+
 use crate::broker::Kind;
 
 /// One call of the program.
@@ -116,7 +118,11 @@ const GROUP: &str = "group";
 const OTHER: &str = "klamm";
 
 /// In order: later calls build on what earlier ones made.
-pub(super) const CALLS: &[Call] = &[
+pub(super) fn calls() -> impl Iterator<Item = &'static Call> {
+    CALLS.iter().chain(transactions::CALLS)
+}
+
+const CALLS: &[Call] = &[
     // Where to go, and what is not understood.
     call(OTHER, "--version").prints("klamm *\n").without_bootstrap(),
     call(OTHER, "--help").prints("...\nUsage: klamm *\n...\n").without_bootstrap(),
