@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use klamm_model::ErrorCode;
+use klamm_model::limits::MAX_STRING_BYTES;
 use klamm_protocol::ByteString;
 use klamm_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
 use klamm_protocol::messages::{
@@ -137,6 +138,12 @@ pub(super) fn refused_join(member_id: &str, version: i16, code: ErrorCode) -> Jo
     }
 }
 
+/// What somebody is told in words, as far as an answer has room for it: the name of a group alone may take all of that.
+pub(super) fn in_words(mut words: String) -> ByteString {
+    words.truncate(words.floor_char_boundary(MAX_STRING_BYTES));
+    words.into()
+}
+
 fn for_each<T>(groups: &[ByteString], answer: impl Fn(ByteString) -> T) -> Vec<T> {
     groups.iter().cloned().map(answer).collect()
 }
@@ -185,5 +192,22 @@ fn refused_transactional_commit(
     TxnOffsetCommitResponse {
         topics: topics.collect(),
         ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_an_answer_has_no_room_for_are_cut() {
+        for (words, expected) in [
+            ("short".to_owned(), 5),
+            ("a".repeat(40_000), MAX_STRING_BYTES),
+            // Two bytes each, and an odd number of bytes.
+            ("\u{e4}".repeat(40_000), MAX_STRING_BYTES - 1),
+        ] {
+            assert_eq!(in_words(words).len(), expected);
+        }
     }
 }

@@ -52,8 +52,6 @@ pub struct GroupConfig {
     pub min_session_timeout: Duration,
     pub max_session_timeout: Duration,
     pub max_size: usize,
-    pub classic_protocol_enabled: bool,
-    pub consumer_protocol_enabled: bool,
     pub consumer_assignment_interval: Duration,
     /// In the order of preference.
     pub consumer_assignors: Vec<String>,
@@ -76,8 +74,6 @@ impl Default for GroupConfig {
             min_session_timeout: Duration::from_secs(6),
             max_session_timeout: Duration::from_mins(30),
             max_size: i32::MAX as usize,
-            classic_protocol_enabled: true,
-            consumer_protocol_enabled: true,
             consumer_assignment_interval: Duration::from_secs(1),
             consumer_assignors: vec!["uniform".to_owned(), "range".to_owned()],
             consumer_heartbeat_interval: Duration::from_secs(5),

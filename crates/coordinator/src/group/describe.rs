@@ -11,6 +11,7 @@ use klamm_protocol::messages::ListGroupsRequest;
 use klamm_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use klamm_protocol::messages::list_groups_response::ListedGroup;
 
+use super::answer::in_words;
 use super::classic::{ClassicGroup, State};
 
 impl ClassicGroup {
@@ -48,11 +49,11 @@ pub(crate) fn describe_missing(version: i16, id: &ByteString, is_of_other_kind: 
     };
     if version >= 6 {
         described.error_code = ErrorCode::GroupIdNotFound.code();
-        described.error_message = Some(if is_of_other_kind {
-            format!("Group {id} is not a classic group.").into()
+        described.error_message = Some(in_words(if is_of_other_kind {
+            format!("Group {id} is not a classic group.")
         } else {
-            format!("Group {id} not found.").into()
-        });
+            format!("Group {id} not found.")
+        }));
     }
     described
 }

@@ -123,6 +123,11 @@ impl Request {
                 return Some(Answer::ConsumerGroupHeartbeat(refusal.into_heartbeat()));
             }
             Self::OffsetDelete(request) if request.group_id.is_empty() => ErrorCode::InvalidGroupId,
+            Self::ConsumerGroupDescribe(groups)
+                if !groups.is_empty() && groups.iter().all(|id| id.is_empty()) =>
+            {
+                ErrorCode::InvalidGroupId
+            }
             _ => return None,
         };
         Some(Answer::refused(&self.shape(), code))

@@ -10,13 +10,14 @@ use klamm_protocol::messages::consumer_group_describe_response::{
 };
 
 use super::{ConsumerGroup, Member};
+use crate::group::answer::in_words;
 use crate::group::config::GroupConfig;
 
 /// A group that is not there, or is of another kind.
 pub fn not_found(group_id: &ByteString, message: String) -> DescribedGroup {
     DescribedGroup {
         error_code: ErrorCode::GroupIdNotFound.code(),
-        error_message: Some(message.into()),
+        error_message: Some(in_words(message)),
         group_id: group_id.clone(),
         ..Default::default()
     }

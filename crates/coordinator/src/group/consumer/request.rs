@@ -9,6 +9,7 @@ use klamm_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeart
 use super::assignor::Assignor;
 use super::member::{LEAVE_EPOCH, STATIC_LEAVE_EPOCH};
 use super::{ConsumerGroup, Refusal};
+use crate::group::answer::in_words;
 use crate::group::config::GroupConfig;
 
 /// The version from which on a member makes its id (KIP-1082).
@@ -23,7 +24,7 @@ impl Refusal {
     pub fn into_heartbeat(self) -> ConsumerGroupHeartbeatResponse {
         ConsumerGroupHeartbeatResponse {
             error_code: self.code.code(),
-            error_message: Some(self.message.into()),
+            error_message: Some(in_words(self.message)),
             ..Default::default()
         }
     }

@@ -14,8 +14,8 @@ use klamm_protocol::ByteString;
 use klamm_protocol::messages::consumer_group_describe_response::DescribedGroup;
 use klamm_protocol::messages::leave_group_request::MemberIdentity;
 use klamm_protocol::messages::{
-    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatRequest, LeaveGroupRequest,
-    SyncGroupRequest,
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatRequest, JoinGroupResponse,
+    LeaveGroupRequest, SyncGroupRequest,
 };
 
 use super::migration::{Replacing, upgrade};
@@ -69,14 +69,14 @@ impl ConsumerGroup {
         if self.becomes_classic_without(members, config)
             && let Some(classic) = self.downgraded(members, None, around.image, around.now)
         {
-            return self.go_over(classic, id, around.now, config, |_| {});
+            return self.go_over(classic, id, around.now, config, |turn| turn.prepare_rebalance());
         }
         let mut outcome = Outcome::new(());
         self.fence(members, around.image, &mut outcome);
         outcome.of_group(id).0
     }
 
-    /// The group becomes a classic one, whose members are to join again.
+    /// The group becomes a classic one; `change` is what happens to that.
     fn go_over(
         &self,
         classic: ClassicGroup,
@@ -92,7 +92,6 @@ impl ConsumerGroup {
             .iter()
             .for_each(|member| turn.restart_session_when_told(member));
         change(&mut turn);
-        turn.prepare_rebalance();
         let mut outcome = Outcome::new(());
         outcome.records = self.tombstones();
         for member in self.members.keys() {
@@ -121,10 +120,12 @@ impl ConsumerGroup {
             }
             return result;
         }
-        if config.consumer_migration_policy == MigrationPolicy::Disabled {
-            return join.refused(ErrorCode::InconsistentGroupProtocol);
-        }
         let (ticket, version) = (join.ticket.ticket, join.ticket.version);
+        // As in Kafka, who is refused here is not told its own id again.
+        let refused = |code| GroupResult::answer(ticket, Answer::JoinGroup(refused_join("", version, code)));
+        if config.consumer_migration_policy == MigrationPolicy::Disabled {
+            return refused(ErrorCode::InconsistentGroupProtocol);
+        }
         let member_id = if request.member_id.is_empty() {
             ByteString::from((around.draw_uuid)().to_string())
         } else {
@@ -137,7 +138,7 @@ impl ConsumerGroup {
                 let answer = refused_join(&member_id, version, code);
                 return GroupResult::answer(ticket, Answer::JoinGroup(answer));
             }
-            Err(code) => return join.refused(code),
+            Err(code) => return refused(code),
         };
         let instance = request.group_instance_id.as_ref();
         let replaced = instance
@@ -153,13 +154,30 @@ impl ConsumerGroup {
             };
             let classic = self.downgraded(&[replaced], Some(&replacing), around.image, around.now);
             if let Some(classic) = classic {
-                let waits = |turn: &mut Turn<'_>| turn.await_join(&member_id, join.ticket);
+                if self.is_as_assigned(&outcome) {
+                    // It has what it had, and nobody else notices.
+                    let mut result = self.go_over(classic, id, around.now, config, |_| {});
+                    result.answers.push((ticket, Answer::JoinGroup(outcome.response)));
+                    return result;
+                }
+                let waits = |turn: &mut Turn<'_>| {
+                    turn.await_join(&member_id, join.ticket);
+                    turn.prepare_rebalance();
+                };
                 return self.go_over(classic, id, around.now, config, waits);
             }
         }
         let (mut result, response) = outcome.of_group(id);
         result.answers.push((ticket, Answer::JoinGroup(response)));
         result
+    }
+
+    /// Whether nobody is to have anything else after a member of the classic protocol has joined.
+    fn is_as_assigned(&self, joined: &Outcome<JoinGroupResponse>) -> bool {
+        let grows = |record: &GroupRecord| matches!(record, GroupRecord::ConsumerGroup(..));
+        self.target.epoch == self.epoch
+            && joined.response.generation_id == self.epoch
+            && !joined.records.iter().any(grows)
     }
 
     pub(in crate::group) fn sync(

@@ -109,7 +109,7 @@ impl<'a> Members<'a> {
     }
 
     /// What the changed member was to have.
-    pub(super) fn target(&self) -> Option<&'a Partitions> {
+    fn target(&self) -> Option<&'a Partitions> {
         self.group.target_of(self.replaced.unwrap_or(self.changed))
     }
 }

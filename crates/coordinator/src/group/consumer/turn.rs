@@ -193,23 +193,24 @@ impl<'a> Turn<'a> {
         expressions: &Expressions<'_>,
         subscribers: &Option<Subscribers>,
         epoch: i32,
-    ) -> (i32, Partitions) {
+    ) -> (i32, Cow<'a, Partitions>) {
         let group = self.group;
+        let interval = self.config.consumer_assignment_interval_of(&group.id);
+        if group.target.epoch >= epoch || !may_assign(group.target.made_at, interval, self.now) {
+            let had = group.target_of(self.membership.replaced.unwrap_or(self.member_id));
+            return (group.target.epoch, had.map_or_else(Cow::default, Cow::Borrowed));
+        }
         let members = Members {
             group,
             changed: self.member_id,
             subscription: self.said.as_ref().unwrap_or(&self.membership.before.subscription),
             replaced: self.membership.replaced,
         };
-        let interval = self.config.consumer_assignment_interval_of(&group.id);
-        if group.target.epoch >= epoch || !may_assign(group.target.made_at, interval, self.now) {
-            return (group.target.epoch, members.target().cloned().unwrap_or_default());
-        }
         let assignor = self.assignor(subscribers.as_ref().unwrap_or(&group.subscribers));
         let now = self.now.0;
         let made = make(&members, expressions, assignor, self.image, epoch, now);
         self.outcome.records.extend(made.records);
-        (epoch, made.changed)
+        (epoch, Cow::Owned(made.changed))
     }
 
     /// What the member has after this; `None` when that is what it had.

@@ -467,24 +467,23 @@ fn a_classic_member_that_does_not_do_what_is_next_is_fenced() {
 }
 
 #[test]
-fn a_static_member_changes_its_protocol() {
+fn a_static_member_changes_its_protocol_and_nobody_joins_again() {
     let mut world = World::new();
     let of_instance = ConsumerGroupHeartbeatRequest {
         instance_id: Some("i".into()),
         ..joining("new", &["t"])
     };
     world.beat(of_instance.clone());
-    // The only member goes over, under a new id: the group is classic.
+    // The only member goes over, under a new id: the group is classic, and everything stays as it is.
     let joined = world.join(join("").instance("i").saying(&wants(&[])));
-    assert_eq!((joined.error_code, joined.generation_id), (0, 3));
-    assert_eq!(joined.leader, joined.member_id);
-    assert_eq!(world.listed(), ["classic", "CompletingRebalance"]);
+    assert_eq!((joined.error_code, joined.generation_id), (0, 2));
+    assert!(joined.leader.is_empty() && joined.members.is_empty());
+    assert_eq!(world.listed(), ["classic", "Stable"]);
     let classic = joined.member_id.to_string();
-    let all = gives(&[0, 1, 2, 3], None);
-    assert_eq!(
-        world.sync(3, &classic, &[(&*classic, all)]),
-        (ErrorCode::None, vec![0, 1, 2, 3])
-    );
+    assert_eq!(world.sync(2, &classic, &[]), (ErrorCode::None, vec![0, 1, 2, 3]));
+    assert_eq!(world.alive(2, &classic), ErrorCode::None);
+    world.driver.reload();
+    assert_eq!(world.alive(2, &classic), ErrorCode::None);
 
     // And back: it takes the place of the other one, with what that one had.
     let answer = world.beat(of_instance);
@@ -493,7 +492,20 @@ fn a_static_member_changes_its_protocol() {
         (0, Some(vec![(TOPIC, vec![0, 1, 2, 3])]))
     );
     assert_eq!(world.listed(), ["consumer", "Stable"]);
-    assert_eq!(world.alive(3, &classic), ErrorCode::UnknownMemberId);
+    assert_eq!(world.alive(2, &classic), ErrorCode::UnknownMemberId);
+}
+
+#[test]
+fn a_static_member_that_wants_something_else_with_its_protocol_joins_for_all() {
+    let mut world = World::new();
+    world.beat(ConsumerGroupHeartbeatRequest {
+        instance_id: Some("i".into()),
+        ..joining("new", &["other"])
+    });
+    let joined = world.join(join("").instance("i").saying(&wants(&[])));
+    assert_eq!((joined.error_code, joined.generation_id), (0, 3));
+    assert_eq!(joined.leader, joined.member_id);
+    assert_eq!(world.listed(), ["classic", "CompletingRebalance"]);
 }
 
 #[test]
