@@ -129,6 +129,8 @@ api_table! {
         DescribeProducers 0..=0 DescribeProducersRequest describe_producers;
         DescribeTransactions 0..=0 DescribeTransactionsRequest describe_transactions;
         ListTransactions 0..=2 ListTransactionsRequest list_transactions;
+        ConsumerGroupHeartbeat 0..=1 ConsumerGroupHeartbeatRequest consumer_group_heartbeat;
+        ConsumerGroupDescribe 0..=1 ConsumerGroupDescribeRequest consumer_group_describe;
         ListConfigResources 0..=1 ListConfigResourcesRequest list_config_resources;
         DescribeTopicPartitions 0..=0 DescribeTopicPartitionsRequest describe_topic_partitions;
     }

@@ -6,6 +6,7 @@
 //!
 //! Next: `handlers/find_coordinator.rs`.
 
+pub(crate) mod described;
 pub(crate) mod groups;
 mod key;
 pub(crate) mod markers;

@@ -16,7 +16,9 @@ pub(crate) struct Feature {
     pub(crate) levels: RangeInclusive<i16>,
 }
 
-/// The features of Kafka 4.4 and how far they are served. Groups and share groups are not, so theirs stay at 0; `metadata.version` goes from Kafka 4.4's lowest to its own, `kraft.version` 0 means that the voters are configured.
+/// The features of Kafka 4.4 and how far they are served. Share groups and streams groups are not, so theirs stay at 0;
+/// `group.version` 1 is the consumer protocol; `metadata.version` goes from Kafka 4.4's lowest to its own, `kraft.version` 0 means
+/// that the voters are configured.
 pub(crate) const SUPPORTED: &[Feature] = &[
     Feature {
         name: "eligible.leader.replicas.version",
@@ -24,7 +26,7 @@ pub(crate) const SUPPORTED: &[Feature] = &[
     },
     Feature {
         name: "group.version",
-        levels: 0..=0,
+        levels: 0..=1,
     },
     Feature {
         name: "kraft.version",

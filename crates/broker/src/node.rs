@@ -156,7 +156,7 @@ impl Node {
             quorum,
             router: Router::new(config.node.id, route),
             stores: dirs.stores(&env, &vitals),
-            groups: groups::runtime(&env, &vitals, &metadata, &config.groups),
+            groups: groups::runtime(&env, &vitals, &metadata, &config),
             transactions: transactions::runtime(&env, &vitals, &metadata, &config.transactions),
             metadata,
             vitals,

@@ -14,6 +14,10 @@
 
 #[path = "configuration/client.rs"]
 mod client;
+#[path = "configuration/consumer_groups.rs"]
+mod consumer_groups;
+#[path = "configuration/consumer_life.rs"]
+mod consumer_life;
 #[path = "configuration/coordinators.rs"]
 mod coordinators;
 #[path = "configuration/disks.rs"]

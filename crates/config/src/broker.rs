@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub use dynamic::Dynamic;
 pub(crate) use dynamic::problem;
-pub use groups::Groups;
+pub use groups::{ConsumerGroups, Groups, MigrationPolicy};
 pub use internal_topics::{InternalTopic, InternalTopics};
 pub use listeners::{Advertised, HostPort, Listener, Listeners};
 pub use node::{Node, Voter};

@@ -15,6 +15,7 @@ pub mod alter;
 pub mod broker;
 pub mod describe;
 pub mod env;
+pub mod group;
 mod key;
 mod keys;
 mod layers;

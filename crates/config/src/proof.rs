@@ -24,6 +24,53 @@ pub enum Proof {
 /// The tests, by crate and name, and the served keys that each sets; a broker key and a topic key of one name share theirs.
 static TESTS: &[(&str, &[&str])] = &[
     (
+        "klamm-broker: consumer_groups::a_consumer_group_has_so_many_members",
+        &["group.consumer.max.size"],
+    ),
+    (
+        "klamm-broker: consumer_groups::a_consumer_member_may_be_silent_so_long",
+        &[
+            "consumer.session.timeout.ms",
+            "group.consumer.max.session.timeout.ms",
+            "group.consumer.min.session.timeout.ms",
+            "group.consumer.session.timeout.ms",
+        ],
+    ),
+    (
+        "klamm-broker: consumer_groups::assignments_are_made_so_seldom",
+        &[
+            "consumer.assignment.interval.ms",
+            "group.consumer.assignment.interval.ms",
+            "group.consumer.max.assignment.interval.ms",
+            "group.consumer.min.assignment.interval.ms",
+        ],
+    ),
+    (
+        "klamm-broker: consumer_groups::expressions_are_matched_again_so_often",
+        &["group.consumer.regex.refresh.interval.ms"],
+    ),
+    (
+        "klamm-broker: consumer_groups::groups_change_their_protocol_as_far_as_they_may",
+        &["group.consumer.migration.policy"],
+    ),
+    (
+        "klamm-broker: consumer_groups::members_are_told_how_often_to_come",
+        &[
+            "consumer.heartbeat.interval.ms",
+            "group.consumer.heartbeat.interval.ms",
+            "group.consumer.max.heartbeat.interval.ms",
+            "group.consumer.min.heartbeat.interval.ms",
+        ],
+    ),
+    (
+        "klamm-broker: consumer_groups::only_some_assignors_may_be_asked_for",
+        &["group.consumer.assignors"],
+    ),
+    (
+        "klamm-broker: consumer_groups::only_some_protocols_are_offered",
+        &["group.coordinator.rebalance.protocols"],
+    ),
+    (
         "klamm-broker: coordinators::the_topic_of_a_coordinator_is_made_as_configured",
         &[
             "offsets.topic.num.partitions",

@@ -11,10 +11,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use klamm_config::broker::{self, Dynamic};
+use klamm_config::{BrokerConfig, Layers};
 use klamm_coordinator::Answer as _;
-use klamm_coordinator::group::{Answer, Client, Effect, GroupConfig, GroupShard, Request, Shape};
+use klamm_coordinator::group::{
+    Answer, Client, Effect, GroupConfig, GroupOverrides, GroupShard, MigrationPolicy, Request, Shape,
+};
 use klamm_env::Env;
 use klamm_log::VerificationGuard;
+use klamm_metadata::ResourceKind;
+use klamm_metadata::image::{Configs, Values};
 use klamm_model::ErrorCode;
 use klamm_records::Compression;
 
@@ -23,6 +29,10 @@ use super::{Key, Kind};
 use crate::context::RequestContext;
 use crate::metadata_store::MetadataStore;
 use crate::vitals::Vitals;
+
+/// The feature, and its level from which on there is a consumer protocol.
+const GROUP_VERSION: &str = "group.version";
+const CONSUMER_PROTOCOL: i16 = 1;
 
 /// Groups, as the runtime needs to know them.
 pub(crate) struct Groups;
@@ -35,8 +45,9 @@ pub(crate) fn runtime(
     env: &Env,
     vitals: &Arc<Vitals>,
     metadata: &Arc<MetadataStore>,
-    set: &klamm_config::broker::Groups,
+    config: &BrokerConfig,
 ) -> GroupRuntime {
+    let set = &config.groups;
     let parts = Parts {
         env: env.clone(),
         vitals: vitals.clone(),
@@ -48,17 +59,50 @@ pub(crate) fn runtime(
             .into(),
         commit_timeout: set.commit_timeout,
     };
-    let config = GroupConfig {
+    let config = self::config(set, &Layers::fixed(&config.fixed), &Configs::default());
+    Runtime::new(parts, Groups, config)
+}
+
+/// What decisions about groups follow: what was set at the start, and what may change since.
+pub(crate) fn config(set: &broker::Groups, layers: &Layers<'_>, configs: &Configs) -> GroupConfig {
+    let consumer = &set.consumer;
+    let own = |(id, values): (&Arc<str>, &Arc<Values>)| {
+        let own = klamm_config::group::resolve(values, layers);
+        let overrides = GroupOverrides {
+            consumer_session_timeout: own.session_timeout,
+            consumer_heartbeat_interval: own.heartbeat_interval,
+            consumer_assignment_interval: own.assignment_interval,
+        };
+        (overrides != GroupOverrides::default()).then(|| (id.clone(), overrides))
+    };
+    GroupConfig {
         initial_rebalance_delay: set.initial_rebalance_delay,
         min_session_timeout: set.min_session_timeout,
         max_session_timeout: set.max_session_timeout,
         max_size: set.max_size as usize,
+        consumer_assignment_interval: Dynamic::resolve(layers).consumer_assignment_interval,
+        consumer_assignors: consumer.assignors.clone(),
+        consumer_heartbeat_interval: consumer.heartbeat_interval,
+        consumer_session_timeout: consumer.session_timeout,
+        consumer_max_size: consumer.max_size as usize,
+        consumer_migration_policy: match consumer.migration_policy {
+            broker::MigrationPolicy::Disabled => MigrationPolicy::Disabled,
+            broker::MigrationPolicy::Downgrade => MigrationPolicy::Downgrade,
+            broker::MigrationPolicy::Upgrade => MigrationPolicy::Upgrade,
+            broker::MigrationPolicy::Bidirectional => MigrationPolicy::Bidirectional,
+        },
+        consumer_regex_refresh_interval: consumer.regex_refresh_interval,
         offset_metadata_max_bytes: set.offset_metadata_max_bytes as usize,
         offsets_retention: set.offsets_retention,
         offsets_retention_check_interval: set.offsets_retention_check_interval,
-        ..GroupConfig::default()
-    };
-    Runtime::new(parts, Groups, config)
+        overrides: configs.iter(ResourceKind::Group).filter_map(own).collect(),
+    }
+}
+
+/// Whether groups of the consumer protocol are served: offered here, and a feature of the cluster (KIP-848).
+pub(crate) fn serve_consumer_protocol(context: &RequestContext<'_>) -> bool {
+    let level = context.broker.metadata.published().feature_level(GROUP_VERSION);
+    context.broker.config.groups.consumer.offered && level >= CONSUMER_PROTOCOL
 }
 
 impl Coordinator for Groups {
@@ -90,7 +134,7 @@ pub(crate) enum Begun {
 /// Has a request about `group` decided by its shard.
 pub(crate) fn begin(context: &RequestContext<'_>, group: &str, request: Request) -> Begun {
     let groups = &context.broker.groups;
-    if let Some(refused) = request.refused_anywhere(groups.config()) {
+    if let Some(refused) = request.refused_anywhere(&groups.config()) {
         return Begun::Refused(refused);
     }
     let shape = request.shape();

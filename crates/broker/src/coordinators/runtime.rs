@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use klamm_coordinator::Shard;
 use klamm_env::{Env, Task};
 use klamm_log::{EndTransaction, Verification, VerificationGuard};
@@ -100,7 +100,7 @@ struct Shared<C: Coordinator> {
     env: Env,
     vitals: Arc<Vitals>,
     metadata: Arc<MetadataStore>,
-    config: Config<C>,
+    config: ArcSwap<Config<C>>,
     loaders: Semaphore,
     /// How many shards were loaded.
     loads: AtomicU64,
@@ -151,7 +151,7 @@ impl<C: Coordinator> Runtime<C> {
                 env,
                 vitals,
                 metadata,
-                config,
+                config: ArcSwap::from_pointee(config),
                 loaders: Semaphore::new(LOADERS),
                 loads: AtomicU64::new(0),
                 load_bytes,
@@ -165,8 +165,13 @@ impl<C: Coordinator> Runtime<C> {
     }
 
     /// The settings that decisions are made under.
-    pub(crate) fn config(&self) -> &Config<C> {
-        &self.shared.config
+    pub(crate) fn config(&self) -> Guard<Arc<Config<C>>> {
+        self.shared.config.load()
+    }
+
+    /// Decisions are made under other settings from now on.
+    pub(crate) fn configure(&self, config: Config<C>) {
+        self.shared.config.store(Arc::new(config));
     }
 
     /// What knows its kind.

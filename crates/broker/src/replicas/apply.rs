@@ -23,6 +23,7 @@ use super::partition::Partition;
 use super::settings::{Resolver, Settings};
 use super::{Change, Committer};
 use crate::broker::Broker;
+use crate::coordinators::groups;
 
 /// Partitions that are opened side by side. A device that reads and syncs for many does it at little more than the price of
 /// one.
@@ -90,6 +91,7 @@ impl Applier {
         } else {
             reconfigure(&broker, &delta, &resolver);
         }
+        configure_groups(&broker, &delta, &image, &resolver);
         // Before clients are sent here.
         let find = |topic: &TopicImage, index| {
             let held = broker.replicas.by_id(topic.id)?;
@@ -380,11 +382,25 @@ fn remove_folder(dir: &LogDir, path: &Path) {
     }
 }
 
+/// Whether what is set for this broker, or for all, has changed.
+fn is_reconfigured(broker: &Broker, delta: &Delta) -> bool {
+    delta.configs().iter().any(|(kind, name)| {
+        *kind == ResourceKind::Broker && (name.is_empty() || **name == *broker.id.0.to_string())
+    })
+}
+
+/// Has groups decided on under what is set for them now.
+fn configure_groups(broker: &Broker, delta: &Delta, image: &Image, resolver: &Resolver<'_>) {
+    let of_group = |(kind, _): &(ResourceKind, Arc<str>)| *kind == ResourceKind::Group;
+    if is_reconfigured(broker, delta) || delta.configs().iter().any(of_group) {
+        let config = groups::config(&broker.config.groups, resolver.layers(), image.configs());
+        broker.groups.configure(config);
+    }
+}
+
 /// Gives partitions whose configuration changed their new settings.
 fn reconfigure(broker: &Broker, delta: &Delta, resolver: &Resolver<'_>) {
-    let broker_changed = delta.configs().iter().any(|(kind, name)| {
-        *kind == ResourceKind::Broker && (name.is_empty() || **name == *broker.id.0.to_string())
-    });
+    let broker_changed = is_reconfigured(broker, delta);
     let topic_changed = |name: &str| {
         delta
             .configs()

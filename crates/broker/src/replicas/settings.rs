@@ -89,6 +89,11 @@ impl<'a> Resolver<'a> {
         Self { image, layers }
     }
 
+    /// The layers of this broker's configuration.
+    pub(crate) fn layers(&self) -> &Layers<'a> {
+        &self.layers
+    }
+
     /// What may change of the broker itself.
     pub(crate) fn dynamic(&self) -> Dynamic {
         Dynamic::resolve(&self.layers)

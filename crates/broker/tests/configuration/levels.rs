@@ -8,8 +8,10 @@ use klamm_protocol::messages::{ApiVersionsRequest, UpdateFeaturesRequest};
 
 use crate::client::{Client, batch, batch_count, bytes_of};
 use crate::fixture::Fixture;
+use crate::{consumer_groups, groups};
 
 const METADATA_VERSION: &str = "metadata.version";
+const GROUP_VERSION: &str = "group.version";
 const ELR: &str = "eligible.leader.replicas.version";
 const UPGRADE: i8 = 1;
 const SAFE_DOWNGRADE: i8 = 2;
@@ -107,6 +109,35 @@ async fn a_folder_of_an_earlier_version_starts_and_is_raised_to_the_newest() {
         1,
         "what was stored meanwhile is there"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_consumer_protocol_is_served_from_its_level_on() {
+    let fixture = groups::start(&[]).await;
+    assert_eq!(
+        told(&mut fixture.connect(), GROUP_VERSION).await,
+        ((0, 1), Some(1)),
+        "a new cluster"
+    );
+    let fixture = fixture.restart_with_decisions(&[first_decision(33)]).await;
+    let mut client = fixture.connect();
+    client.create("t", 3, &[]).await;
+    groups::find(&mut client).await;
+    assert_eq!(told(&mut client, GROUP_VERSION).await.1, None);
+    let unsupported = ErrorCode::UnsupportedVersion.code();
+    assert_eq!(
+        consumer_groups::beat(&mut client, &consumer_groups::joining("m"))
+            .await
+            .error_code,
+        unsupported
+    );
+    assert_eq!(
+        consumer_groups::describe(&mut client).await.error_code,
+        unsupported
+    );
+    assert_eq!(update(&mut client, GROUP_VERSION, 1, UPGRADE).await, 0);
+    let joined = consumer_groups::beat(&mut client, &consumer_groups::joining("m")).await;
+    assert_eq!(joined.error_code, 0, "{:?}", joined.error_message);
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::groups;
 use super::read::Reader;
 use crate::key::Key;
 use crate::layers::Layers;
@@ -24,6 +25,8 @@ pub struct Dynamic {
     pub max_connections_of: BTreeMap<IpAddr, u32>,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiry: Duration,
+    /// `group.consumer.assignment.interval.ms`.
+    pub consumer_assignment_interval: Duration,
 }
 
 impl Dynamic {
@@ -35,6 +38,9 @@ impl Dynamic {
             max_connections_per_ip: reader.count("max.connections.per.ip"),
             max_connections_of: overrides(&reader).unwrap_or_default(),
             producer_id_expiry: reader.interval("producer.id.expiration.ms"),
+            consumer_assignment_interval: Duration::from_millis(u64::from(
+                reader.count("group.consumer.assignment.interval.ms"),
+            )),
         }
     }
 }
@@ -93,7 +99,7 @@ pub(crate) fn problem(layers: &Layers<'_>) -> Option<(&'static str, String)> {
             format!("max.connections.per.ip can be set to zero only if {PER_IP_OVERRIDES} property is set.");
         return Some(("max.connections.per.ip", problem));
     }
-    None
+    groups::problem(&reader)
 }
 
 /// Refuses a start with values that do not go together.
@@ -101,4 +107,5 @@ pub(super) fn check(layers: &Layers<'_>, fixed: &mut Fixed) {
     if let Some((key, problem)) = problem(layers) {
         fixed.refuse(key, problem);
     }
+    groups::check(&Reader::new(layers), fixed);
 }

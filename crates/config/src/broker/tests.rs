@@ -249,6 +249,30 @@ fn values_that_do_not_go_together_and_values_that_are_refused() {
             "max.connections.per.ip.overrides=host:3 (f:1): host:3 is not ADDRESS:COUNT; names are not looked up",
         ),
         (
+            "group.consumer.max.heartbeat.interval.ms=4000",
+            "group.consumer.max.heartbeat.interval.ms=4000 (f:1): group.consumer.max.heartbeat.interval.ms must be greater than or equal to group.consumer.min.heartbeat.interval.ms",
+        ),
+        (
+            "group.consumer.session.timeout.ms=44999",
+            "group.consumer.session.timeout.ms=44999 (f:1): group.consumer.session.timeout.ms must be greater than or equal to group.consumer.min.session.timeout.ms",
+        ),
+        (
+            "group.consumer.assignment.interval.ms=15001",
+            "group.consumer.assignment.interval.ms=15001 (f:1): group.consumer.assignment.interval.ms must be less than or equal to group.consumer.max.assignment.interval.ms",
+        ),
+        (
+            "group.consumer.heartbeat.interval.ms=45000\ngroup.consumer.max.heartbeat.interval.ms=45000",
+            "group.consumer.heartbeat.interval.ms=45000 (f:1): group.consumer.heartbeat.interval.ms must be less than group.consumer.session.timeout.ms",
+        ),
+        (
+            "group.consumer.assignors=range,a.B",
+            "group.consumer.assignors=range,a.B (f:1): allowed: uniform, range; Klamm runs no Java classes",
+        ),
+        (
+            "group.coordinator.rebalance.protocols=consumer",
+            "group.coordinator.rebalance.protocols=consumer (f:1): disabling the classic protocol is not supported",
+        ),
+        (
             "queued.max.request.bytes=5",
             "queued.max.request.bytes=5 (f:1): must be at least socket.request.max.bytes (104857600)",
         ),
@@ -559,6 +583,19 @@ fn every_key_refuses_what_is_not_of_its_type() {
     }
 }
 
+/// What a group gets that asks for as little, and for as much, as it can.
+fn groups_at_the_bounds(layers: &Layers<'_>) -> [crate::group::ConsumerGroupConfig; 2] {
+    [i64::from(i32::MAX), 1].map(|value| {
+        let names = [
+            "session.timeout.ms",
+            "heartbeat.interval.ms",
+            "assignment.interval.ms",
+        ];
+        let values = names.map(|name| (format!("consumer.{name}"), value.to_string()));
+        crate::group::resolve(&Values::from(values), layers)
+    })
+}
+
 #[test]
 fn every_served_number_and_flag_reaches_the_typed_values() {
     let before = load("").unwrap();
@@ -573,6 +610,7 @@ fn every_served_number_and_flag_reaches_the_typed_values() {
             typed,
             Dynamic::resolve(&layers),
             crate::topic::resolve(&none, &layers),
+            groups_at_the_bounds(&layers),
         )
     };
     // A level shows only with its codec, a fallback only without what it stands behind.
@@ -590,6 +628,15 @@ fn every_served_number_and_flag_reaches_the_typed_values() {
             "queued.max.request.bytes" => "104857601".to_owned(),
             "klamm.memory.request.bytes" => "104857602".to_owned(),
             "socket.request.max.bytes" | "log.segment.bytes" => "1048577".to_owned(),
+            "group.consumer.session.timeout.ms" => "45001".to_owned(),
+            "group.consumer.heartbeat.interval.ms" => "5001".to_owned(),
+            "group.consumer.max.session.timeout.ms" => "60001".to_owned(),
+            "group.consumer.max.heartbeat.interval.ms" | "group.consumer.max.assignment.interval.ms" => {
+                "15001".to_owned()
+            }
+            "group.consumer.min.session.timeout.ms" => "44999".to_owned(),
+            "group.consumer.min.heartbeat.interval.ms" => "4999".to_owned(),
+            "group.consumer.min.assignment.interval.ms" => "999".to_owned(),
             _ => other_value(key),
         };
         let with = load(&format!("{}{}={value}", beside(key.name), key.name)).unwrap();

@@ -4,23 +4,23 @@
 //! Next: `alter/group.rs`.
 
 use super::keys;
-use super::reasons::{NO_CONSUMER_GROUPS, NO_SHARE_GROUPS, NO_STREAMS_GROUPS};
+use super::reasons::{NO_OFFLOAD, NO_SHARE_GROUPS, NO_STREAMS_GROUPS};
 use crate::key::{Key, Scope};
 
 /// The keys, in the order of the reference.
 pub(super) static KEYS: &[Key] = keys! {
     Scope::Group;
     Int "consumer.assignment.interval.ms" = "1000", at_least(0), ms,
-        inherits("group.consumer.assignment.interval.ms"), not_served(NO_CONSUMER_GROUPS);
+        inherits("group.consumer.assignment.interval.ms"), served;
         "Shortest time between two assignments of this group."
     Boolean "consumer.assignor.offload.enable" = "true", internal,
-        inherits("group.consumer.assignor.offload.enable"), not_served(NO_CONSUMER_GROUPS);
+        inherits("group.consumer.assignor.offload.enable"), not_served(NO_OFFLOAD);
         "Assignments of this group are computed in the background."
     Int "consumer.heartbeat.interval.ms" = "5000", at_least(1), ms,
-        inherits("group.consumer.heartbeat.interval.ms"), not_served(NO_CONSUMER_GROUPS);
+        inherits("group.consumer.heartbeat.interval.ms"), served;
         "Heartbeat interval told to this group's members."
     Int "consumer.session.timeout.ms" = "45000", at_least(1), ms,
-        inherits("group.consumer.session.timeout.ms"), not_served(NO_CONSUMER_GROUPS);
+        inherits("group.consumer.session.timeout.ms"), served;
         "A member of this group silent for this long is removed."
     Boolean "errors.deadletterqueue.copy.record.enable" = "false", not_served(NO_SHARE_GROUPS);
         "A dead letter carries the whole record."

@@ -10,11 +10,11 @@ pub(super) const DEVELOPMENT: &str = "only finished features are offered";
 pub(super) const JAVA_CLASS: &str = "Klamm runs no Java classes";
 pub(super) const NO_AUTHORIZATION: &str = "there is no authorization yet that a listener could wait for";
 pub(super) const NO_COMPACTION: &str = "compaction is not there yet; compacted topics keep every record";
-pub(super) const NO_CONSUMER_GROUPS: &str = "groups of the consumer protocol are not there yet";
 pub(super) const NO_FOLDER_FAILURE: &str = "a failed log folder is not handled apart from the others yet";
 pub(super) const NO_KEPT_BATCH: &str = "the memory of a batch is not kept for the next one";
 pub(super) const NO_LINGER: &str =
     "what comes while a batch is written goes out with the next; nothing waits longer";
+pub(super) const NO_OFFLOAD: &str = "an assignment is made with the heartbeat that asks for it";
 pub(super) const NO_PREALLOCATION: &str = "segment files grow as records come";
 pub(super) const NO_QUOTAS: &str = "quotas are not there yet";
 pub(super) const NO_RATE: &str = "connections are limited by their number, not by their rate";

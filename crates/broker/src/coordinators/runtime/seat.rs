@@ -350,9 +350,10 @@ impl<C: Coordinator> Seat<C> {
     }
 
     fn around<R>(&self, work: impl FnOnce(&Around<'_, C::Shard>) -> R) -> R {
+        let config = self.shared.config.load();
         work(&Around {
             env: &self.shared.env,
-            config: &self.shared.config,
+            config: &config,
             partition: &self.partition,
             epoch: self.epoch,
             codec: self.shared.codec,
