@@ -23,6 +23,7 @@ import org.apache.kafka.clients.consumer.OffsetAndTimestamp;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.GroupType;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.errors.RebalanceInProgressException;
 import org.apache.kafka.common.header.Header;
@@ -107,10 +108,12 @@ public final class Clients {
         private static final int PARTITIONS = 4;
         private static final int RECORDS = 50;
         private static final long LIMIT_MS = 90_000;
+        /** In the place of an assignor: the coordinator assigns. */
+        static final String CONSUMER = "consumer";
 
         /** Two members read a topic together, each record once; then the group is described, looked up and deleted. */
-        static Object share(String strategy) throws Exception {
-            String topic = "java-groups-" + strategy;
+        static Object share(String one, String other) throws Exception {
+            String topic = "java-groups-" + one + "-" + other;
             try (Admin admin = admin()) {
                 admin.createTopics(List.of(new NewTopic(topic, PARTITIONS, (short) 1))).all().get();
                 List<ProducerRecord<byte[], byte[]>> records = new ArrayList<>();
@@ -122,14 +125,16 @@ public final class Clients {
                     producer.flush();
                 }
                 Map<TopicPartition, Map<Long, Integer>> read = new HashMap<>();
-                try (var first = member(topic, strategy)) {
+                try (var first = member(topic, one)) {
                     poll(List.of(first), read, () -> first.assignment().size() == PARTITIONS && !read.isEmpty());
-                    try (var second = member(topic, strategy)) {
+                    try (var second = member(topic, other)) {
                         var both = List.of(first, second);
                         poll(both, read, () -> first.assignment().size() == 2 && second.assignment().size() == 2);
                         poll(both, read, () -> read.values().stream().mapToInt(Map::size).sum() == PARTITIONS * RECORDS);
-                        var described = admin.describeClassicGroups(List.of(topic)).all().get().get(topic);
+                        var described = admin.describeConsumerGroups(List.of(topic)).all().get().get(topic);
                         same(described.members().size(), 2);
+                        boolean isNew = one.equals(CONSUMER) || other.equals(CONSUMER);
+                        same(described.type(), isNew ? GroupType.CONSUMER : GroupType.CLASSIC);
                     }
                 }
                 for (Map<Long, Integer> offsets : read.values()) {
@@ -150,9 +155,13 @@ public final class Clients {
             config.put("group.id", topic);
             config.put("enable.auto.commit", "false");
             config.put("auto.offset.reset", "earliest");
-            config.put("heartbeat.interval.ms", "300");
             config.put("max.poll.records", "20");
-            config.put("partition.assignment.strategy", "org.apache.kafka.clients.consumer." + strategy);
+            if (strategy.equals(CONSUMER)) {
+                config.put("group.protocol", "consumer");
+            } else {
+                config.put("heartbeat.interval.ms", "300");
+                config.put("partition.assignment.strategy", "org.apache.kafka.clients.consumer." + strategy);
+            }
             var consumer = new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer());
             consumer.subscribe(List.of(topic), new ConsumerRebalanceListener() {
                 @Override
@@ -199,8 +208,10 @@ public final class Clients {
             }
             check("offsets for times", Features::offsetsForTimes);
             for (String strategy : List.of("RangeAssignor", "CooperativeStickyAssignor")) {
-                check("two share by the " + strategy, () -> Groups.share(strategy));
+                check("two share by the " + strategy, () -> Groups.share(strategy, strategy));
+                check("a member of the consumer protocol comes to the " + strategy, () -> Groups.share(strategy, Groups.CONSUMER));
             }
+            check("two share in the consumer protocol", () -> Groups.share(Groups.CONSUMER, Groups.CONSUMER));
         }
 
         private static List<ProducerRecord<byte[], byte[]>> samples(String topic) {

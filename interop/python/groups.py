@@ -30,13 +30,17 @@ class ConfluentMember:
 
     def __init__(self, group, topic, **config):
         self.read, self.revocations = Counter(), 0
+        # In the other protocol the broker says how long and how often.
+        timing = {} if config.get("group_protocol") == "consumer" else {
+            "session.timeout.ms": SESSION_MS,
+            "heartbeat.interval.ms": 500,
+        }
         self.consumer = confluent_kafka.Consumer({
             "bootstrap.servers": BOOTSTRAP,
             "group.id": group,
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
-            "session.timeout.ms": SESSION_MS,
-            "heartbeat.interval.ms": 500,
+            **timing,
             **{name.replace("_", "."): value for name, value in config.items()},
         })
         self.topic = topic
@@ -172,12 +176,12 @@ def topic_of(name, client):
     return topic
 
 
-def share(make, client, **config):
+def share(make, client, name="share", one={}, other={}):
     """One member has all, two have half each, and who is left has all again; nothing is lost or read twice."""
-    topic = topic_of("share" + "-sticky" * bool(config), client)
-    first = make(topic, topic, **config)
+    topic = topic_of(name, client)
+    first = make(topic, topic, **one)
     together([first], lambda: len(first.assignment()) == PARTITIONS and first.read, "one with all")
-    second = make(topic, topic, **config)
+    second = make(topic, topic, **other)
     both = [first, second]
     together(both, lambda: halves(first, second), "two with half each")
     read = lambda: sum(len(member.read) for member in both) >= PARTITIONS * RECORDS
@@ -192,26 +196,27 @@ def share(make, client, **config):
     first.close()
 
 
-def fixed(make, client):
+def fixed(make, client, name="static", **config):
     """A static member that is away for a moment gets back what it had, and the others notice nothing."""
-    topic = topic_of("static", client)
-    first, second = make(topic, topic, group_instance_id="one"), make(topic, topic, group_instance_id="two")
+    topic = topic_of(name, client)
+    first = make(topic, topic, group_instance_id="one", **config)
+    second = make(topic, topic, group_instance_id="two", **config)
     calm([first, second], lambda: halves(first, second), "two with half each")
     had, seen = second.assignment(), first.revocations
     second.commit()
     # A static member does not leave when it is closed.
     second.close()
-    again = make(topic, topic, group_instance_id="two")
+    again = make(topic, topic, group_instance_id="two", **config)
     together([first, again], lambda: again.assignment() == had, "what it had")
     same((len(first.assignment()), first.revocations), (PARTITIONS // 2, seen))
     first.close()
     again.close()
 
 
-def killed(make, client):
+def killed(make, client, name="killed", **config):
     """What was committed before the broker died is where the next member begins."""
-    topic = topic_of("killed", client)
-    member = make(topic, topic)
+    topic = topic_of(name, client)
+    member = make(topic, topic, **config)
     together([member], lambda: len(member.read) >= RECORDS, "some read")
     member.commit()
     before = member.committed()
@@ -223,7 +228,7 @@ def killed(make, client):
     same([old for old, new in zip(before, member.committed()) if (new or 0) < (old or 0)], [])
     member.commit()
     member.close()
-    last = make(topic, topic)
+    last = make(topic, topic, **config)
     same(last.committed(), [RECORDS] * PARTITIONS)
     last.close()
 
@@ -235,8 +240,17 @@ def main():
         report.check(f"two share with {make.client}", lambda: share(make, client))
         report.check(f"static members with {make.client}", lambda: fixed(make, client))
         report.check(f"commits outlive a kill with {make.client}", lambda: killed(make, client))
+    make, client = ConfluentMember, Confluent()
     sticky = {"partition_assignment_strategy": "cooperative-sticky"}
-    report.check("two share cooperatively", lambda: share(ConfluentMember, Confluent(), **sticky))
+    report.check("two share cooperatively", lambda: share(make, client, "share-sticky", sticky, sticky))
+    new = {"group_protocol": "consumer"}
+    report.check("two share in the consumer protocol", lambda: share(make, client, "share-new", new, new))
+    report.check("one of each protocol shares", lambda: share(make, client, "share-mixed", {}, new))
+    report.check("one of each protocol shares, the other way round", lambda: share(make, client, "share-back", new, {}))
+    report.check("static members in the consumer protocol", lambda: fixed(make, client, "static-new", **new))
+    report.check(
+        "commits outlive a kill in the consumer protocol", lambda: killed(make, client, "killed-new", **new)
+    )
     report.end()
 
 

@@ -185,6 +185,10 @@ impl Normalizer {
             "Host" if *text == self.place.host => return Some("<host>".to_owned()),
             "Documentation" => return Some("<text>".to_owned()),
             "LogDir" if api == ApiKey::DescribeLogDirs => return Some("<log dir>".to_owned()),
+            "MemberId" if api == ApiKey::ConsumerGroupHeartbeat && is_drawn_whole(text) => {
+                let place = place_of(&mut self.members, text.clone());
+                *text = format!("<member {place}>");
+            }
             "MemberId" | "Leader" => self.member(text),
             _ => {}
         }
@@ -274,6 +278,11 @@ fn is_own(id: Uuid) -> bool {
     id == Uuid::ONE || id.0.iter().all(|byte| *byte == id.0[0])
 }
 
+/// Whether the coordinator has drawn the whole id of a member: 16 bytes in base 64.
+fn is_drawn_whole(id: &str) -> bool {
+    id.len() == 22 && id.parse::<Uuid>().is_ok()
+}
+
 fn place_of<T: PartialEq>(seen: &mut Vec<T>, value: T) -> usize {
     let place = seen.iter().position(|known| *known == value);
     place.unwrap_or_else(|| {
@@ -313,6 +322,11 @@ fn is_unordered(api: ApiKey, name: &str) -> bool {
         ApiKey::DescribeTransactions => matches!(name, "Topics" | "Partitions"),
         ApiKey::WriteTxnMarkers => matches!(name, "Markers" | "Topics" | "Partitions"),
         ApiKey::ListTransactions => matches!(name, "TransactionStates" | "UnknownStateFilters"),
+        ApiKey::ConsumerGroupHeartbeat => matches!(name, "TopicPartitions" | "Partitions"),
+        ApiKey::ConsumerGroupDescribe => matches!(
+            name,
+            "Groups" | "Members" | "SubscribedTopicNames" | "TopicPartitions" | "Partitions"
+        ),
         ApiKey::ApiVersions => matches!(name, "SupportedFeatures" | "FinalizedFeatures"),
         _ => false,
     }
@@ -333,6 +347,7 @@ fn fold(configs: &mut Vec<Value>) {
 fn sort(elements: &mut [Value]) {
     elements.sort_by_cached_key(|element| match element {
         Value::Int(number) => (*number, Vec::new()),
+        Value::String(text) => (0, vec![text.clone()]),
         other => (0, render::lines(other)),
     });
 }

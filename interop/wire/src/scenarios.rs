@@ -9,6 +9,8 @@ mod batches;
 mod changes;
 mod cluster;
 mod configs;
+mod consumer_groups;
+mod consumer_groups_refused;
 mod coordinators;
 mod create_topics;
 mod fetch;
@@ -65,6 +67,10 @@ pub(crate) const SCENARIOS: &[(&str, Run)] = &[
     ("incremental_alter_configs", alter_configs::incremental),
     ("groups_without_topic", groups::without_topic),
     ("transactions_without_topic", transactions::without_topic),
+    (
+        "consumer_groups_without_topic",
+        consumer_groups_refused::without_topic,
+    ),
     ("find_coordinator", coordinators::run),
     ("group_offsets", group_offsets::run),
     ("groups_refused", groups::refused),
@@ -79,4 +85,7 @@ pub(crate) const SCENARIOS: &[(&str, Run)] = &[
     ("in_transactions_late", in_transactions::produce_late),
     ("in_transactions_offsets", in_transactions::offsets),
     ("in_transactions_markers", in_transactions::markers),
+    ("consumer_groups_refused", consumer_groups_refused::run),
+    ("consumer_groups_alone", consumer_groups::alone),
+    ("consumer_groups_static", consumer_groups::fixed),
 ];

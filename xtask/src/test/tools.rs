@@ -46,6 +46,7 @@ struct Row {
 const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
 const TRANSACTIONS: &str = "org.apache.kafka.tools.TransactionsCommand";
 const CONFIGS: &str = "kafka.admin.ConfigCommand";
+const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
 
 /// In order: later rows build on the topic that earlier ones made.
 const ROWS: &[Row] = &[
@@ -243,6 +244,80 @@ const ROWS: &[Row] = &[
             "Fetch(1): 4 to 18",
             "ApiVersions(18): 0 to ",
         ],
+    },
+    Row {
+        name: "groups-configs-alter",
+        class: CONFIGS,
+        arguments: &[
+            "--alter",
+            "--group",
+            "tools-group",
+            "--add-config",
+            "consumer.session.timeout.ms=50000",
+        ],
+        prints: &["Completed updating config for group tools-group."],
+    },
+    Row {
+        name: "groups-configs-describe",
+        class: CONFIGS,
+        arguments: &["--describe", "--group", "tools-group"],
+        prints: &["consumer.session.timeout.ms=50000"],
+    },
+    Row {
+        name: "console-consumer-in-a-group",
+        class: "org.apache.kafka.tools.consumer.ConsoleConsumer",
+        arguments: &[
+            "--topic",
+            "tools",
+            "--group",
+            "tools-group",
+            "--from-beginning",
+            "--max-messages",
+            "10",
+            "--timeout-ms",
+            "60000",
+            "--consumer-property",
+            "group.protocol=consumer",
+        ],
+        prints: &["\n"],
+    },
+    Row {
+        name: "groups-list",
+        class: GROUPS,
+        arguments: &["--list", "--type", "consumer"],
+        prints: &["tools-group"],
+    },
+    Row {
+        name: "groups-describe",
+        class: GROUPS,
+        arguments: &["--describe", "--group", "tools-group"],
+        prints: &["tools-group", "CURRENT-OFFSET"],
+    },
+    Row {
+        name: "groups-describe-state",
+        class: GROUPS,
+        arguments: &["--describe", "--state", "--group", "tools-group"],
+        prints: &["uniform", "Empty"],
+    },
+    Row {
+        name: "groups-reset-offsets",
+        class: GROUPS,
+        arguments: &[
+            "--reset-offsets",
+            "--group",
+            "tools-group",
+            "--topic",
+            "tools:0",
+            "--to-earliest",
+            "--execute",
+        ],
+        prints: &["tools-group"],
+    },
+    Row {
+        name: "groups-delete",
+        class: GROUPS,
+        arguments: &["--delete", "--group", "tools-group"],
+        prints: &["was successful"],
     },
     Row {
         name: "topics-delete",

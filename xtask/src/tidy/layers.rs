@@ -121,6 +121,7 @@ const ROWS: &[Row] = &[
         Layer::Project,
         &[
             "klamm-config",
+            "klamm-coordinator",
             "klamm-env",
             "klamm-log",
             "klamm-metadata",

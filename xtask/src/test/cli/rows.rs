@@ -253,15 +253,11 @@ const CALLS: &[Call] = &[
     call(CONFIG, "config get --loggers 1 root").prints("KEY   VALUE  SOURCE\nroot  ERROR  logger\n"),
     call(CONFIG, "config set --loggers 1 root=LOUD").fails(&["the loggers of broker 1"]),
     call(CONFIG, "config set --group g consumer.session.timeout.ms=50000")
-        .prints("KEY                          VALUE  STATUS\nconsumer.session.timeout.ms  50000  set\n")
-        .says(&["note: consumer.session.timeout.ms is stored, but has no effect"])
-        .klamm_only(),
+        .prints("KEY                          VALUE  STATUS\nconsumer.session.timeout.ms  50000  set\n"),
     call(CONFIG, "config set -g k consumer.heartbeat.interval.ms=6000")
-        .prints("KEY                             VALUE  STATUS\nconsumer.heartbeat.interval.ms  6000   set\n")
-        .kafka_only(),
+        .prints("KEY                             VALUE  STATUS\nconsumer.heartbeat.interval.ms  6000   set\n"),
     call(CONFIG, "config get -g g consumer.session.timeout.ms")
-        .prints("KEY                          VALUE  SOURCE\nconsumer.session.timeout.ms  50000  group\n")
-        .klamm_only(),
+        .prints("KEY                          VALUE  SOURCE\nconsumer.session.timeout.ms  50000  group\n"),
     call(CONFIG, "config set --client-metrics m interval.ms=1000")
         .prints("KEY          VALUE  STATUS\ninterval.ms  1000   set\n")
         .says(&["note: interval.ms is stored, but has no effect"])
@@ -368,12 +364,11 @@ const CALLS: &[Call] = &[
         "klamm serve cuts a torn end",
     ]),
     // Groups.
-    call(GROUP, "group list").prints("GROUP  TYPE  STATE  PROTOCOL\n").kafka_only(),
-    call(GROUP, "consume cli-z -g cli-g --from beginning -n 2").prints("none\ngzip\n").kafka_only(),
-    call(GROUP, "consume cli-z -g cli-g --until end").prints("snappy\nlz4\nzstd\n").kafka_only(),
+    call(GROUP, "group list").prints("GROUP  TYPE  STATE  PROTOCOL\n"),
+    call(GROUP, "consume cli-z -g cli-g --from beginning -n 2").prints("none\ngzip\n"),
+    call(GROUP, "consume cli-z -g cli-g --until end").prints("snappy\nlz4\nzstd\n"),
     call(GROUP, "consume cli-z -g cli-g --from 5")
-        .fails(&["a group goes on from where it is", "klamm group reset"])
-        .kafka_only(),
+        .fails(&["a group goes on from where it is", "klamm group reset"]),
     call(GROUP, "consume cli-z -g cli-g -p 0").usage(&["cannot be used with"]),
     call(GROUP, "consume cli-z --from beginning --until end --isolation read-uncommitted")
         .prints("none\ngzip\nsnappy\nlz4\nzstd\n"),
@@ -381,47 +376,38 @@ const CALLS: &[Call] = &[
     call(GROUP, "group list --state empty --type consumer -o json")
         .prints(
             "[\n  {\n    \"name\": \"cli-g\",\n    \"type\": \"consumer\",\n    \"state\": \"empty\",\n    \"protocol\": \"consumer\"\n  }\n]\n",
-        )
-        .kafka_only(),
-    call(GROUP, "group list --state stable").prints("GROUP  TYPE  STATE  PROTOCOL\n").kafka_only(),
+        ),
+    call(GROUP, "group list --state stable").prints("GROUP  TYPE  STATE  PROTOCOL\n"),
     call(GROUP, "group reset cli-g --shift-by -3 --dry-run")
-        .prints("TOPIC  PARTITION  CURRENT  NEW\ncli-z  0          5        2\n")
-        .kafka_only(),
+        .prints("TOPIC  PARTITION  CURRENT  NEW\ncli-z  0          5        2\n"),
     call(GROUP, "group reset cli-g --to-offset 99 -y")
         .prints("TOPIC  PARTITION  CURRENT  NEW\ncli-z  0          5        5\n")
-        .says(&["note: cli-z-0: offset 99 is beyond the end: the end is taken, 5"])
-        .kafka_only(),
+        .says(&["note: cli-z-0: offset 99 is beyond the end: the end is taken, 5"]),
     call(GROUP, "group reset cli-g --to-earliest")
         .prints("TOPIC  PARTITION  CURRENT  NEW\ncli-z  0          5        0\n")
-        .fails(&["there is no terminal to ask", "-y does it without asking"])
-        .kafka_only(),
+        .fails(&["there is no terminal to ask", "-y does it without asking"]),
     call(GROUP, "group reset cli-g --by-duration 1d --topic cli-z:0 --yes")
-        .prints("TOPIC  PARTITION  CURRENT  NEW\ncli-z  0          5        0\n")
-        .kafka_only(),
+        .prints("TOPIC  PARTITION  CURRENT  NEW\ncli-z  0          5        0\n"),
     call(GROUP, "group reset cli-g --to-datetime 2100-01-01 -t cli-p:0 -o json -y")
         .prints(
             "[\n  {\n    \"topic\": \"cli-p\",\n    \"partition\": 0,\n    \"current_offset\": null,\n    \"new_offset\": 8\n  }\n]\n",
-        )
-        .kafka_only(),
+        ),
     call(GROUP, "group reset cli-g --shift-by 1 -t cli-p:1")
-        .fails(&["cli-p-1: group 'cli-g' has committed no offset to shift", "--to-earliest"])
-        .kafka_only(),
-    call(GROUP, "group reset cli-new --to-latest").fails(&["has committed no offsets", "--topic TOPIC"]).kafka_only(),
+        .fails(&["cli-p-1: group 'cli-g' has committed no offset to shift", "--to-earliest"]),
+    call(GROUP, "group reset cli-new --to-latest").fails(&["has committed no offsets", "--topic TOPIC"]),
     call(GROUP, "group reset cli-g").usage(&["--to-earliest"]),
     call(GROUP, "group reset cli-g --to-latest --by-duration soon").usage(&["1d12h, 90m, 30s"]),
     call(GROUP, "group describe cli-g")
         .prints(
             "group        cli-g\ntype         consumer\nstate        empty\ncoordinator  1\n...\nTOPIC  PARTITION  COMMITTED  END  LAG  LAG TIME  MEMBER\ncli-p  0          8          8    0    0ms       -\ncli-z  0          0          5    5    *s *-\n",
-        )
-        .kafka_only(),
-    call(GROUP, "group describe cli-g -o yaml").prints("- name: cli-g\n  type: consumer\n...\n    lag: 5\n    lag_ms: *\n    member: null\n").kafka_only(),
-    call(GROUP, "group describe cli-gg").fails(&["there is no group 'cli-gg'", "did you mean 'cli-g'?"]).kafka_only(),
-    call(GROUP, "group delete cli-g").fails(&["there is no terminal to ask", "-y"]).kafka_only(),
-    call(GROUP, "group delete cli-gg -y").fails(&["there is no group 'cli-gg'", "did you mean 'cli-g'?"]).kafka_only(),
-    call(GROUP, "group delete cli-gg --if-exists -y").prints("GROUP   STATUS\ncli-gg  does not exist\n").kafka_only(),
+        ),
+    call(GROUP, "group describe cli-g -o yaml").prints("- name: cli-g\n  type: consumer\n...\n    lag: 5\n    lag_ms: *\n    member: null\n"),
+    call(GROUP, "group describe cli-gg").fails(&["there is no group 'cli-gg'", "did you mean 'cli-g'?"]),
+    call(GROUP, "group delete cli-g").fails(&["there is no terminal to ask", "-y"]),
+    call(GROUP, "group delete cli-gg -y").fails(&["there is no group 'cli-gg'", "did you mean 'cli-g'?"]),
+    call(GROUP, "group delete cli-gg --if-exists -y").prints("GROUP   STATUS\ncli-gg  does not exist\n"),
     call(GROUP, "group delete cli-g cli-gg --yes")
         .prints("GROUP   STATUS\ncli-g   deleted\ncli-gg  failed: GROUP_ID_NOT_FOUND*\n")
-        .fails(&["error: 1 of 2 groups were not deleted", "klamm group list"])
-        .kafka_only(),
+        .fails(&["error: 1 of 2 groups were not deleted", "klamm group list"]),
     call(TOPIC, "topic delete cli-a cli-p cli-z").prints("TOPIC  STATUS\ncli-a  deleted\ncli-p  deleted\ncli-z  deleted\n"),
 ];
