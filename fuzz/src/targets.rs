@@ -5,6 +5,7 @@
 
 mod config;
 mod folder;
+mod groups;
 mod log;
 mod metadata;
 mod net;
@@ -75,6 +76,20 @@ pub static ALL: &[Target] = &[
         sample: metadata::sample,
         run: metadata::run,
         allowance: |len| 16 * MIB + 64 * len,
+    },
+    Target {
+        name: "group-records",
+        about: "what was recorded of groups, replayed, and what is then decided for their members",
+        sample: groups::sample_records,
+        run: groups::run_records,
+        allowance: |len| 8 * MIB + 64 * len,
+    },
+    Target {
+        name: "expressions",
+        about: "regular expressions by which members subscribe",
+        sample: groups::sample_expression,
+        run: groups::run_expression,
+        allowance: |len| 8 * MIB + 256 * len,
     },
     Target {
         name: "batches",
