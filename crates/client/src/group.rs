@@ -190,7 +190,7 @@ impl GroupConsumer {
     ///
     /// [`Transaction::send_offsets`]: crate::producer::Transaction::send_offsets
     pub fn committer(&self) -> Option<Committer> {
-        self.membership.committer()
+        self.keeper.committer()
     }
 
     /// Reads no more of `partition` while it stays this member's.

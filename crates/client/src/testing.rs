@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use klamm_env::Env;
 use klamm_env::sim::{self, Simulation};
 use klamm_model::{ErrorCode, Uuid};

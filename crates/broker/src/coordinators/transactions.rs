@@ -99,7 +99,7 @@ pub(crate) async fn ask(
     request: TransactionRequest,
 ) -> TransactionAnswer {
     let transactions = &broker.transactions;
-    if let Some(refused) = request.refused_anywhere(transactions.config()) {
+    if let Some(refused) = request.refused_anywhere(&transactions.config()) {
         return refused;
     }
     answer(kind, transactions.ask(&Key::Transaction(id), request)).await

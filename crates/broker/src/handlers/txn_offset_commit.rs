@@ -91,7 +91,7 @@ async fn commit(
         request: request.clone(),
     };
     let groups = &context.broker.groups;
-    if let Some(refused) = asked.refused_anywhere(groups.config()) {
+    if let Some(refused) = asked.refused_anywhere(&groups.config()) {
         return answer_to!(TxnOffsetCommit, refused);
     }
     let shape = asked.shape();

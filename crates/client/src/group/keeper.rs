@@ -368,7 +368,7 @@ impl Work {
 
     /// Leaves the group because the owner does not come back. When it does, it joins again.
     async fn give_up(&mut self) {
-        let group = &**self.coordinator.group();
+        let group = &**self.coordinator.key();
         tracing::warn!(group, after = ?self.absence, "left the group: nothing more was read for too long");
         self.leave().await;
         self.membership.was_fenced();

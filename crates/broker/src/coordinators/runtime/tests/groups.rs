@@ -64,14 +64,27 @@ async fn members_stay_in_their_group_when_a_sync_takes_longer_than_their_session
     };
     let fixture = Fixture::open_as(&slow(20), with, Groups, config);
     let began = fixture.env.monotonic();
-    let joined = answer_to!(JoinGroup, fixture.begin_plain(join()).unwrap().answer().await.unwrap());
+    let joined = answer_to!(
+        JoinGroup,
+        fixture.begin_plain(join()).unwrap().answer().await.unwrap()
+    );
     assert_eq!(joined.error_code, 0);
     assert!(fixture.env.monotonic() - began > Duration::from_secs(20));
     let (generation, member_id) = (joined.generation_id, &joined.member_id);
-    let synced = fixture.begin_plain(sync(generation, member_id)).unwrap().answer().await.unwrap();
+    let synced = fixture
+        .begin_plain(sync(generation, member_id))
+        .unwrap()
+        .answer()
+        .await
+        .unwrap();
     assert_eq!(answer_to!(SyncGroup, synced).error_code, 0);
     let beat = async || {
-        let told = fixture.begin_plain(heartbeat(generation, member_id)).unwrap().answer().await.unwrap();
+        let told = fixture
+            .begin_plain(heartbeat(generation, member_id))
+            .unwrap()
+            .answer()
+            .await
+            .unwrap();
         answer_to!(Heartbeat, told).error_code
     };
     assert_eq!(beat().await, 0);
