@@ -30,7 +30,7 @@ use crate::broker::{self, Broker, Kind};
 pub(super) fn prepare(kind: Kind) -> Result<Ready> {
     let program = broker::program()?;
     let commands = program.clone();
-    let mut scenarios = vec![Scenario::calm("commands", move |broker, checks| {
+    let calls_alone = Scenario::calm("commands", move |broker, checks| {
         let folder = tempfile::tempdir()?;
         let mut patience = Patience::with(kind);
         for (name, content) in FILES {
@@ -46,14 +46,11 @@ pub(super) fn prepare(kind: Kind) -> Result<Ready> {
         }
         completions(&commands, checks);
         Ok(())
-    })];
-    // The other one does not serve transactions yet.
-    if kind == Kind::Kafka {
-        scenarios.push(Scenario::calm("transactions", move |broker, checks| {
-            transactions::check(&program, broker, checks)
-        }));
-    }
-    Ok(Ready::Scenarios(scenarios))
+    });
+    let open_transactions = Scenario::calm("transactions", move |broker, checks| {
+        transactions::check(&program, broker, checks)
+    });
+    Ok(Ready::Scenarios(vec![calls_alone, open_transactions]))
 }
 
 fn run(call: &Call, program: &Path, broker: &Broker, folder: &Path) -> Result<()> {
