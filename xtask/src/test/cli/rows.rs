@@ -387,11 +387,13 @@ const CALLS: &[Call] = &[
         .prints("TOPIC  PARTITION  CURRENT  NEW\ncli-z  0          5        0\n")
         .fails(&["there is no terminal to ask", "-y does it without asking"]),
     call(GROUP, "group reset cli-g --by-duration 1d --topic cli-z:0 --yes")
-        .prints("TOPIC  PARTITION  CURRENT  NEW\ncli-z  0          5        0\n"),
+        .prints("TOPIC  PARTITION  CURRENT  NEW\ncli-z  0          5        0\n")
+        .says(&["note: to the first record of "]),
     call(GROUP, "group reset cli-g --to-datetime 2100-01-01 -t cli-p:0 -o json -y")
         .prints(
             "[\n  {\n    \"topic\": \"cli-p\",\n    \"partition\": 0,\n    \"current_offset\": null,\n    \"new_offset\": 8\n  }\n]\n",
-        ),
+        )
+        .says(&["note: to the first record of 2100-01-01T00:00:00"]),
     call(GROUP, "group reset cli-g --shift-by 1 -t cli-p:1")
         .fails(&["cli-p-1: group 'cli-g' has committed no offset to shift", "--to-earliest"]),
     call(GROUP, "group reset cli-new --to-latest").fails(&["has committed no offsets", "--topic TOPIC"]),
@@ -402,9 +404,9 @@ const CALLS: &[Call] = &[
             "group        cli-g\ntype         consumer\nstate        empty\ncoordinator  1\n...\nTOPIC  PARTITION  COMMITTED  END  LAG  LAG TIME  MEMBER\ncli-p  0          8          8    0    0ms       -\ncli-z  0          0          5    5    *s *-\n",
         ),
     call(GROUP, "group describe cli-g -o yaml").prints("- name: cli-g\n  type: consumer\n...\n    lag: 5\n    lag_ms: *\n    member: null\n"),
-    call(GROUP, "group describe cli-gg").fails(&["there is no group 'cli-gg'", "did you mean 'cli-g'?"]),
+    call(GROUP, "group describe cli-gg").fails(&["there is no group 'cli-gg'", "did you mean cli-g?"]),
     call(GROUP, "group delete cli-g").fails(&["there is no terminal to ask", "-y"]),
-    call(GROUP, "group delete cli-gg -y").fails(&["there is no group 'cli-gg'", "did you mean 'cli-g'?"]),
+    call(GROUP, "group delete cli-gg -y").fails(&["there is no group 'cli-gg'", "did you mean cli-g?"]),
     call(GROUP, "group delete cli-gg --if-exists -y").prints("GROUP   STATUS\ncli-gg  does not exist\n"),
     call(GROUP, "group delete cli-g cli-gg --yes")
         .prints("GROUP   STATUS\ncli-g   deleted\ncli-gg  failed: GROUP_ID_NOT_FOUND*\n")
