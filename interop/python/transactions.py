@@ -31,6 +31,9 @@ class ConfluentProducer:
             "transactional.id": transactional_id,
             "transaction.timeout.ms": 30_000,
             "linger.ms": 0,
+            # With the default, "rebootstrap", send_offsets_to_transaction waits for ever when the only broker goes and
+            # is back within a second: https://github.com/confluentinc/librdkafka/issues/5511
+            "metadata.recovery.strategy": "none",
         })
         self.producer.init_transactions(LIMIT)
 
@@ -39,6 +42,9 @@ class ConfluentProducer:
 
     def send(self, topic, partition, value):
         self.producer.produce(topic, value, partition=partition)
+
+    def flush(self):
+        same(self.producer.flush(LIMIT), 0)
 
     def commit(self, consumer=None, offsets=None):
         if offsets:
@@ -105,6 +111,9 @@ class PureProducer:
 
     def send(self, topic, partition, value):
         self.producer.send(topic, value, partition=partition)
+
+    def flush(self):
+        self.producer.flush(LIMIT)
 
     def commit(self, consumer=None, offsets=None):
         if offsets:
@@ -196,7 +205,7 @@ def fenced(producer, reader, client):
     old.commit()
     old.begin()
     old.send(topic, 0, b"never")
-    time.sleep(1)
+    old.flush()
     new = producer(topic)
     new.begin()
     new.send(topic, 1, b"second")
@@ -289,9 +298,7 @@ def main():
         report.check(f"committed and aborted with {name}", lambda: ends(producer, reader, client))
         report.check(f"an old instance is shut out with {name}", lambda: fenced(producer, reader, client))
         report.check(f"a copy with its offsets with {name}", lambda: copied(producer, reader, client, False))
-        # librdkafka may wait for ever in send_offsets_to_transaction when its connections break in between.
-        if producer is not ConfluentProducer:
-            report.check(f"a copy over a kill with {name}", lambda: copied(producer, reader, client, True))
+        report.check(f"a copy over a kill with {name}", lambda: copied(producer, reader, client, True))
     report.end()
 
 
