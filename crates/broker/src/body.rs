@@ -98,10 +98,12 @@ impl Body {
     }
 
     /// What must be kept until the request is answered. The frame is given up, unless something keeps it alive.
-    pub(crate) fn into_held(self, keeps_frame: bool) -> Held {
+    pub(crate) fn hold(&mut self, keeps_frame: bool) -> Held {
+        self.bytes = Bytes::new();
+        let frame = self.charge.split(usize::MAX);
         Held {
-            _frame: keeps_frame.then_some(self.charge),
-            _decoded: self.decoded,
+            _frame: keeps_frame.then_some(frame),
+            _decoded: self.decoded.take(),
         }
     }
 }

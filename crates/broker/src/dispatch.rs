@@ -268,17 +268,17 @@ impl Client {
                 produce::handle(
                     &context,
                     &header,
-                    body,
+                    &mut body,
                     &mut self.produce,
                     &mut self.writer,
                     out,
-                    phases,
+                    &phases,
                 )
                 .await?
             }
             ApiKey::Fetch => {
                 let (reused, writer) = (&mut self.fetch, &mut self.writer);
-                fetch::handle(&context, &header, body, reused, writer, out, &mut phases).await?;
+                fetch::handle(&context, &header, &mut body, reused, writer, out, &mut phases).await?;
                 hold(&context, &header, out)?;
                 broker
                     .metrics

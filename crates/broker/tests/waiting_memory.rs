@@ -1,4 +1,4 @@
-//! Counts the bytes that a node keeps for a member that waits for the others of its group.
+//! Counts the bytes that a node keeps for a connection that rests, and for a member that waits for the others of its group.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -8,9 +8,10 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::sync::Arc;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicIsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use klamm_config::{BrokerConfig, Sources};
 use klamm_env::{Env, real};
 use klamm_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use klamm_protocol::messages::{
-    DescribeGroupsRequest, FindCoordinatorRequest, JoinGroupRequest, ListGroupsRequest,
+    ApiVersionsRequest, DescribeGroupsRequest, FindCoordinatorRequest, JoinGroupRequest, ListGroupsRequest,
 };
 use klamm_protocol::{Message, RawTaggedField, Reader, Request, ResponseHeader, Writer, encode_request};
 
@@ -102,11 +103,10 @@ fn join(member: usize) -> JoinGroupRequest {
     }
 }
 
-#[test]
-fn the_frame_of_a_join_that_waits_is_not_kept() {
-    let folder = tempfile::tempdir().unwrap();
+/// A node, and where it listens.
+fn start(runtime: &tokio::runtime::Runtime, folder: &Path) -> (Node, SocketAddr) {
     let set = [
-        ("log.dirs", folder.path().to_str().unwrap()),
+        ("log.dirs", folder.to_str().unwrap()),
         ("listeners", "PLAINTEXT://127.0.0.1:0"),
         ("klamm.http.listener", ""),
         ("klamm.durability", "page-cache"),
@@ -119,11 +119,46 @@ fn the_frame_of_a_join_that_waits_is_not_kept() {
         ..Default::default()
     })
     .unwrap();
-    let runtime = real::runtime(1).unwrap();
     let node = runtime
         .block_on(Node::start(Env::real(), config, Arc::new(FixedLoggers)))
         .unwrap();
-    let connect = || TcpStream::connect(node.addresses()[0].1).unwrap();
+    let address = node.addresses()[0].1;
+    (node, address)
+}
+
+/// What is allocated is counted for the whole process.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+const CONNECTIONS: usize = 256;
+const CONNECTION_AT_MOST: isize = 7 * 1024;
+
+#[test]
+fn a_connection_that_rests_takes_little() {
+    let _alone = ONE_AT_A_TIME.lock();
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = real::runtime(1).unwrap();
+    let (node, address) = start(&runtime, folder.path());
+    let connect = || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        assert_eq!(ask(&mut stream, 2, &ApiVersionsRequest::default()).error_code, 0);
+        stream
+    };
+    let _first = connect();
+    let before = LIVE.load(Ordering::Relaxed);
+    let connections: Vec<_> = (0..CONNECTIONS).map(|_| connect()).collect();
+    let each = (LIVE.load(Ordering::Relaxed) - before) / CONNECTIONS as isize;
+    assert!(each <= CONNECTION_AT_MOST, "{each} bytes a connection");
+    drop(connections);
+    runtime.block_on(node.stop());
+}
+
+#[test]
+fn the_frame_of_a_join_that_waits_is_not_kept() {
+    let _alone = ONE_AT_A_TIME.lock();
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = real::runtime(1).unwrap();
+    let (node, address) = start(&runtime, folder.path());
+    let connect = || TcpStream::connect(address).unwrap();
     let mut stream = connect();
     let find = FindCoordinatorRequest {
         coordinator_keys: vec!["g".into()],

@@ -110,17 +110,15 @@ async fn serve<C: Connection>(
             Next::End(end) => return Ok(end),
         };
         context.activity.under_way(true);
-        let outcome = {
-            let handling = pin!(handler.handle(frame, &mut answer));
-            match overlap {
-                Overlap::SerialWait => {
-                    sender
-                        .during_unless_gone(handling, &mut frames, &mut stopping)
-                        .await?
-                }
-                Overlap::Serial | Overlap::Pipelined => sender.during(handling).await?,
-            }
-        };
+        let handling = handle(
+            sender,
+            handler,
+            (frame, overlap),
+            &mut answer,
+            &mut frames,
+            &mut stopping,
+        );
+        let outcome = handling.await?;
         charge_answer(sender, &mut answer, context).await?;
         match outcome {
             Outcome::Answered if sender.parked.is_empty() => sender.output.append(&mut answer),
@@ -132,6 +130,22 @@ async fn serve<C: Connection>(
             Outcome::Parked(pending) => sender.parked.push_back(Parked::Waiting(pending)),
             Outcome::Close(why) => return Ok(End::Misbehaved(why)),
         }
+    }
+}
+
+/// Handles a request while answers go out. A future of its own, whose room is that of the others, which run before and after it.
+async fn handle<C: Connection>(
+    sender: &mut Sender<'_, C::Pending>,
+    handler: &mut C,
+    (frame, overlap): (Frame, Overlap),
+    answer: &mut Output,
+    frames: &mut Frames,
+    stopping: &mut Told<'_, '_>,
+) -> Result<Outcome<C::Pending>, End> {
+    let handling = pin!(handler.handle(frame, answer));
+    match overlap {
+        Overlap::SerialWait => sender.during_unless_gone(handling, frames, stopping).await,
+        Overlap::Serial | Overlap::Pipelined => sender.during(handling).await,
     }
 }
 

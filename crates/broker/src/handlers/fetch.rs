@@ -89,11 +89,11 @@ pub(crate) struct Reused {
     timer: Option<Timer>,
 }
 
-/// Serves one fetch request.
+/// Serves one fetch request. What is large is borrowed: an argument of a future takes its room twice, in every connection.
 pub(crate) async fn handle(
     context: &RequestContext<'_>,
     header: &RequestHeader,
-    mut body: Body,
+    body: &mut Body,
     reused: &mut Reused,
     writer: &mut Writer,
     out: &mut Output,
@@ -258,7 +258,8 @@ async fn gather(
         phases.resume(&context.broker.env);
     };
     make_ready(context, round_bytes, reused, &mut turn).await;
-    bounds.isolation == Isolation::Uncommitted || find_aborted(context, &mut reused.parts, &mut turn).await
+    bounds.isolation == Isolation::Uncommitted
+        || Box::pin(find_aborted(context, &mut reused.parts, &mut turn)).await
 }
 
 /// Looks at all partitions that may have something, some at a time; `None` if their answer would be too large.
@@ -336,7 +337,8 @@ async fn make_ready(context: &RequestContext<'_>, bytes: usize, reused: &mut Reu
             continue;
         }
         let range = range.clone();
-        let checked = context.broker.env.blocking(move || range.verify()).await;
+        // In a box: every connection has the room that this future takes.
+        let checked = Box::pin(context.broker.env.blocking(move || range.verify())).await;
         if let Err(error) = checked {
             part.refuse(ErrorCode::KafkaStorageError);
             tracing::error!(partition = %part.name(), %error, "stored bytes are not what was appended");

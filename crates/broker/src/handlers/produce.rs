@@ -68,15 +68,16 @@ impl Acks {
     }
 }
 
-/// The ordered stage of a produce request.
+/// The ordered stage of a produce request. What is large is borrowed: an argument of a future takes its room twice, in every
+/// connection.
 pub(crate) async fn handle(
     context: &RequestContext<'_>,
     header: &RequestHeader,
-    mut body: Body,
+    body: &mut Body,
     reused: &mut Reused,
     writer: &mut Writer,
     out: &mut Output,
-    phases: Phases,
+    phases: &Phases,
 ) -> Result<Outcome<Parked>, Fault> {
     let Reused { request, answers } = reused;
     body.decode(|reader| request.decode_into(reader, header.api_version))

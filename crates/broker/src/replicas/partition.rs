@@ -180,7 +180,8 @@ impl Partition {
                     self.flush_by_count().await.map_err(AppendError::Storage)?;
                     return Ok(appended);
                 }
-                Err(need) => match self.prepare(need).await {
+                // In a box: every connection has the room that this future takes.
+                Err(need) => match Box::pin(self.prepare(need)).await {
                     // Deleted meanwhile: the next look says so.
                     Ok(()) | Err(LogError::Retired) => {}
                     Err(error) => return Err(AppendError::Storage(error).into()),
@@ -249,7 +250,7 @@ impl Partition {
             return Ok(());
         }
         let partition = self.clone();
-        self.env.blocking(move || partition.flush(FlushScope::All)).await
+        Box::pin(self.env.blocking(move || partition.flush(FlushScope::All))).await
     }
 
     /// Whether `flush.ms` has passed since something was appended that is not flushed; asked before a flush.

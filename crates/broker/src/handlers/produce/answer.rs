@@ -45,11 +45,11 @@ struct Free {
 }
 
 impl Pool {
-    pub(crate) fn take(&self, header: &RequestHeader, phases: Phases) -> Box<Answer> {
+    pub(crate) fn take(&self, header: &RequestHeader, phases: &Phases) -> Box<Answer> {
         let mut answer = self.free.lock().pop();
         answer.correlation_id = header.correlation_id;
         answer.version = header.api_version;
-        answer.phases = phases;
+        answer.phases = *phases;
         answer
     }
 
@@ -160,8 +160,8 @@ impl Answer {
     }
 
     /// Nothing more is read of the request: keeps what its answer is charged with.
-    pub(crate) fn hold(&mut self, body: Body) {
-        self.held = Some(body.into_held(self.keeps_frame));
+    pub(crate) fn hold(&mut self, body: &mut Body) {
+        self.held = Some(body.hold(self.keeps_frame));
     }
 
     /// What its lists take.

@@ -112,8 +112,16 @@ async fn check(context: &RequestContext<'_>, bytes: &Bytes, rules: Rules) -> Res
     if let Some(validated) = brief {
         return validated;
     }
+    // In a box: every connection has the room that this future takes.
+    Box::pin(check_elsewhere(context, bytes.clone(), rules)).await
+}
+
+async fn check_elsewhere(
+    context: &RequestContext<'_>,
+    bytes: Bytes,
+    rules: Rules,
+) -> Result<Validated, Rejection> {
     let _permit = context.broker.unpacking.acquire().await;
-    let bytes = bytes.clone();
     let env = &context.broker.env;
     env.blocking(move || validate(&bytes, &rules, &mut Scratch::new()))
         .await

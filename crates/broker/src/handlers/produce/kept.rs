@@ -113,17 +113,17 @@ mod tests {
     fn an_answer_that_names_a_part_of_the_frame_keeps_its_charge_until_it_is_sent() {
         for (is_known, keeps_frame) in [(true, false), (false, true)] {
             let memory = RequestMemory::new(usize::MAX);
-            let (frame, mut request, body) = arrived(1_000, &memory);
+            let (frame, mut request, mut body) = arrived(1_000, &memory);
             let charged = memory.used();
             assert!(charged > frame.len(), "lists of a thousand are not its own");
             let pool = Pool::default();
-            let mut answer = pool.take(&header(), Phases::default());
+            let mut answer = pool.take(&header(), &Phases::default());
             match is_known {
                 true => answer.begin_topic("topic".into()),
                 false => answer.begin_unknown_topic(request.topic_data[0].name.clone()),
             }
             release(&mut request);
-            answer.hold(body);
+            answer.hold(&mut body);
             assert_eq!(frame.is_unique(), !keeps_frame);
             let kept = if keeps_frame {
                 charged
@@ -141,7 +141,7 @@ mod tests {
     fn answers_with_long_lists_are_not_kept() {
         let pool = Pool::default();
         for (partitions, is_kept) in [(10, true), (10_000, false)] {
-            let mut answer = pool.take(&header(), Phases::default());
+            let mut answer = pool.take(&header(), &Phases::default());
             answer.begin_topic("topic".into());
             for index in 0..partitions {
                 answer.refuse(index, ErrorCode::UnknownTopicOrPartition);
