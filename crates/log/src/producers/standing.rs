@@ -123,4 +123,16 @@ impl ProducerState {
         let verifying = transactions.and_then(|transactions| transactions.verifying(id));
         verifying.is_some_and(|verifying| verifying.guard == guard)
     }
+
+    /// The same, once a marker of this epoch is written.
+    pub fn is_verified_behind(
+        &self,
+        marker: ProducerEpoch,
+        id: ProducerId,
+        guard: VerificationGuard,
+    ) -> bool {
+        let transactions = self.transactions.as_ref();
+        let verifying = transactions.and_then(|transactions| transactions.verifying(id));
+        verifying.is_some_and(|verifying| verifying.guard == guard && verifying.outlasts(marker.0))
+    }
 }

@@ -55,6 +55,14 @@ pub(super) struct Verifying {
     askers: u32,
 }
 
+impl Verifying {
+    /// Whether a marker of this epoch leaves it alone. One of the epoch that is being verified under transaction version 2 ended
+    /// the transaction before.
+    pub(super) fn outlasts(&self, marker: i16) -> bool {
+        self.bumps_epoch && marker == self.epoch
+    }
+}
+
 /// See the head of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Transactions {
@@ -96,17 +104,10 @@ impl Transactions {
         verifying.guard
     }
 
-    /// A transactional batch of the producer stands in the log. A marker of the epoch that is being verified under transaction
-    /// version 2 ended the transaction before: it leaves the next one alone.
+    /// A transactional batch of the producer stands in the log.
     pub(super) fn verified(&mut self, id: ProducerId, header: &BatchHeader) {
-        let is_of_next = |verifying: &Verifying| {
-            verifying.bumps_epoch && header.is_control() && header.producer_epoch == verifying.epoch
-        };
-        if self
-            .verifying
-            .get(&id)
-            .is_some_and(|verifying| !is_of_next(verifying))
-        {
+        let stays = |verifying: &Verifying| header.is_control() && verifying.outlasts(header.producer_epoch);
+        if self.verifying.get(&id).is_some_and(|verifying| !stays(verifying)) {
             self.verifying.remove(&id);
         }
     }

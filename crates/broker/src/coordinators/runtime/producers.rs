@@ -15,14 +15,24 @@ use klamm_model::{Offset, ProducerId};
 /// See the head of the file.
 #[derive(Debug, Default)]
 pub(super) struct Producers {
-    /// How each will stand, and up to where the log must be for that.
-    ahead: BTreeMap<ProducerId, (ProducerStanding, Offset)>,
+    ahead: BTreeMap<ProducerId, Ahead>,
+}
+
+/// What will stand in the log of one producer.
+#[derive(Debug)]
+struct Ahead {
+    /// How it will stand then.
+    standing: ProducerStanding,
+    /// Up to where the log must be for that.
+    end: Offset,
+    /// Up to where it must be until no verification is ended by what is ahead, but for those that the marker of `standing` ends.
+    ends_all: Option<Offset>,
 }
 
 impl Producers {
     fn standing(&self, log: &Log, id: ProducerId) -> Option<ProducerStanding> {
         match self.ahead.get(&id) {
-            Some((standing, _)) => Some(*standing),
+            Some(ahead) => Some(ahead.standing),
             None => log.producers().standing(id),
         }
     }
@@ -36,12 +46,22 @@ impl Producers {
         guard: Option<VerificationGuard>,
         offset: Offset,
     ) -> Result<ProducerStanding, AppendError> {
-        // What is about to be written ends the verification before it.
-        let guard = guard.filter(|_| !self.ahead.contains_key(&producer.id));
-        let is_verified = guard.is_some_and(|guard| log.producers().is_verified(producer.id, guard));
+        let is_verified = guard.is_some_and(|guard| self.is_verified(log, producer.id, guard));
         let standing = self.standing(log, producer.id);
         ProducerStanding::check_write(standing, (producer.id, producer.epoch), is_verified, offset)?;
         Ok(ProducerStanding::after_write(standing, producer.epoch))
+    }
+
+    /// Whether the verification of `guard` will go on. What is about to be written ends it, as it does once it is written; but for a
+    /// marker that is written again while the producer is in its next transaction already.
+    fn is_verified(&self, log: &Log, id: ProducerId, guard: VerificationGuard) -> bool {
+        match self.ahead.get(&id) {
+            None => log.producers().is_verified(id, guard),
+            Some(ahead) if ahead.ends_all.is_some() => false,
+            Some(ahead) => log
+                .producers()
+                .is_verified_behind(ahead.standing.epoch, id, guard),
+        }
     }
 
     /// The same for the marker that ends its transaction.
@@ -57,13 +77,29 @@ impl Producers {
 
     /// A producer will stand like this once the log ends at `end`.
     pub(super) fn will_stand(&mut self, id: ProducerId, standing: ProducerStanding, end: Offset) {
-        self.ahead.insert(id, (standing, end));
+        let before = self.ahead.get(&id);
+        let ends_all = match before {
+            _ if standing.in_transaction => Some(end),
+            // Two markers: none outlasts both.
+            Some(before) if before.ends_all.is_none() && before.standing.epoch != standing.epoch => {
+                Some(before.end)
+            }
+            Some(before) => before.ends_all,
+            None => None,
+        };
+        let ahead = Ahead {
+            standing,
+            end,
+            ends_all,
+        };
+        self.ahead.insert(id, ahead);
     }
 
     /// The log ends at `end`, or behind it.
     pub(super) fn appended(&mut self, end: Offset) {
-        if !self.ahead.is_empty() {
-            self.ahead.retain(|_, (_, offset)| *offset > end);
-        }
+        self.ahead.retain(|_, ahead| {
+            ahead.ends_all = ahead.ends_all.filter(|ends| *ends > end);
+            ahead.end > end
+        });
     }
 }

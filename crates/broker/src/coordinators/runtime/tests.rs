@@ -736,3 +736,44 @@ async fn a_verification_of_before_the_marker_opens_nothing() {
     assert_eq!(behind, Err(ErrorCode::InvalidTxnState));
     assert_eq!(fixture.value("a").await, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_marker_that_is_written_again_leaves_the_next_transaction_alone() {
+    for (epochs, expected) in [
+        (&[1][..], Ok(())),
+        (&[1, 1], Ok(())),
+        // It is the end of the transaction that was verified.
+        (&[1, 2], Err(ErrorCode::InvalidProducerEpoch)),
+    ] {
+        let fixture = Fixture::open(&World::new(1), With::default());
+        let at = |epoch| TransactionalProducer {
+            epoch: ProducerEpoch(epoch),
+            ..producer(1)
+        };
+        let end = async |epoch| {
+            let end = EndTransaction {
+                transaction_version: 2,
+                ..end_of(at(epoch), true, 0)
+            };
+            fixture.runtime.end_transaction(0, &end).await
+        };
+        fixture.ask(Ask::AddIn(at(0), "a", 1)).await.unwrap();
+        end(1).await.unwrap();
+        let guard = fixture.verify_by(at(1), 2).unwrap();
+        // While somebody waits, what comes gathers.
+        let other = fixture.ask(Ask::Add("other", 1));
+        let again = join_all(epochs.iter().map(|epoch| end(*epoch)));
+        let next = async {
+            let asked = fixture.runtime.ask_verified(0, Ask::AddIn(at(1), "a", 1), guard);
+            asked?.answer().await.map(drop)
+        };
+        let (other, again, next) = futures_util::join!(other, again, next);
+        assert_eq!((other, next), (Ok(Told::Value(1)), expected), "{epochs:?}");
+        assert!(again.iter().all(Result::is_ok), "{again:?}");
+        if expected.is_ok() {
+            end(2).await.unwrap();
+        }
+        let value = 1 + i64::from(expected.is_ok());
+        assert_eq!(fixture.value("a").await, value, "the shard was not lost: {epochs:?}");
+    }
+}

@@ -527,11 +527,20 @@ impl Fixture {
         &self,
         producer: TransactionalProducer,
     ) -> Result<Option<VerificationGuard>, ErrorCode> {
+        self.verify_by(producer, 1)
+    }
+
+    /// By a client of this transaction version.
+    pub(super) fn verify_by(
+        &self,
+        producer: TransactionalProducer,
+        version: u8,
+    ) -> Result<Option<VerificationGuard>, ErrorCode> {
         let asked = Verification {
             producer_id: producer.id,
             producer_epoch: producer.epoch,
             base_sequence: None,
-            bumps_epoch: false,
+            bumps_epoch: version >= 2,
         };
         self.runtime.verify(0, &asked).map(|(_, guard)| guard)
     }
