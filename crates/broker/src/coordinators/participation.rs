@@ -1,19 +1,25 @@
 //! Whether a partition takes part in a producer's transaction: what the leader of the partition asks the coordinator of the
 //! transaction before the producer's first record there (KIP-890).
 //!
-//! Always holds: a client is told in the codes that its version knows.
+//! Always holds: a client is told in the codes that its version knows; a coordinator that does not answer in time keeps nobody
+//! waiting, who is told to ask again.
 //!
 //! Next: `transactions.rs`; who asks is `handlers/produce/transaction.rs` and `handlers/txn_offset_commit.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use klamm_coordinator::TransactionalProducer;
 use klamm_coordinator::transaction::request::{AddPartitions, VERSION_2, VerifyPartitions};
+use klamm_env::Env;
 use klamm_model::{ErrorCode, TopicPartition};
 
 use super::transactions::{add_partitions, verify_partitions};
 use crate::broker::Broker;
+
+/// How long the coordinator may take. Kafka's `request.timeout.ms`, which holds between its brokers.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// What a client knows of all this, by the version of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +72,7 @@ pub(crate) struct Participant<'a> {
 }
 
 /// The partitions that do not take part, and why.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct NotTaken {
     /// None of them does.
     all: Option<ErrorCode>,
@@ -74,6 +80,13 @@ pub(crate) struct NotTaken {
 }
 
 impl NotTaken {
+    fn any(why: ErrorCode) -> Self {
+        Self {
+            all: Some(why),
+            ..Self::default()
+        }
+    }
+
     /// Why this one does not.
     pub(crate) fn of(&self, topic: &Arc<str>, index: i32) -> Option<ErrorCode> {
         self.all.or_else(|| {
@@ -85,6 +98,20 @@ impl NotTaken {
 
 /// Has the coordinator add the partitions, or tell whether they were added. May wait for the end of the transaction before.
 pub(crate) async fn take_part(
+    broker: &Broker,
+    participant: Participant<'_>,
+    partitions: Vec<TopicPartition>,
+) -> NotTaken {
+    within_limit(&broker.env, ask(broker, participant, partitions)).await
+}
+
+/// A coordinator that is silent is one that cannot be reached.
+async fn within_limit(env: &Env, asking: impl Future<Output = NotTaken>) -> NotTaken {
+    let answered = env.timeout(LIMIT, asking).await;
+    answered.unwrap_or_else(|_| NotTaken::any(ErrorCode::NetworkException))
+}
+
+async fn ask(
     broker: &Broker,
     Participant {
         transactional_id,
@@ -101,10 +128,9 @@ pub(crate) async fn take_part(
             partitions,
             version: VERSION_2,
         };
-        let code = add_partitions(broker, request).await;
-        return NotTaken {
-            all: (code != ErrorCode::None).then(|| support.told(code)),
-            ..Default::default()
+        return match add_partitions(broker, request).await {
+            ErrorCode::None => NotTaken::default(),
+            code => NotTaken::any(support.told(code)),
         };
     }
     let request = VerifyPartitions {
@@ -122,10 +148,7 @@ pub(crate) async fn take_part(
                     .collect(),
             }
         }
-        Err(code) => NotTaken {
-            all: Some(support.told(code)),
-            ..Default::default()
-        },
+        Err(code) => NotTaken::any(support.told(code)),
     }
 }
 
@@ -143,7 +166,24 @@ pub(crate) fn is_worth_another_try(code: ErrorCode) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
+    use klamm_env::sim::World;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_coordinator_that_is_silent_is_asked_again_later() {
+        let env = World::new(1).env("node");
+        let asked = env.timeout(LIMIT + Duration::from_secs(1), within_limit(&env, pending()));
+        let denied = asked.await.unwrap();
+        let why = denied.of(&"t".into(), 0);
+        assert!(why.is_some_and(is_worth_another_try), "{why:?}");
+        assert_eq!(
+            within_limit(&env, async { NotTaken::default() }).await,
+            NotTaken::default()
+        );
+    }
 
     #[test]
     fn versions_know_what_kafka_s_know() {
