@@ -235,6 +235,8 @@ impl Node {
     /// Ends the node in order.
     pub async fn stop(&self) {
         info!("stopping");
+        self.broker.transactions.dismiss();
+        self.broker.groups.dismiss();
         self.server.stop(DRAIN).await;
         if let Some(controllers) = &self.controllers {
             controllers.stop().await;

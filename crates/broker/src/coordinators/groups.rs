@@ -5,11 +5,8 @@
 //!
 //! Next: `runtime.rs`; `klamm_coordinator::group` for what is decided.
 
-use std::future::poll_fn;
 use std::net::IpAddr;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use klamm_config::broker::{self, Dynamic};
 use klamm_config::{BrokerConfig, Layers};
@@ -177,23 +174,6 @@ impl Begun {
                 Err(code) => refused(&shape, code),
             },
         }
-    }
-
-    /// The same for a request that may wait for minutes: when the node stops, the client is sent to look for another
-    /// coordinator.
-    pub(crate) async fn answer_unless_stopping(self, context: &RequestContext<'_>) -> Answer {
-        let (shape, asked) = match self {
-            Self::Refused(answer) => return answer,
-            Self::Asked(shape, asked) => (shape, asked),
-        };
-        let mut answer = pin!(asked.answer());
-        let answered = poll_fn(|cx| match answer.as_mut().poll(cx) {
-            Poll::Pending if context.connection.stopping.has_begun() => {
-                Poll::Ready(Err(ErrorCode::NotCoordinator))
-            }
-            other => other,
-        });
-        answered.await.unwrap_or_else(|code| refused(&shape, code))
     }
 }
 

@@ -29,7 +29,7 @@ mod timers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
@@ -107,6 +107,8 @@ struct Shared<C: Coordinator> {
     load_bytes: usize,
     codec: Codec,
     commit_timeout: Duration,
+    /// The node stops: nobody waits for what others must do first.
+    is_stopping: AtomicBool,
 }
 
 /// See the head of the file.
@@ -157,6 +159,7 @@ impl<C: Coordinator> Runtime<C> {
                 load_bytes,
                 codec,
                 commit_timeout,
+                is_stopping: AtomicBool::new(false),
             }),
             table: ArcSwapOption::empty(),
             followed: Mutex::default(),
@@ -329,6 +332,15 @@ impl<C: Coordinator> Runtime<C> {
         }
         if let Some(table) = &*self.table.load() {
             table.seats.values().for_each(|seat| seat.signal.set());
+        }
+    }
+
+    /// The node begins to stop: what is decided is still committed and told, but whoever waits for what others must do first, members
+    /// that join or partitions that are to be told of an end, is sent to another coordinator at once, now and from now on.
+    pub(crate) fn dismiss(&self) {
+        self.shared.is_stopping.store(true, Ordering::Release);
+        if let Some(table) = &*self.table.load() {
+            table.seats.values().for_each(|seat| seat.dismiss());
         }
     }
 

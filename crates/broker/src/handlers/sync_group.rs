@@ -27,7 +27,7 @@ pub(crate) async fn handle(
     let begun = groups::begin(context, &group, asked);
     drop(group);
     wait.begin();
-    let response = answer_to!(SyncGroup, begun.answer_unless_stopping(context).await);
+    let response = answer_to!(SyncGroup, begun.answer().await);
     // One that is too large ends the connection.
     context.memory.reserve(response.assignment.len()).await;
     response

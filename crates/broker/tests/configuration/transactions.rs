@@ -313,6 +313,27 @@ async fn the_next_transaction_waits_for_markers_but_not_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stop_tells_those_who_wait_for_markers_to_look_elsewhere() {
+    let (fixture, mut client) = start(&[]).await;
+    let mut producer = init(&mut client, ID, 60_000).await;
+    assert_eq!(add(&mut client, &producer, &[0]).await, 0);
+    hold(&fixture, "t");
+    assert_eq!(end_2(&mut client, &mut producer, true).await, 0);
+    let mut other = fixture.connect();
+    let began = tokio::time::Instant::now();
+    let added = add(&mut client, &producer, &[1]);
+    let taken_over = try_init(&mut other, ID, 60_000);
+    let stops = async {
+        fixture.pass(500).await;
+        fixture.node.stop().await;
+    };
+    let (added, taken_over, ()) = futures_util::future::join3(added, taken_over, stops).await;
+    let elsewhere = ErrorCode::NotCoordinator.code();
+    assert_eq!((added, taken_over.error_code), (elsewhere, elsewhere));
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_decided_is_carried_out_after_a_crash() {
     for is_crash in [true, false] {
         let (fixture, mut client) = start(&[]).await;

@@ -6,6 +6,7 @@
 //! Next: `loaded.rs`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use klamm_coordinator::Shard;
 use klamm_env::Env;
@@ -24,6 +25,7 @@ pub(super) struct Around<'a, S: Shard> {
     pub(super) partition: &'a Arc<Partition>,
     pub(super) epoch: LeaderEpoch,
     pub(super) codec: Codec,
+    pub(super) stopping: &'a AtomicBool,
 }
 
 /// Why what was decided is not in the log.
@@ -36,6 +38,11 @@ pub(super) enum AppendFailure {
 }
 
 impl<S: Shard> Around<'_, S> {
+    /// Whether the node stops.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
     /// How records are packed; why there can be none now.
     pub(super) fn packing(&self) -> Result<Packing, ErrorCode> {
         let max_batch_bytes = self.partition.may_append(self.epoch).map_err(|code| match code {

@@ -199,6 +199,11 @@ impl<S: Shard> Loaded<S> {
         self.waiting.remove(&ticket);
     }
 
+    /// Nor do all whose answers somebody else must decide on first.
+    pub(super) fn dismiss(&mut self) -> impl Iterator<Item = Sender<S::Answer>> + use<S> {
+        std::mem::take(&mut self.waiting).into_values()
+    }
+
     /// What takes memory, when nobody asks any more. Whoever waits is told so.
     pub(super) fn into_memory(self) -> impl Send + 'static {
         (self.shard, self.timers)
@@ -249,6 +254,9 @@ impl<S: Shard> Loaded<S> {
         let Some(answer) = own else {
             if is_quiet {
                 self.append_at_once(around, now)?;
+            }
+            if around.is_stopping() {
+                return Err(ErrorCode::NotCoordinator);
             }
             let (sender, receiver) = oneshot::channel();
             self.waiting.insert(ticket, sender);

@@ -288,6 +288,18 @@ impl<C: Coordinator> Seat<C> {
         matches!(*self.phase.lock(), Phase::Left)
     }
 
+    /// Whoever waits for what somebody else must do first is told to look elsewhere.
+    pub(super) fn dismiss(&self) {
+        let dismissed = match &mut *self.phase.lock() {
+            Phase::Loaded(loaded) => loaded.dismiss(),
+            _ => return,
+        };
+        for asker in dismissed {
+            // Who has gone needs nothing.
+            drop(asker.send(Err(ErrorCode::NotCoordinator)));
+        }
+    }
+
     fn replace(&self, next: Phase<C::Shard>) {
         let mut phase = self.phase.lock();
         if matches!(*phase, Phase::Left) {
@@ -357,6 +369,7 @@ impl<C: Coordinator> Seat<C> {
             partition: &self.partition,
             epoch: self.epoch,
             codec: self.shared.codec,
+            stopping: &self.shared.is_stopping,
         })
     }
 

@@ -531,6 +531,22 @@ async fn who_leads_coordinates() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn when_the_node_stops_nobody_waits_for_others() {
+    let fixture = Fixture::open(&slow(1), With::default());
+    fixture.ask(Ask::Add("a", 1)).await.unwrap();
+    let joined = fixture.begin(Ask::Join).unwrap().answer();
+    let added = fixture.begin(Ask::Add("b", 1)).unwrap().answer();
+    let late = fixture.begin(Ask::Join).unwrap().answer();
+    fixture.runtime.dismiss();
+    assert_eq!(late.now_or_never(), Some(Err(ErrorCode::NotCoordinator)));
+    assert_eq!(fixture.begin(Ask::Join).err(), Some(ErrorCode::NotCoordinator));
+    // What was decided is told: to who asked, and to those for whom it was decided.
+    assert_eq!(added.await, Ok(Told::Value(1)));
+    assert_eq!(joined.await, Ok(Told::Value(1)));
+    assert_eq!(fixture.ask(Ask::Add("b", 1)).await, Ok(Told::Value(2)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_topic_does_not_take_is_refused_before_anything_changes() {
     let with = With {
         max_message_bytes: 1_000,
