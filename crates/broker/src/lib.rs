@@ -26,6 +26,7 @@ mod loggers;
 mod metadata_store;
 mod metrics;
 pub mod node;
+mod offset_topics;
 mod operations;
 mod pool;
 mod producer_ids;

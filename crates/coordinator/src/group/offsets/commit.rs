@@ -101,13 +101,55 @@ fn too_large(metadata: Option<&ByteString>, config: &GroupConfig) -> bool {
     metadata.is_some_and(|text| text.len() > most && text.encode_utf16().take(most + 1).count() > most)
 }
 
-fn record(group: &ByteString, topic: &ByteString, partition: i32, value: OffsetCommitValue) -> GroupRecord {
-    let key = OffsetCommitKey {
-        group: group.clone(),
-        topic: topic.clone(),
-        partition,
-    };
-    GroupRecord::OffsetCommit(key, Some(value))
+/// An offset that is to be committed.
+struct Asked<'a> {
+    topic: &'a ByteString,
+    topic_id: Uuid,
+    partition: i32,
+    offset: i64,
+    leader_epoch: i32,
+    metadata: Option<&'a ByteString>,
+}
+
+/// A commit that is allowed.
+struct Commit<'a, A> {
+    group: &'a ByteString,
+    now: TimestampMs,
+    config: &'a GroupConfig,
+    /// -1: as long as the configuration says.
+    expire_timestamp: i64,
+    /// Has the last word on each partition.
+    allowed: A,
+    records: Vec<GroupRecord>,
+}
+
+impl<A: FnMut(Uuid, i32) -> Result<(), ErrorCode>> Commit<'_, A> {
+    /// What a partition is told; an error refuses the request as a whole.
+    fn add(&mut self, asked: &Asked<'_>) -> Result<ErrorCode, ErrorCode> {
+        if too_large(asked.metadata, self.config) {
+            return Ok(ErrorCode::OffsetMetadataTooLarge);
+        }
+        (self.allowed)(asked.topic_id, asked.partition)?;
+        let mut value = OffsetCommitValue {
+            offset: asked.offset,
+            metadata: asked.metadata.cloned().unwrap_or_default(),
+            commit_timestamp: self.now.0,
+            expire_timestamp: self.expire_timestamp,
+            ..Default::default()
+        };
+        // With an expiry it is recorded as old brokers did, who knew neither: after a load they would not be known.
+        if self.expire_timestamp == -1 {
+            value.leader_epoch = asked.leader_epoch;
+            value.topic_id = asked.topic_id;
+        }
+        let key = OffsetCommitKey {
+            group: self.group.clone(),
+            topic: asked.topic.clone(),
+            partition: asked.partition,
+        };
+        self.records.push(GroupRecord::OffsetCommit(key, Some(value)));
+        Ok(ErrorCode::None)
+    }
 }
 
 /// The records of a commit that is allowed, and its answer. `allowed` has the last word on each partition.
@@ -115,59 +157,47 @@ pub(crate) fn commit(
     request: &OffsetCommitRequest,
     now: TimestampMs,
     config: &GroupConfig,
-    mut allowed: impl FnMut(Uuid, i32) -> Result<(), ErrorCode>,
+    allowed: impl FnMut(Uuid, i32) -> Result<(), ErrorCode>,
 ) -> Result<(Vec<GroupRecord>, OffsetCommitResponse), ErrorCode> {
-    let mut records = Vec::with_capacity(request.topics.iter().map(|topic| topic.partitions.len()).sum());
-    let mut topics = Vec::with_capacity(request.topics.len());
-    let expire_timestamp = match request.retention_time_ms {
-        -1 => -1,
-        retention_ms => now.plus_ms(retention_ms).0,
+    let count = request.topics.iter().map(|topic| topic.partitions.len()).sum();
+    let mut commit = Commit {
+        group: &request.group_id,
+        now,
+        config,
+        expire_timestamp: match request.retention_time_ms {
+            -1 => -1,
+            retention_ms => now.plus_ms(retention_ms).0,
+        },
+        allowed,
+        records: Vec::with_capacity(count),
     };
+    let mut answer = OffsetCommitResponse::default();
+    answer.topics.reserve_exact(request.topics.len());
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
-            let mut code = ErrorCode::None;
-            if too_large(partition.committed_metadata.as_ref(), config) {
-                code = ErrorCode::OffsetMetadataTooLarge;
-            } else {
-                allowed(topic.topic_id, partition.partition_index)?;
-                let mut value = OffsetCommitValue {
-                    offset: partition.committed_offset,
-                    metadata: partition.committed_metadata.clone().unwrap_or_default(),
-                    commit_timestamp: now.0,
-                    expire_timestamp,
-                    ..Default::default()
-                };
-                // With an expiry it is recorded as old brokers did, who knew neither: after a load they would not be known.
-                if expire_timestamp == -1 {
-                    value.leader_epoch = partition.committed_leader_epoch;
-                    value.topic_id = topic.topic_id;
-                }
-                records.push(record(
-                    &request.group_id,
-                    &topic.name,
-                    partition.partition_index,
-                    value,
-                ));
-            }
+            let code = commit.add(&Asked {
+                topic: &topic.name,
+                topic_id: topic.topic_id,
+                partition: partition.partition_index,
+                offset: partition.committed_offset,
+                leader_epoch: partition.committed_leader_epoch,
+                metadata: partition.committed_metadata.as_ref(),
+            })?;
             partitions.push(OffsetCommitResponsePartition {
                 partition_index: partition.partition_index,
                 error_code: code.code(),
                 ..Default::default()
             });
         }
-        topics.push(OffsetCommitResponseTopic {
+        answer.topics.push(OffsetCommitResponseTopic {
             name: topic.name.clone(),
             topic_id: topic.topic_id,
             partitions,
             ..Default::default()
         });
     }
-    let answer = OffsetCommitResponse {
-        topics,
-        ..Default::default()
-    };
-    Ok((records, answer))
+    Ok((commit.records, answer))
 }
 
 /// The records of a commit in a transaction that is allowed, and its answer.
@@ -175,51 +205,44 @@ pub(crate) fn commit_in_transaction(
     request: &TxnOffsetCommitRequest,
     now: TimestampMs,
     config: &GroupConfig,
-    mut allowed: impl FnMut(Uuid, i32) -> Result<(), ErrorCode>,
+    allowed: impl FnMut(Uuid, i32) -> Result<(), ErrorCode>,
 ) -> Result<(Vec<GroupRecord>, TxnOffsetCommitResponse), ErrorCode> {
-    let mut records = Vec::with_capacity(request.topics.iter().map(|topic| topic.partitions.len()).sum());
-    let mut topics = Vec::with_capacity(request.topics.len());
+    let count = request.topics.iter().map(|topic| topic.partitions.len()).sum();
+    let mut commit = Commit {
+        group: &request.group_id,
+        now,
+        config,
+        expire_timestamp: -1,
+        allowed,
+        records: Vec::with_capacity(count),
+    };
+    let mut answer = TxnOffsetCommitResponse::default();
+    answer.topics.reserve_exact(request.topics.len());
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
-            let mut code = ErrorCode::None;
-            if too_large(partition.committed_metadata.as_ref(), config) {
-                code = ErrorCode::OffsetMetadataTooLarge;
-            } else {
-                allowed(topic.topic_id, partition.partition_index)?;
-                let value = OffsetCommitValue {
-                    offset: partition.committed_offset,
-                    leader_epoch: partition.committed_leader_epoch,
-                    metadata: partition.committed_metadata.clone().unwrap_or_default(),
-                    commit_timestamp: now.0,
-                    topic_id: topic.topic_id,
-                    ..Default::default()
-                };
-                records.push(record(
-                    &request.group_id,
-                    &topic.name,
-                    partition.partition_index,
-                    value,
-                ));
-            }
+            let code = commit.add(&Asked {
+                topic: &topic.name,
+                topic_id: topic.topic_id,
+                partition: partition.partition_index,
+                offset: partition.committed_offset,
+                leader_epoch: partition.committed_leader_epoch,
+                metadata: partition.committed_metadata.as_ref(),
+            })?;
             partitions.push(TxnOffsetCommitResponsePartition {
                 partition_index: partition.partition_index,
                 error_code: code.code(),
                 ..Default::default()
             });
         }
-        topics.push(TxnOffsetCommitResponseTopic {
+        answer.topics.push(TxnOffsetCommitResponseTopic {
             name: topic.name.clone(),
             topic_id: topic.topic_id,
             partitions,
             ..Default::default()
         });
     }
-    let answer = TxnOffsetCommitResponse {
-        topics,
-        ..Default::default()
-    };
-    Ok((records, answer))
+    Ok((commit.records, answer))
 }
 
 /// In whose transaction a request commits.
