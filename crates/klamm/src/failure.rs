@@ -11,6 +11,8 @@ use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
+use klamm_env::real::Stop;
+
 use crate::output::printable;
 
 pub(crate) use cluster::{of_call, of_refusal};
@@ -41,6 +43,28 @@ impl fmt::Display for Hinted {
 
 impl std::error::Error for Hinted {}
 
+/// What was asked for is not done, because a signal ended the command.
+#[derive(Debug)]
+pub(crate) struct Interrupted(pub(crate) Stop);
+
+impl Interrupted {
+    /// As a shell tells of a process that the signal has killed.
+    fn code(&self) -> u8 {
+        match self.0 {
+            Stop::Interrupt => 128 + 2,
+            Stop::Terminate => 128 + 15,
+        }
+    }
+}
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
 /// The exit code of a command that prints nothing more.
 pub(crate) fn exit(result: anyhow::Result<()>) -> ExitCode {
     exit_with(result.map(|()| ExitCode::SUCCESS))
@@ -51,10 +75,13 @@ pub(crate) fn exit_with(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            report(&error);
-            ExitCode::FAILURE
-        }
+        Err(error) => match error.downcast_ref::<Interrupted>() {
+            Some(interrupted) => interrupted.code().into(),
+            None => {
+                report(&error);
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 

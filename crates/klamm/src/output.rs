@@ -3,8 +3,10 @@
 //! Always holds: all data of a command goes through here, and is on its way when the command ends; colours only on a
 //! terminal.
 //!
-//! Next: `output/table.rs`, `output/printable.rs` for names that somebody else chose.
+//! Next: `output/table.rs`, `output/printable.rs` for names that somebody else chose, `output/held.rs` for what is printed to a reader
+//! who may keep it waiting.
 
+mod held;
 mod printable;
 mod table;
 
@@ -16,6 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::colours;
+use held::Held;
 
 pub(crate) use printable::{argument, printable};
 pub(crate) use table::{Table, or_dash};
@@ -45,8 +48,30 @@ pub(crate) struct Output {
     colours: bool,
     /// Columns of the terminal; `None` when it is none, and lines may be as long as they are.
     width: Option<u16>,
-    writer: BufWriter<StdoutLock<'static>>,
+    writer: Writer,
     values: usize,
+}
+
+/// Where data goes.
+enum Writer {
+    Stdout(BufWriter<StdoutLock<'static>>),
+    Held(Held),
+}
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stdout(stdout) => stdout.write(bytes),
+            Self::Held(held) => held.bytes.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stdout(stdout) => stdout.flush(),
+            Self::Held(_) => Ok(()),
+        }
+    }
 }
 
 /// Bytes that are gathered before they are written.
@@ -62,7 +87,7 @@ impl Output {
             format,
             colours: colours(is_terminal),
             width: width.filter(|_| is_terminal),
-            writer: BufWriter::with_capacity(BUFFER_BYTES, stdout.lock()),
+            writer: Writer::Stdout(BufWriter::with_capacity(BUFFER_BYTES, stdout.lock())),
             values: 0,
         }
     }
@@ -125,6 +150,21 @@ impl Output {
         let mut waited = [PollFd::new(&stdout, PollFlags::empty())];
         let polled = poll(&mut waited, Some(&Timespec::default()));
         polled.is_ok() && waited[0].revents().contains(PollFlags::ERR)
+    }
+
+    /// From now on, within a runtime, what is shown is held until it is [sent](Self::send).
+    pub(crate) fn hold(&mut self) -> anyhow::Result<()> {
+        self.flush()?;
+        self.writer = Writer::Held(Held::new());
+        Ok(())
+    }
+
+    /// Sends off what is held. Who gives this up, because something else has happened meanwhile, drops the rest.
+    pub(crate) async fn send(&mut self) -> anyhow::Result<()> {
+        match &mut self.writer {
+            Writer::Stdout(stdout) => Ok(stdout.flush()?),
+            Writer::Held(held) => Ok(held.send().await?),
+        }
     }
 
     /// Sends off what was gathered.

@@ -1,4 +1,4 @@
-//! The server as a process: what it prints, how it ends, and what it says when it cannot start.
+//! The server as a process: what it prints, how it ends, and what it says when it cannot start; and a command that is kept waiting.
 //!
 //! Always holds: each test runs the binary itself, on a folder of its own and ports that the system finds.
 //!
@@ -14,12 +14,14 @@
 mod process;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use process::{Serve, klamm};
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
+use rustix::io::ioctl_fionread;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 /// What a log dir says that was left in order.
 const CLEAN: &str = ".kafka_cleanshutdown";
@@ -34,6 +36,57 @@ fn signals_end_it_in_order() {
         assert_eq!(ended.code, Some(0), "{signal:?}: {}", ended.stderr);
         assert!(folder.path().join(CLEAN).exists(), "{signal:?}");
     }
+}
+
+#[test]
+fn who_is_kept_waiting_by_a_pipe_ends_at_once_and_commits_what_was_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let serve = Serve::new(folder.path()).start();
+    let bootstrap = serve.bootstrap();
+    let ask = |arguments: &str, input: &str| {
+        let mut words: Vec<&str> = arguments.split(' ').collect();
+        words.extend(["-b", &bootstrap]);
+        let done = klamm(&words, input);
+        assert_eq!(done.code, Some(0), "{arguments}: {}", done.stderr);
+        done.stdout
+    };
+    ask("topic create t", "");
+    ask("produce t", "first\n");
+    let mut consume = process::spawn(&["consume", "t", "-g", "g", "--from", "beginning", "-b", &bootstrap]);
+    let mut printed = BufReader::new(consume.stdout.take().unwrap());
+    let mut line = String::new();
+    printed.read_line(&mut line).unwrap();
+    assert_eq!(line, "first\n");
+    // More than a pipe takes.
+    let filler = "x".repeat(2_000);
+    let lines: String = (0..200).map(|number| format!("{number} {filler}\n")).collect();
+    ask("produce t", &lines);
+    // It is full once nothing more comes.
+    let (mut held, mut since) = (0, Instant::now());
+    while held < 20_000 || since.elapsed() < Duration::from_millis(500) {
+        let now = ioctl_fionread(printed.get_ref()).unwrap();
+        if now != held {
+            (held, since) = (now, Instant::now());
+        }
+        assert!(
+            since.elapsed() < Duration::from_secs(60),
+            "the pipe is never full"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    kill_process(Pid::from_child(&consume), Signal::INT).unwrap();
+    assert_eq!(consume.wait().unwrap().code(), Some(130));
+    let mut rest = String::new();
+    printed.read_to_string(&mut rest).unwrap();
+    let taken = 1 + rest.matches('\n').count();
+    assert!(taken < 201);
+    let shown = ask("group describe g -o yaml", "");
+    assert!(shown.contains("state: empty"), "{shown}");
+    let committed = shown
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("committed_offset: "));
+    let committed: usize = committed.unwrap().parse().unwrap();
+    assert!((1..=taken).contains(&committed), "{committed} of {taken}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! `klamm consume --group`: as a member of a group, from where the group is.
 //!
 //! Always holds: what was printed is sent off before its offset is committed, so that a record is printed again rather than
-//! lost; SIGINT and SIGTERM end it in order, with what was printed committed and the group left.
+//! lost; SIGINT and SIGTERM end it in order, with what was sent off committed and the group left, also while whoever reads it keeps
+//! it waiting.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use klamm_model::{Offset, TopicPartition};
 use super::place::Place;
 use super::{ConsumeArgs, WAIT, partitions, place, print};
 use crate::connect::known_topic;
-use crate::failure::Hinted;
+use crate::failure::{Hinted, Interrupted};
 use crate::output::Output;
 
 /// How much is printed still, and where it ends.
@@ -44,19 +45,37 @@ pub(super) async fn run(
         consumer: args.consumer(),
         ..GroupConfig::new(group, vec![topic.name.to_string()])
     };
+    out.hold()?;
     let mut member = GroupConsumer::new(client, config).await?;
     let result = loop {
-        tokio::select! {
+        let fetched = tokio::select! {
             biased;
             _ = signals.next() => break Ok(()),
-            fetched = member.poll(WAIT) => match fetched {
-                Err(error) => break Err(error.into()),
-                Ok(fetched) => match take(&mut member, fetched, &mut rest, args, out) {
-                    Ok(true) => {}
-                    Ok(false) => break Ok(()),
-                    Err(error) => break Err(error),
-                },
-            },
+            fetched = member.poll(WAIT) => fetched,
+        };
+        let shown = match fetched {
+            Err(error) => break Err(error.into()),
+            Ok(fetched) => fetched.map(|fetched| show(&member, &fetched, &mut rest, args, out)),
+        };
+        let shown = match shown.transpose() {
+            Err(error) => break Err(error),
+            Ok(shown) => shown,
+        };
+        let sent = tokio::select! {
+            biased;
+            sent = out.send() => sent,
+            signal = signals.next() => Err(Interrupted(signal).into()),
+        };
+        if let Err(error) = sent {
+            break Err(error);
+        }
+        if let Some(shown) = shown {
+            shown.settle(&mut member);
+        } else if out.is_abandoned() {
+            break Ok(());
+        }
+        if rest.count == 0 || is_done(&member, &rest) {
+            break Ok(());
         }
     };
     // A second signal does not wait for a coordinator that does not answer.
@@ -79,17 +98,35 @@ fn start(from: Place) -> anyhow::Result<OffsetSpec> {
     }
 }
 
-/// Prints what came; whether there may be more to print.
-fn take(
-    member: &mut GroupConsumer,
-    fetched: Option<Fetched>,
+/// How far a partition was shown.
+struct Shown {
+    partition: TopicPartition,
+    next: Option<Offset>,
+    /// Nothing more of it is wanted.
+    is_last: bool,
+}
+
+impl Shown {
+    /// It was sent off.
+    fn settle(self, member: &mut GroupConsumer) {
+        let Some(next) = self.next else {
+            return;
+        };
+        member.processed(&self.partition, next);
+        if self.is_last {
+            member.pause(&self.partition);
+        }
+    }
+}
+
+/// Shows what came.
+fn show(
+    member: &GroupConsumer,
+    fetched: &Fetched,
     rest: &mut Rest,
     args: &ConsumeArgs,
     out: &mut Output,
-) -> anyhow::Result<bool> {
-    let Some(fetched) = fetched else {
-        return Ok(!out.is_abandoned() && !is_done(member, rest));
-    };
+) -> anyhow::Result<Shown> {
     let partition = &fetched.partition;
     let end = rest.ends.as_ref().and_then(|ends| ends.get(partition)).copied();
     // Of a batch that holds no more than markers, or is read to its end.
@@ -102,14 +139,11 @@ fn take(
         print(&args.format, partition, record, out)?;
         rest.count -= 1;
     }
-    out.flush()?;
-    if let Some(next) = next {
-        member.processed(partition, next);
-        if end.is_some_and(|end| next >= end) {
-            member.pause(partition);
-        }
-    }
-    Ok(rest.count > 0 && !is_done(member, rest))
+    Ok(Shown {
+        partition: partition.clone(),
+        next,
+        is_last: next.zip(end).is_some_and(|(next, end)| next >= end),
+    })
 }
 
 /// Whether all partitions that the member has are read to their end. One that has none stands by for others that leave.
