@@ -6,7 +6,8 @@
 //! partition is not told of, and one that is named again is told of once, as in Kafka.
 //!
 //! A marker in a topic that only its coordinators write to, other than that of the groups, is refused: nothing there is written in
-//! a transaction.
+//! a transaction. Kafka writes it, and its coordinators of transactions cannot read that partition of `__transaction_state` any
+//! more.
 //!
 //! *Memory*: the answer, proportional to the partitions, reserved before the first marker is written. *Authorization*: ALTER or
 //! CLUSTER_ACTION on the cluster.

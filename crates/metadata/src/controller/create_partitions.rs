@@ -3,9 +3,11 @@
 //! The new partitions have as many replicas as the topic's first one. Topics are decided one by one; a request for too many
 //! new partitions is refused as a whole.
 //!
-//! Always holds: partitions are added at the end, and none is taken away.
+//! Always holds: partitions are added at the end, and none is taken away. The topics of coordinators stay as they are: their number of
+//! partitions says where a group or a transactional id is found. (Kafka lets them grow, and committed offsets and open transactions
+//! are lost.)
 
-use klamm_model::{ErrorCode, limits};
+use klamm_model::{ErrorCode, limits, topic_name};
 use klamm_protocol::messages::create_partitions_request::{CreatePartitionsRequest, CreatePartitionsTopic};
 use klamm_protocol::messages::create_partitions_response::{
     CreatePartitionsResponse, CreatePartitionsTopicResult,
@@ -90,6 +92,12 @@ fn one(context: &mut Context<'_>, topic: &CreatePartitionsTopic) -> Result<Vec<M
         return invalid(format!(
             "The topic {} currently has {partitions} partition(s); {} would not be an increase.",
             topic.name, topic.count
+        ));
+    }
+    if topic_name::is_internal(&topic.name) {
+        return invalid(format!(
+            "What lies in {} is found by its number of partitions, which cannot change.",
+            topic.name
         ));
     }
     let more = (topic.count - partitions) as usize;

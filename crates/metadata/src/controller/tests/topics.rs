@@ -443,6 +443,19 @@ fn topics_grow() {
 }
 
 #[test]
+fn topics_of_coordinators_do_not_grow() {
+    let mut cluster = Cluster::new(1);
+    for name in ["__consumer_offsets", "__transaction_state", "__share_group_state"] {
+        cluster.topic(name, &[&[1]], &[]);
+        let refused = grow(&mut cluster, &[(name, 2, None)]);
+        let message = "is found by its number of partitions, which cannot change.";
+        let words = format!("What lies in {name} {message}");
+        assert_eq!(refused, [(name.to_owned(), 37, Some(words))]);
+        assert_eq!(cluster.image.topics().by_name(name).unwrap().partitions.len(), 1);
+    }
+}
+
+#[test]
 fn growth_is_refused_as_kafka_refuses_it() {
     let mut cluster = Cluster::new(2);
     cluster.topic("t", &[&[1], &[1], &[1]], &[]);
