@@ -1,6 +1,12 @@
 //! Requests about groups that are small and ask for much, or name the same again and again.
 
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::future::{Either, join_all, select};
 use klamm_model::ErrorCode;
+use klamm_model::java_hash::partition_of;
+use klamm_protocol::Request;
 use klamm_protocol::messages::describe_groups_response::DescribedGroup;
 use klamm_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use klamm_protocol::messages::offset_commit_request::{
@@ -14,6 +20,7 @@ use klamm_protocol::messages::{
     DescribeGroupsRequest, FindCoordinatorRequest, JoinGroupRequest, JoinGroupResponse, ListGroupsRequest,
     OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
 };
+use tokio::time::Instant;
 
 use crate::client::{Client, frame};
 use crate::fixture::{Fixture, Settings};
@@ -326,4 +333,47 @@ async fn a_long_filter_is_not_compared_with_every_group() {
     let began = std::time::Instant::now();
     assert_eq!(client.ask(5, &request).await.unwrap().groups.len(), 1_000);
     assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+}
+
+/// How long an answer takes at the longest.
+async fn longest<M: Request>(client: &mut Client, version: i16, request: &M) -> Duration {
+    let mut longest = Duration::ZERO;
+    for _ in 0..20 {
+        let began = Instant::now();
+        client.ask(version, request).await.unwrap();
+        longest = longest.max(began.elapsed());
+    }
+    longest
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_of_several_shards_waits_once() {
+    const GROUPS: usize = 8;
+    let (fixture, mut client) = coordinating(&[("offsets.topic.num.partitions", "8")], 1).await;
+    // One group a shard; each commits without an end.
+    let of_shard = |shard| {
+        let mut names = (0..1_000).map(|number| format!("g-{number}"));
+        let name = names.find(|name| partition_of(name, GROUPS) == Some(shard));
+        &*name.unwrap().leak()
+    };
+    let groups: Vec<&'static str> = (0..GROUPS).map(of_shard).collect();
+    let committing = join_all(groups.iter().map(async |group| {
+        let mut client = fixture.connect();
+        loop {
+            commit(&mut client, group, 1).await;
+        }
+    }));
+    let measuring = async {
+        let one = longest(&mut client, 8, &fetch(&groups[..1], None)).await;
+        assert!(one > Duration::ZERO, "nothing is on its way");
+        let all = longest(&mut client, 8, &fetch(&groups, None)).await;
+        let listed = longest(&mut client, 5, &ListGroupsRequest::default()).await;
+        (one, all, listed)
+    };
+    let (one, all, listed) = match select(pin!(committing), pin!(measuring)).await {
+        Either::Left(_) => unreachable!("they commit without an end"),
+        Either::Right((measured, _)) => measured,
+    };
+    assert!(all < 3 * one, "{all:?} for {GROUPS}, {one:?} for one");
+    assert!(listed < 3 * one, "{listed:?} for all, {one:?} for one");
 }
