@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use klamm_model::ErrorCode;
 use klamm_net::ConnectionInfo;
 use klamm_protocol::ByteString;
 
 use crate::answer_memory::AnswerMemory;
 use crate::broker::Broker;
+use crate::controller::Decide;
 
 /// Who asks, on which connection, in which version.
 pub(crate) struct RequestContext<'a> {
@@ -17,4 +19,17 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) client_id: Option<&'a ByteString>,
     /// What a large answer reserves before it is made.
     pub(crate) memory: AnswerMemory,
+}
+
+impl RequestContext<'_> {
+    /// Has the controller decide on the request: its answer, when what was decided can be seen and used here.
+    pub(crate) async fn decided_by_controller<R: Decide>(
+        &self,
+        request: R,
+    ) -> Result<R::Response, ErrorCode> {
+        let router = &self.broker.router;
+        let response = router.to_controller(self, self.version, request).await?;
+        self.broker.metadata.caught_up().await;
+        Ok(response)
+    }
 }

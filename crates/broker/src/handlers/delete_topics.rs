@@ -36,18 +36,8 @@ pub(crate) async fn handle(
         };
         return refused(names, code);
     }
-    match context
-        .broker
-        .router
-        .to_controller(context, context.version, request)
-        .await
-    {
-        Ok(response) => {
-            context.broker.metadata.caught_up().await;
-            response
-        }
-        Err(code) => refused(names, code),
-    }
+    let decided = context.decided_by_controller(request).await;
+    decided.unwrap_or_else(|code| refused(names, code))
 }
 
 /// All of them are refused.

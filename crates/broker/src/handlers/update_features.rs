@@ -22,18 +22,8 @@ pub(crate) async fn handle(
         .iter()
         .map(|update| update.feature.clone())
         .collect();
-    match context
-        .broker
-        .router
-        .to_controller(context, context.version, request)
-        .await
-    {
-        Ok(response) => {
-            context.broker.metadata.caught_up().await;
-            response
-        }
-        Err(code) => unavailable(names, context.version, code),
-    }
+    let decided = context.decided_by_controller(request).await;
+    decided.unwrap_or_else(|code| unavailable(names, context.version, code))
 }
 
 /// The controller could not be asked.
