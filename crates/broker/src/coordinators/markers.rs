@@ -1,7 +1,8 @@
 //! Writes the markers that end a producer's transaction in the partitions that are led here.
 //!
 //! Always holds: a marker is told to be written once it is committed, under the leadership that it was written under, and not
-//! before. Those for many partitions are written some at a time.
+//! before. Those for many partitions are written some at a time. A topic of coordinators other than those of groups gets none: nothing
+//! there is written in a transaction, its coordinator is the only writer, and Kafka's cannot read a marker.
 //!
 //! Next: `transactions/sender.rs`, which orders them, and `handlers/write_txn_markers.rs`, for those that others order.
 
@@ -10,7 +11,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use klamm_coordinator::TransactionalProducer;
 use klamm_log::EndTransaction;
-use klamm_model::{ErrorCode, TopicPartition};
+use klamm_model::{ErrorCode, TopicPartition, topic_name};
 use klamm_records::EndTransactionMarker;
 
 use super::Kind;
@@ -81,6 +82,9 @@ async fn write_to(
     end: &EndTransaction,
     partition: &TopicPartition,
 ) -> Result<(), ErrorCode> {
+    if is_unmarked(&partition.topic) {
+        return Err(ErrorCode::InvalidTopicException);
+    }
     let topic = broker.replicas.by_name(&partition.topic);
     let topic = topic.ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let found = topic.partition(partition.partition)?;
@@ -92,6 +96,11 @@ async fn write_to(
     let written = found.end_transaction(end, broker.env.now()).await;
     let (epoch, offset) = written.map_err(|refusal| refusal.code())?;
     found.committed(epoch, offset).await
+}
+
+/// Whether a topic gets no markers: only its coordinators write to it, and nothing in a transaction.
+pub(crate) fn is_unmarked(topic: &str) -> bool {
+    topic_name::is_internal(topic) && topic != Kind::Group.topic()
 }
 
 /// To whoever waits for a marker, a coordinator that is elsewhere or loads is a leader that is.

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use klamm_coordinator::TransactionalProducer;
-use klamm_model::{ErrorCode, ProducerEpoch, ProducerId, TopicPartition, topic_name};
+use klamm_model::{ErrorCode, ProducerEpoch, ProducerId, TopicPartition};
 use klamm_protocol::ByteString;
 use klamm_protocol::messages::write_txn_markers_request::WritableTxnMarker;
 use klamm_protocol::messages::write_txn_markers_response::{
@@ -25,7 +25,6 @@ use klamm_protocol::messages::write_txn_markers_response::{
 use klamm_protocol::messages::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
 
 use crate::context::RequestContext;
-use crate::coordinators::Kind;
 use crate::coordinators::markers::{Marker, write_markers};
 
 /// Since this version a marker says under which `transaction.version` it is written.
@@ -85,15 +84,10 @@ async fn end(context: &RequestContext<'_>, asked: &WritableTxnMarker, told: &mut
     let mut partitions = Vec::new();
     for topic in &asked.topics {
         let name: Arc<str> = (&*topic.name).into();
-        let refused = match marker {
-            Err(code) => Some(code),
-            Ok(_) if is_kept_from(&name) => Some(ErrorCode::InvalidTopicException),
-            Ok(_) => None,
-        };
         for index in &topic.partition_indexes {
-            match refused {
-                Some(code) => told.tell(&topic.name, *index, code),
-                None => partitions.push(TopicPartition::new(name.clone(), *index)),
+            match marker {
+                Err(code) => told.tell(&topic.name, *index, code),
+                Ok(_) => partitions.push(TopicPartition::new(name.clone(), *index)),
             }
         }
     }
@@ -122,11 +116,6 @@ fn marker(version: i16, asked: &WritableTxnMarker) -> Result<Marker, ErrorCode> 
         transaction_version,
         committed: asked.transaction_result,
     })
-}
-
-/// Whether only its coordinators write to a topic.
-fn is_kept_from(topic: &str) -> bool {
-    topic_name::is_internal(topic) && topic != Kind::Group.topic()
 }
 
 /// What is told of one producer.

@@ -231,6 +231,8 @@ fn outcome(code: ErrorCode) -> MarkerOutcome {
     match code {
         ErrorCode::None => MarkerOutcome::Written,
         ErrorCode::InvalidProducerEpoch => MarkerOutcome::Superseded,
+        // Nothing is written there in a transaction, whoever has added it.
+        ErrorCode::InvalidTopicException => MarkerOutcome::Gone,
         _ => MarkerOutcome::Failed,
     }
 }
@@ -250,6 +252,7 @@ mod tests {
         let cases = [
             (ErrorCode::None, MarkerOutcome::Written),
             (ErrorCode::InvalidProducerEpoch, MarkerOutcome::Superseded),
+            (ErrorCode::InvalidTopicException, MarkerOutcome::Gone),
             (ErrorCode::TransactionCoordinatorFenced, MarkerOutcome::Failed),
             (ErrorCode::NotLeaderOrFollower, MarkerOutcome::Failed),
             (ErrorCode::UnknownTopicOrPartition, MarkerOutcome::Failed),
