@@ -56,6 +56,8 @@ mod segments;
 mod sessions;
 #[path = "configuration/topics.rs"]
 mod topics;
+#[path = "configuration/transaction_markers.rs"]
+mod transaction_markers;
 #[path = "configuration/transactional.rs"]
 mod transactional;
 #[path = "configuration/transactions.rs"]

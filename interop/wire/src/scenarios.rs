@@ -81,6 +81,7 @@ pub(crate) const SCENARIOS: &[(&str, Run)] = &[
     ("transactions_version_2", transactions::version_2),
     ("transactions_fencing", transactions::fencing),
     ("transactions_shown", transactions::shown),
+    ("transactions_internal", transactions::internal::run),
     ("in_transactions_early", in_transactions::produce_early),
     ("in_transactions_late", in_transactions::produce_late),
     ("in_transactions_offsets", in_transactions::offsets),

@@ -2,8 +2,9 @@
 //! brokers ask, for several transactions at once, and may only ask whether partitions take part (KIP-890);
 //! TRANSACTION_ABORTABLE since 5.
 //!
-//! A partition that does not exist keeps all of its transaction's from being added. Until version 3 the one transaction of a client
-//! is added to as `transaction.version` 1 does, from 4 on as 2 does.
+//! A partition that does not exist keeps all of its transaction's from being added, and so does one of an internal topic: nobody
+//! writes there in a transaction but the coordinators of groups, whose partitions are added by AddOffsetsToTxn, or by brokers. Until
+//! version 3 the one transaction of a client is added to as `transaction.version` 1 does, from 4 on as 2 does.
 //!
 //! *Memory*: the answer, proportional to the partitions, reserved before it is made. *Authorization*: until version 3 WRITE on the
 //! transactional id and on each topic, then CLUSTER_ACTION.
@@ -13,7 +14,7 @@ use klamm_coordinator::transaction::request::{
 };
 use klamm_metadata::Image;
 use klamm_metadata::image::TopicImage;
-use klamm_model::{ErrorCode, TopicPartition};
+use klamm_model::{ErrorCode, TopicPartition, topic_name};
 use klamm_protocol::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
 };
@@ -23,6 +24,7 @@ use klamm_protocol::messages::add_partitions_to_txn_response::{
 use klamm_protocol::messages::{AddPartitionsToTxnRequest, AddPartitionsToTxnResponse};
 
 use crate::context::RequestContext;
+use crate::coordinators::markers::is_unmarked;
 use crate::coordinators::transactions::{add_partitions, producer, verify_partitions};
 
 /// Since this version clients know PRODUCER_FENCED.
@@ -83,8 +85,20 @@ async fn add(
 ) -> Vec<AddPartitionsToTxnTopicResult> {
     let image = context.broker.metadata.published_arc();
     let topics = &transaction.topics;
-    if !topics.iter().all(|topic| known(&image, topic).is_some()) {
-        return topics.iter().map(|topic| not_attempted(&image, topic)).collect();
+    let is_client_s = context.version < BATCHED;
+    let is_kept = |topic: &AddPartitionsToTxnTopic| match is_client_s {
+        true => topic_name::is_internal(&topic.name),
+        false => is_unmarked(&topic.name),
+    };
+    if topics
+        .iter()
+        .any(|topic| is_kept(topic) || known(&image, topic).is_none())
+    {
+        let told = topics.iter().map(|topic| match is_kept(topic) {
+            true => result(topic, |_| ErrorCode::TopicAuthorizationFailed),
+            false => not_attempted(&image, topic),
+        });
+        return told.collect();
     }
     let partitions = partitions(&image, topics);
     if transaction.verify_only {
@@ -94,10 +108,9 @@ async fn add(
         transactional_id: (&*transaction.transactional_id).into(),
         producer: producer(transaction.producer_id, transaction.producer_epoch),
         partitions,
-        version: if context.version < BATCHED {
-            VERSION_1
-        } else {
-            VERSION_2
+        version: match is_client_s {
+            true => VERSION_1,
+            false => VERSION_2,
         },
     };
     let code = match add_partitions(context.broker, add).await {
@@ -142,7 +155,7 @@ fn known<'a>(image: &'a Image, topic: &AddPartitionsToTxnTopic) -> Option<&'a To
     all.then_some(found)
 }
 
-/// What partitions are told that stand beside one that does not exist.
+/// What partitions are told that stand beside one that keeps them from being added.
 fn not_attempted(image: &Image, topic: &AddPartitionsToTxnTopic) -> AddPartitionsToTxnTopicResult {
     let found = image.topics().by_name(&topic.name);
     result(topic, |partition| {

@@ -16,18 +16,18 @@ use klamm_protocol::messages::{
 use crate::client::{Client, batch_count, bytes_of};
 use crate::fixture::{Fixture, Settings};
 
-const ID: &str = "app";
+pub(crate) const ID: &str = "app";
 
 /// A producer with a transactional id.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Producer {
-    transactional_id: String,
-    id: i64,
-    epoch: i16,
+pub(crate) struct Producer {
+    pub(crate) transactional_id: String,
+    pub(crate) id: i64,
+    pub(crate) epoch: i16,
 }
 
 /// A node with these keys set, a topic `t`, and coordinators of transactions.
-async fn start(set: Settings<'_>) -> (Fixture, Client) {
+pub(crate) async fn start(set: Settings<'_>) -> (Fixture, Client) {
     // One partition: what is written for all ids lies in one folder.
     let mut all = vec![("transaction.state.log.num.partitions", "1")];
     all.extend(set);
@@ -59,7 +59,7 @@ async fn try_init(client: &mut Client, id: &str, timeout_ms: i32) -> InitProduce
 }
 
 /// Takes an id over.
-async fn init(client: &mut Client, id: &str, timeout_ms: i32) -> Producer {
+pub(crate) async fn init(client: &mut Client, id: &str, timeout_ms: i32) -> Producer {
     let answer = try_init(client, id, timeout_ms).await;
     assert_eq!(answer.error_code, 0);
     Producer {
@@ -70,7 +70,7 @@ async fn init(client: &mut Client, id: &str, timeout_ms: i32) -> Producer {
 }
 
 /// Adds partitions of `t`, as the leader of a partition does for a client of version 2; the first error.
-async fn add(client: &mut Client, producer: &Producer, partitions: &[i32]) -> i16 {
+pub(crate) async fn add(client: &mut Client, producer: &Producer, partitions: &[i32]) -> i16 {
     let topic = AddPartitionsToTxnTopic {
         name: "t".into(),
         partitions: partitions.to_vec(),
@@ -102,7 +102,7 @@ async fn end(client: &mut Client, version: i16, producer: &Producer, commit: boo
 }
 
 /// Ends a transaction as a client of version 2, and takes over who the producer is from then on.
-async fn end_2(client: &mut Client, producer: &mut Producer, commit: bool) -> i16 {
+pub(crate) async fn end_2(client: &mut Client, producer: &mut Producer, commit: bool) -> i16 {
     let answer = end(client, 5, producer, commit).await;
     if answer.error_code == 0 {
         (producer.id, producer.epoch) = (answer.producer_id, answer.producer_epoch);
@@ -111,7 +111,7 @@ async fn end_2(client: &mut Client, producer: &mut Producer, commit: bool) -> i1
 }
 
 /// The state of the transaction, and its partitions; the name of the error if there is none.
-async fn state(client: &mut Client, id: &str) -> (String, Vec<i32>) {
+pub(crate) async fn state(client: &mut Client, id: &str) -> (String, Vec<i32>) {
     let request = DescribeTransactionsRequest {
         transactional_ids: vec![id.to_owned().into()],
         ..Default::default()
@@ -155,13 +155,13 @@ async fn batches(client: &mut Client) -> usize {
 }
 
 /// Nothing can be written to the first partition of a topic any more.
-fn hold(fixture: &Fixture, topic: &str) {
+pub(crate) fn hold(fixture: &Fixture, topic: &str) {
     let full = Fault::always(Operation::Write).with(Failure::NoSpace);
     fixture.inject(full.on(&format!("/{topic}-0/00000000000000000000.log")));
 }
 
 /// It can again.
-fn let_go(fixture: &Fixture) {
+pub(crate) fn let_go(fixture: &Fixture) {
     fixture.disk().clear_faults();
 }
 

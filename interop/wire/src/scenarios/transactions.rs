@@ -3,6 +3,8 @@
 //!
 //! What Kafka answers with CONCURRENT_TRANSACTIONS while it still writes markers is asked again until it has: Klamm waits itself.
 
+pub(super) mod internal;
+
 use anyhow::Result;
 use klamm_protocol::ApiKey::{
     AddOffsetsToTxn, AddPartitionsToTxn, DescribeTransactions, EndTxn, FindCoordinator, InitProducerId,

@@ -1,0 +1,60 @@
+//! What takes part in transactions, where their ends are written, and how many at once.
+
+use klamm_model::ErrorCode;
+use klamm_protocol::messages::AddPartitionsToTxnRequest;
+use klamm_protocol::messages::add_partitions_to_txn_request::{
+    AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
+};
+
+use crate::transactions::{ID, init, start, state};
+
+#[tokio::test(start_paused = true)]
+async fn nobody_adds_a_partition_that_only_coordinators_write_to() {
+    let (_fixture, mut client) = start(&[]).await;
+    let producer = init(&mut client, ID, 60_000).await;
+    let expected = [
+        ErrorCode::OperationNotAttempted.code(),
+        ErrorCode::TopicAuthorizationFailed.code(),
+        ErrorCode::UnknownTopicOrPartition.code(),
+    ];
+    let cases = [
+        ("__consumer_offsets", 0..=3),
+        ("__transaction_state", 0..=5),
+        ("__share_group_state", 0..=5),
+    ];
+    for (internal, versions) in cases {
+        let topics = ["t", internal, "u"].map(|name| AddPartitionsToTxnTopic {
+            name: name.into(),
+            partitions: vec![0],
+            ..Default::default()
+        });
+        for version in versions {
+            let request = match version {
+                0..=3 => AddPartitionsToTxnRequest {
+                    v3_and_below_transactional_id: ID.into(),
+                    v3_and_below_producer_id: producer.id,
+                    v3_and_below_producer_epoch: producer.epoch,
+                    v3_and_below_topics: topics.clone().into(),
+                    ..Default::default()
+                },
+                _ => AddPartitionsToTxnRequest {
+                    transactions: vec![AddPartitionsToTxnTransaction {
+                        transactional_id: ID.into(),
+                        producer_id: producer.id,
+                        producer_epoch: producer.epoch,
+                        topics: topics.clone().into(),
+                        ..Default::default()
+                    }],
+                    ..Default::default()
+                },
+            };
+            let answer = client.ask(version, &request).await.unwrap();
+            let batched = answer.results_by_transaction.iter();
+            let results = batched.flat_map(|told| &told.topic_results);
+            let results = results.chain(&answer.results_by_topic_v3_and_below);
+            let codes = results.map(|topic| topic.results_by_partition[0].partition_error_code);
+            assert_eq!(codes.collect::<Vec<_>>(), expected, "{internal} {version}");
+        }
+    }
+    assert_eq!(state(&mut client, ID).await.0, "Empty");
+}
