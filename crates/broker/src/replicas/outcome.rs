@@ -25,6 +25,8 @@ pub(crate) struct Appended {
 pub(crate) enum Refusal {
     #[error("this broker does not lead the partition")]
     NotLeader,
+    #[error("only its coordinator writes to the partition")]
+    KeptForCoordinator,
     #[error(transparent)]
     NotEnoughReplicas(#[from] NotEnoughReplicas),
     #[error(transparent)]
@@ -36,6 +38,7 @@ impl Refusal {
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
             Refusal::NotLeader => ErrorCode::NotLeaderOrFollower,
+            Refusal::KeptForCoordinator => ErrorCode::InvalidTopicException,
             Refusal::NotEnoughReplicas(_) => ErrorCode::NotEnoughReplicas,
             Refusal::Log(error) => match error {
                 AppendError::Duplicate { .. } => ErrorCode::DuplicateSequenceNumber,
@@ -56,7 +59,7 @@ impl Refusal {
     /// is not there.
     pub(crate) fn tells_log_start(&self) -> bool {
         match self {
-            Refusal::NotLeader => false,
+            Refusal::NotLeader | Refusal::KeptForCoordinator => false,
             Refusal::NotEnoughReplicas(_) => true,
             Refusal::Log(error) => match error {
                 AppendError::Duplicate { .. }

@@ -52,6 +52,8 @@ struct State {
     waiters: Waiters,
     /// When the first record was appended that was not flushed since; for `flush.ms`.
     unflushed_since: Option<TimestampMs>,
+    /// The leadership in which a coordinator is the only writer here.
+    kept_in: Option<LeaderEpoch>,
 }
 
 impl Partition {
@@ -73,6 +75,7 @@ impl Partition {
                 standing: Standing::Waiting,
                 waiters: Waiters::default(),
                 unflushed_since: None,
+                kept_in: None,
             }),
         })
     }
@@ -198,7 +201,7 @@ impl Partition {
         now: TimestampMs,
     ) -> Result<Result<Appended, NotReady>, Refusal> {
         let mut state = self.state.lock();
-        let leader = state.standing.leader().ok_or(Refusal::NotLeader)?;
+        let leader = state.open_leader()?;
         if acks_all {
             leader.check_append()?;
         }
@@ -365,6 +368,17 @@ impl Partition {
         } = &mut *state;
         let leader = standing.leader().ok_or(ErrorCode::NotLeaderOrFollower)?;
         Ok(telling_of_start(log, waiters, |log| look(log, leader)))
+    }
+}
+
+impl State {
+    /// The leader's state, if this broker leads and no coordinator is the only writer here.
+    fn open_leader(&self) -> Result<&Leader, Refusal> {
+        let leader = self.standing.leader().ok_or(Refusal::NotLeader)?;
+        match self.kept_in == Some(leader.leader_epoch()) {
+            true => Err(Refusal::KeptForCoordinator),
+            false => Ok(leader),
+        }
     }
 }
 

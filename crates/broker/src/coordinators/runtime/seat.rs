@@ -1,7 +1,8 @@
 //! One partition of an internal topic that is led here, and its shard.
 //!
 //! Always holds: one shard at a time, behind one lock, which is held for a decision and never across a wait; a shard that is
-//! given up takes with it everybody who waits for it, and they are told so. A ticket is never given twice.
+//! given up takes with it everybody who waits for it, and they are told so. A ticket is never given twice. From when there is a
+//! seat, which is before the partition is read, nobody else writes there.
 //!
 //! Next: `drive.rs` for the task that appends, loads and lets timers ring.
 
@@ -116,6 +117,7 @@ impl<C: Coordinator> Drop for Later<C> {
 
 impl<C: Coordinator> Seat<C> {
     pub(super) fn new(shared: Arc<Shared<C>>, partition: Arc<Partition>, epoch: LeaderEpoch) -> Arc<Self> {
+        partition.keep_in(epoch);
         Arc::new(Self {
             shared,
             partition,

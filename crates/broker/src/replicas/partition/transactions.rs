@@ -70,7 +70,7 @@ impl Partition {
         now: TimestampMs,
     ) -> Result<Result<(LeaderEpoch, Offset), NotReady>, Refusal> {
         let mut state = self.state.lock();
-        let leader = state.standing.leader().ok_or(Refusal::NotLeader)?;
+        let leader = state.open_leader()?;
         leader.check_append()?;
         let epoch = leader.leader_epoch();
         match state.log.append_end_transaction(end, epoch, now) {

@@ -1,7 +1,8 @@
 //! What a coordinator does with its partition: it reads it whole, once, and is its only writer from then on.
 //!
 //! Always holds: batches are appended where their writer said they would be, in the leader's epoch that it began in, or not at
-//! all; behind one that does not get into the log, none does.
+//! all; behind one that does not get into the log, none does. While a partition is led in the epoch that it is kept in, nobody else
+//! appends.
 //!
 //! Next: `coordinators/runtime.rs`.
 
@@ -52,6 +53,11 @@ struct Progress<'a> {
 }
 
 impl Partition {
+    /// For as long as this broker leads in `epoch`, nobody appends any more but the coordinator that asks for this.
+    pub(crate) fn keep_in(&self, epoch: LeaderEpoch) {
+        self.state.lock().kept_in = Some(epoch);
+    }
+
     /// Whether the leader of `epoch` may append now, and how large a batch may be.
     pub(crate) fn may_append(&self, epoch: LeaderEpoch) -> Result<usize, ErrorCode> {
         {

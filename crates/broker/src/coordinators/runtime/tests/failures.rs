@@ -7,11 +7,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use klamm_env::sim::{Failure, Fault, Operation, World};
-use klamm_model::{ErrorCode, Uuid};
+use klamm_model::{ErrorCode, Offset, Uuid};
 use klamm_protocol::metadata_records::TopicRecord;
+use klamm_records::{BatchBuilder, Origin, Scratch, validate};
 
-use super::producer;
-use super::toy::{Ask, Fixture, RECORDED, Told, With};
+use super::toy::{Ask, Fixture, ME, RECORDED, Told, With};
+use super::{end_of, producer};
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_recorded_is_decided_again_ever_more_seldom() {
@@ -151,6 +152,39 @@ async fn nothing_is_appended_behind_a_batch_that_the_topic_no_longer_takes() {
     fixture.loaded().await;
     assert_eq!(fixture.batches(), [1]);
     assert_eq!(fixture.value("behind").await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_else_writes_is_refused_and_costs_the_shard_nothing() {
+    let with = With {
+        begins: false,
+        ..With::default()
+    };
+    let fixture = Fixture::open(&World::new(1), with);
+    let (partition, now) = (&fixture.partition, fixture.now());
+    let mut builder = BatchBuilder::default();
+    builder.append(now, Some(b"key"), Some(b"value"), &[]);
+    let bytes = builder.build(Offset(0)).unwrap();
+    let rules = partition
+        .settings()
+        .rules(Origin::Client { produce_version: 11 }, now);
+    let batch = validate(&bytes, &rules, &mut Scratch::new()).unwrap();
+    let writes = async || {
+        let appended = partition.append(&batch, None, true, now).await;
+        let end = end_of(producer(1), true, 0);
+        let ended = partition.end_transaction(&end, now).await;
+        let codes = [appended.map(drop), ended.map(drop)];
+        codes.map(|result| result.map_err(|refusal| refusal.code()))
+    };
+    let kept = [Err(ErrorCode::InvalidTopicException); 2];
+    fixture.follow();
+    assert_eq!(writes().await, kept);
+    assert_eq!(fixture.ask(Ask::Add("a", 1)).await, Ok(Told::Value(1)));
+    assert_eq!(writes().await, kept);
+    assert_eq!(fixture.ask(Ask::Add("a", 1)).await, Ok(Told::Value(2)));
+    // In another leadership nobody coordinates here yet.
+    fixture.elect(ME);
+    assert_eq!(writes().await, [Ok(()); 2]);
 }
 
 #[tokio::test(start_paused = true)]
