@@ -156,7 +156,8 @@ pub struct CoordinatorResult<S: Shard> {
     pub timers: Vec<TimerChange<S::Timer>>,
     /// What is to be done outside of the shard, once all of this is committed.
     pub effects: Vec<S::Effect>,
-    /// What [`Shard::on_unwritten`] is asked when a request was decided on and the records cannot be written.
+    /// What [`Shard::on_unwritten`] is asked when a request was decided on and the records cannot be written, or a timer has rung and
+    /// they never can be, because the topic does not take them.
     pub unwritten: Option<S::Timer>,
 }
 
@@ -245,8 +246,9 @@ pub trait Shard: Sized + Send + 'static {
         timer: Self::Timer,
     ) -> CoordinatorResult<Self>;
 
-    /// What a request has asked for cannot be written, and who asked is told `code`. Decides what others must know of it, without
-    /// a record; `about` is what the result named.
+    /// What was decided cannot be written. If a request has asked for it, who asked is told `code`: decides what others must know of
+    /// it, without a record. If a timer has rung, which does not ring again by itself then: decides what is to be done instead. `about`
+    /// is what the result named.
     fn on_unwritten(
         &self,
         _around: &mut Surroundings<'_>,

@@ -94,6 +94,8 @@ pub(super) struct Ending {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) known: Known,
+    /// From when on it is looked at as one that takes too long.
+    due: Option<TimestampMs>,
     pub(super) ending: Option<Box<Ending>>,
 }
 
@@ -106,6 +108,7 @@ impl Entry {
         };
         Self {
             ending: transaction.status.is_prepared().then(|| Box::new(ending())),
+            due: transaction.deadline(),
             known: Known {
                 transaction,
                 last_epoch: None,
@@ -133,6 +136,8 @@ pub enum TransactionVolatile {
     Dismiss(Arc<str>),
     /// Only these markers are still to be written, after so many failures in a row.
     Unmarked(Arc<str>, Vec<TopicPartition>, u32),
+    /// The transaction takes too long and was not ended: it is looked at again then.
+    DueAgain(Arc<str>, TimestampMs),
 }
 
 /// A timer.
@@ -140,6 +145,8 @@ pub enum TransactionVolatile {
 pub enum TransactionTimer {
     /// Looks for transactions that take too long.
     Timeouts,
+    /// The same, one at a time: looks at that of this id.
+    Timeout(Arc<str>),
     /// Looks for ids that are not used.
     Expiration,
     /// Goes on with that behind this id.
@@ -152,7 +159,7 @@ pub enum TransactionTimer {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TransactionShard {
     entries: BTreeMap<Arc<str>, Entry>,
-    /// The open transactions that may take too long.
+    /// The open transactions that may take too long, by when they are looked at.
     deadlines: BTreeSet<(TimestampMs, Arc<str>)>,
 }
 
@@ -187,6 +194,12 @@ impl TransactionShard {
             .iter()
             .take_while(move |(deadline, _)| *deadline < now);
         due.map(|(_, id)| id)
+    }
+
+    /// Whether the transaction of `id` is one of them.
+    pub(super) fn is_due(&self, id: &str, now: TimestampMs) -> bool {
+        let due = self.entry(id).and_then(|entry| entry.due);
+        due.is_some_and(|due| due < now)
     }
 
     fn decision<'a>(
@@ -301,9 +314,26 @@ impl Shard for TransactionShard {
             TransactionTimer::Timeouts => {
                 upkeep::abort_timed_out(self, config, server_version(around.image), around.now)
             }
+            TransactionTimer::Timeout(id) => {
+                upkeep::abort_alone(self, config, server_version(around.image), around.now, &id)
+            }
             TransactionTimer::Expiration => upkeep::expire(self, config, around.now, None),
             TransactionTimer::ExpirationBehind(id) => upkeep::expire(self, config, around.now, Some(&id)),
             TransactionTimer::Patience(id) => self.dismiss(id),
+        }
+    }
+
+    /// One transaction whose end is too large must not keep the others from theirs.
+    fn on_unwritten(
+        &self,
+        around: &mut Surroundings<'_>,
+        config: &Self::Config,
+        about: TransactionTimer,
+        _code: ErrorCode,
+    ) -> CoordinatorResult<Self> {
+        match about {
+            TransactionTimer::Timeout(id) => upkeep::pass_over(self, config, around.now, id),
+            _ => upkeep::one_at_a_time(self, config, around.now),
         }
     }
 
@@ -360,8 +390,8 @@ impl Shard for TransactionShard {
         };
         let before = self.entries.get_key_value(id);
         let id: Arc<str> = before.map_or_else(|| id.into(), |(id, _)| id.clone());
-        if let Some(deadline) = before.and_then(|(_, entry)| entry.known.transaction.deadline()) {
-            self.deadlines.remove(&(deadline, id.clone()));
+        if let Some(due) = before.and_then(|(_, entry)| entry.due) {
+            self.deadlines.remove(&(due, id.clone()));
         }
         let Some(transaction) = transaction else {
             self.entries.remove(&id);
@@ -381,12 +411,20 @@ impl Shard for TransactionShard {
             TransactionVolatile::LastEpoch(id, _)
             | TransactionVolatile::Wait(id, ..)
             | TransactionVolatile::Dismiss(id)
-            | TransactionVolatile::Unmarked(id, ..) => id,
+            | TransactionVolatile::Unmarked(id, ..)
+            | TransactionVolatile::DueAgain(id, _) => id,
         };
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
         match (change, &mut entry.ending) {
+            (TransactionVolatile::DueAgain(id, at), _) => {
+                if let Some(due) = &mut entry.due {
+                    let before = std::mem::replace(due, at);
+                    self.deadlines.remove(&(before, id.clone()));
+                    self.deadlines.insert((at, id));
+                }
+            }
             (TransactionVolatile::LastEpoch(_, epoch), _) => entry.known.last_epoch = epoch,
             (TransactionVolatile::Wait(_, tickets, request), Some(ending)) => {
                 ending.waiting.push(tickets, request);

@@ -129,6 +129,10 @@ pub(super) struct Driver {
     pub(super) atomic: bool,
     /// How many timers rang.
     pub(super) rung: usize,
+    /// How large a record may be.
+    pub(super) max_bytes: usize,
+    /// What could not be recorded when a timer rang.
+    pub(super) unwritten: Vec<TransactionTimer>,
     tickets: u64,
     ids: i64,
 }
@@ -148,6 +152,8 @@ impl Driver {
             given: BTreeMap::new(),
             atomic: false,
             rung: 0,
+            max_bytes: usize::MAX,
+            unwritten: Vec::new(),
             tickets: 0,
             ids: 999,
         }
@@ -237,7 +243,10 @@ impl Driver {
     /// What always holds between two decisions.
     fn check(&self) {
         let open = self.shard.open_count() > 0;
-        assert!(!open || self.timers.contains_key(&TransactionTimer::Timeouts));
+        let ends = |timer: &TransactionTimer| {
+            matches!(timer, TransactionTimer::Timeouts | TransactionTimer::Timeout(_))
+        };
+        assert!(!open || self.timers.keys().any(ends));
         let expires = |timer: &TransactionTimer| {
             matches!(
                 timer,
@@ -286,9 +295,30 @@ impl Driver {
             self.timers.remove(&timer);
             self.rung += 1;
             let result = self.with(|shard, around| shard.on_timer(around, &self.config, timer));
+            let result = match self.is_taken(&result) {
+                true => result,
+                false => self.without(result),
+            };
             self.take(result);
         }
         self.now = until;
+    }
+
+    /// Whether the topic takes what was decided.
+    fn is_taken(&self, result: &CoordinatorResult<TransactionShard>) -> bool {
+        let mut records = result.records.iter().map(|record| record.encode().unwrap());
+        records.all(|bytes| bytes.value.is_none_or(|value| value.len() <= self.max_bytes))
+    }
+
+    /// What is decided in the place of what the topic does not take.
+    fn without(
+        &mut self,
+        result: CoordinatorResult<TransactionShard>,
+    ) -> CoordinatorResult<TransactionShard> {
+        let about = result.unwritten.expect("or it is tried again and again");
+        self.unwritten.push(about.clone());
+        let code = ErrorCode::UnknownServerError;
+        self.with(|shard, around| shard.on_unwritten(around, &self.config, about, code))
     }
 
     /// What became of the markers in these partitions; of all if none is named.

@@ -3,8 +3,10 @@
 //! Always holds: a transaction is ended no earlier than its timeout says, and no later than one interval after that; its producer
 //! is shut out. An id is forgotten only when it has no transaction. A timer is set while there is anything for it to find: the one
 //! for timeouts while a transaction is open, the one for expiration while there is an id. One decision looks at so many ids; the next
-//! goes on behind them.
+//! goes on behind them. Where what is due cannot be ended together, it is ended one by one: one transaction whose end the topic does
+//! not take, which is smaller than it was when that transaction began, is passed over, and tried again later.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use klamm_model::{ProducerId, TimestampMs};
@@ -13,7 +15,7 @@ use klamm_protocol::coordinator_records::TransactionLogKey;
 use super::decision::Decision;
 use super::record::TransactionRecord;
 use super::request::{AbortTimedOut, TransactionAnswer, TransactionConfig, TransactionEffect};
-use super::shard::{TransactionShard, TransactionTimer};
+use super::shard::{TransactionShard, TransactionTimer, TransactionVolatile};
 use super::state::Status;
 use crate::contract::{CoordinatorResult, Ticket, TimerChange};
 
@@ -21,6 +23,8 @@ use crate::contract::{CoordinatorResult, Ticket, TimerChange};
 const AT_ONCE: usize = 500;
 /// Ids that are looked at in one decision.
 const LOOKED_AT_ONCE: usize = 5_000;
+/// When an end that the topic does not take is tried again: something must be set otherwise first.
+const NOT_TAKEN: Duration = Duration::from_mins(10);
 
 pub(super) fn after(now: TimestampMs, interval: Duration) -> TimestampMs {
     now.plus_ms(i64::try_from(interval.as_millis()).unwrap_or(i64::MAX))
@@ -35,6 +39,7 @@ pub(super) fn abort_timed_out(
 ) -> CoordinatorResult<TransactionShard> {
     let mut result = CoordinatorResult {
         atomic: false,
+        unwritten: Some(TransactionTimer::Timeouts),
         ..Default::default()
     };
     let (mut ended, mut looked_at) = (0, 0);
@@ -56,6 +61,71 @@ pub(super) fn abort_timed_out(
             .push(TimerChange::At(TransactionTimer::Timeouts, next));
     }
     result
+}
+
+/// Those that are due could not be ended together.
+pub(super) fn one_at_a_time(
+    shard: &TransactionShard,
+    config: &TransactionConfig,
+    now: TimestampMs,
+) -> CoordinatorResult<TransactionShard> {
+    CoordinatorResult {
+        timers: next_alone(shard, config, now, None).into_iter().collect(),
+        ..Default::default()
+    }
+}
+
+/// The timer for the timeout of one id rang.
+pub(super) fn abort_alone(
+    shard: &TransactionShard,
+    config: &TransactionConfig,
+    server_version: i16,
+    now: TimestampMs,
+    id: &Arc<str>,
+) -> CoordinatorResult<TransactionShard> {
+    let result = CoordinatorResult {
+        unwritten: Some(TransactionTimer::Timeout(id.clone())),
+        ..Default::default()
+    };
+    let mut decision = Decision::new(shard, config, server_version, now, id.clone(), result);
+    let is_ended = abort(&mut decision, None);
+    let mut result = decision.finish();
+    if !is_ended && shard.is_due(id, now) {
+        // A producer id is drawn first.
+        let again = TransactionVolatile::DueAgain(id.clone(), after(now, config.abort_interval));
+        result.volatile.push(again);
+    }
+    result.timers.extend(next_alone(shard, config, now, Some(id)));
+    result
+}
+
+/// The end of the transaction of `id` cannot be recorded.
+pub(super) fn pass_over(
+    shard: &TransactionShard,
+    config: &TransactionConfig,
+    now: TimestampMs,
+    id: Arc<str>,
+) -> CoordinatorResult<TransactionShard> {
+    CoordinatorResult {
+        timers: next_alone(shard, config, now, Some(&id)).into_iter().collect(),
+        volatile: vec![TransactionVolatile::DueAgain(id, after(now, NOT_TAKEN))],
+        ..Default::default()
+    }
+}
+
+/// The next that is due beside `this` is ended alone, or, when there is none, all that are due later are again looked for together.
+fn next_alone(
+    shard: &TransactionShard,
+    config: &TransactionConfig,
+    now: TimestampMs,
+    this: Option<&Arc<str>>,
+) -> Option<TimerChange<TransactionTimer>> {
+    let next = shard.due(now).find(|id| Some(*id) != this);
+    match next {
+        Some(next) => Some(TimerChange::At(TransactionTimer::Timeout(next.clone()), now)),
+        None => (shard.open_count() > 0)
+            .then(|| TimerChange::At(TransactionTimer::Timeouts, after(now, config.abort_interval))),
+    }
 }
 
 /// A producer id was drawn to end a transaction with.

@@ -240,10 +240,7 @@ impl<S: Shard> Loaded<S> {
         };
         if let Err(code) = self.take(around, now, result, answers) {
             if let Some(about) = unwritten {
-                let (now, result) = self.decide(around, |shard, surroundings| {
-                    shard.on_unwritten(surroundings, around.config, about, code)
-                });
-                self.take(around, now, result, Answers::Parked)?;
+                self.do_without(around, about, code)?;
             }
             return Err(code);
         }
@@ -352,14 +349,38 @@ impl<S: Shard> Loaded<S> {
         let Some(timer) = self.timers.ring(now) else {
             return false;
         };
-        let (time, result) = self.decide(around, |shard, surroundings| {
+        let (time, mut result) = self.decide(around, |shard, surroundings| {
             shard.on_timer(surroundings, around.config, timer.clone())
         });
-        if let Err(code) = self.take(around, time, result, Answers::Parked) {
-            let at = self.again_at(around, code, &timer);
-            self.timers.set(timer, at);
+        let unwritten = result.unwritten.take();
+        let Err(code) = self.take(around, time, result, Answers::Parked) else {
+            return true;
+        };
+        // What the topic does not take now, it may never take.
+        let unwritten = unwritten.filter(|_| code == ErrorCode::UnknownServerError);
+        if let Some(about) = unwritten {
+            let partition = around.partition;
+            tracing::error!(%partition, what = ?timer, "what follows for a coordinator cannot be recorded: the topic does not take it; it goes on without");
+            if self.do_without(around, about, code).is_ok() {
+                return true;
+            }
         }
+        let at = self.again_at(around, code, &timer);
+        self.timers.set(timer, at);
         true
+    }
+
+    /// What was decided cannot be recorded: has the shard decide on what else follows.
+    fn do_without(
+        &mut self,
+        around: &Around<'_, S>,
+        about: S::Timer,
+        code: ErrorCode,
+    ) -> Result<(), ErrorCode> {
+        let (now, result) = self.decide(around, |shard, surroundings| {
+            shard.on_unwritten(surroundings, around.config, about, code)
+        });
+        self.take(around, now, result, Answers::Parked)
     }
 
     /// When something that nobody has asked for, and that could not be appended, is decided on again.

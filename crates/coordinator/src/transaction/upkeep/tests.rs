@@ -1,10 +1,12 @@
 use std::sync::Arc;
 
-use klamm_model::ProducerId;
+use klamm_model::{ProducerId, TopicPartition};
 use klamm_protocol::coordinator_records::TransactionLogValue;
 
 use crate::transaction::pattern::IdPattern;
-use crate::transaction::request::{ListTransactions, TransactionAnswer, TransactionRequest};
+use crate::transaction::request::{
+    AddPartitions, InitProducerId, ListTransactions, TransactionAnswer, TransactionRequest, VERSION_2,
+};
 use crate::transaction::shard::TransactionTimer;
 use crate::transaction::state::{Status, Transaction};
 use crate::transaction::testing::{Driver, play};
@@ -43,6 +45,56 @@ fn a_transaction_that_takes_too_long_is_made_void() {
             ("init as 1000@0", "1000@1"),
         ],
     );
+}
+
+#[test]
+fn a_transaction_whose_end_is_too_large_keeps_no_other_from_its_end() {
+    let mut driver = Driver::new(2);
+    let ids = ["a", "exhausted", "large", "z"];
+    for (id, (partitions, epochs)) in ids.iter().zip([(1, 1), (1, 32_767), (500, 1), (1, 1)]) {
+        for _ in 0..epochs {
+            driver.answers.clear();
+            driver.request(|fresh| {
+                TransactionRequest::InitProducerId(InitProducerId {
+                    transactional_id: (*id).into(),
+                    timeout_ms: 60_000,
+                    two_phase_commit: false,
+                    keep_prepared: false,
+                    expected: None,
+                    fresh,
+                })
+            });
+        }
+        let Some((_, TransactionAnswer::Initialized(Ok(producer)))) = driver.answers.pop() else {
+            panic!("{:?}", driver.answers);
+        };
+        let partitions = (0..partitions).map(|number| TopicPartition::new("a", number));
+        driver.ask(TransactionRequest::AddPartitions(AddPartitions {
+            transactional_id: (*id).into(),
+            producer,
+            partitions: partitions.collect(),
+            version: VERSION_2,
+        }));
+        driver.pass(1_000);
+    }
+    let states = |driver: &Driver| {
+        let states = ids.map(|id| driver.shard.entry(id).unwrap().known.transaction.status);
+        states.map(|state| state == Status::PrepareAbort)
+    };
+    driver.max_bytes = 1_000;
+    driver.pass(80_000);
+    assert_eq!(states(&driver), [true, true, false, true]);
+    let alone = TransactionTimer::Timeout("large".into());
+    assert_eq!(driver.unwritten, [TransactionTimer::Timeouts, alone.clone()]);
+    // It is tried again, though not all the time, and costs no other anything.
+    driver.pass(3_600_000);
+    assert_eq!(
+        driver.unwritten.iter().filter(|about| **about == alone).count(),
+        6
+    );
+    driver.max_bytes = usize::MAX;
+    driver.pass(610_000);
+    assert_eq!(states(&driver), [true; 4]);
 }
 
 #[test]

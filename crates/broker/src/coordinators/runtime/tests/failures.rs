@@ -11,7 +11,7 @@ use klamm_model::{ErrorCode, Offset, Uuid};
 use klamm_protocol::metadata_records::TopicRecord;
 use klamm_records::{BatchBuilder, Origin, Scratch, validate};
 
-use super::toy::{Ask, Fixture, ME, RECORDED, Told, With};
+use super::toy::{Ask, Fixture, INSTEAD, LARGE, ME, RECORDED, Told, With};
 use super::{end_of, producer};
 
 #[tokio::test(start_paused = true)]
@@ -131,6 +131,32 @@ async fn what_the_topic_does_not_take_is_refused_before_anything_changes() {
         assert_eq!(fixture.ask(Ask::Long(lengths, atomic)).await, expected);
     }
     assert_eq!(fixture.batches(), [1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timer_whose_records_the_topic_never_takes_is_decided_otherwise() {
+    let small = With {
+        max_message_bytes: 1_000,
+        ..With::default()
+    };
+    let fixture = Fixture::open(&World::new(1), small);
+    fixture.ask(Ask::Remind(LARGE, 1_000)).await.unwrap();
+    fixture.env.sleep(Duration::from_secs(3_600)).await;
+    assert_eq!(fixture.value(INSTEAD).await, 1);
+    assert_eq!(fixture.runtime.config().timers.load(Ordering::Relaxed), 1);
+    // What cannot be written at the moment is tried again.
+    for (min_insync_replicas, expected) in [(2, [1, 0]), (1, [1, 1])] {
+        fixture.configure(With {
+            min_insync_replicas,
+            ..With::default()
+        });
+        if min_insync_replicas == 2 {
+            fixture.ask(Ask::Remind(LARGE, 1_000)).await.unwrap();
+        }
+        fixture.env.sleep(Duration::from_secs(60)).await;
+        let large = fixture.value("x".repeat(2_000).leak()).await;
+        assert_eq!([fixture.value(INSTEAD).await, large], expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]

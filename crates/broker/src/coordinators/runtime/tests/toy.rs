@@ -34,6 +34,9 @@ const TOPIC: TopicId = Uuid([7; 16]);
 pub(super) const RECORDED: &str = "recorded";
 /// When it is counted under this name, it is so with each load.
 pub(super) const STARTS: &str = "starts";
+/// A timer of this name records 2,000 bytes, and if it cannot, what stands for it.
+pub(super) const LARGE: &str = "large";
+pub(super) const INSTEAD: &str = "instead";
 /// A record type that the toy does not know.
 pub(super) const UNKNOWN: i16 = 9;
 
@@ -243,6 +246,10 @@ impl Shard for Toy {
         decided.timers.fetch_add(1, Ordering::Relaxed);
         let result = self.add(None, &timer, 1);
         match &*timer {
+            LARGE => CoordinatorResult {
+                unwritten: Some(INSTEAD.to_owned()),
+                ..self.add(None, &"x".repeat(2_000), 1)
+            },
             // Tells those who have joined, and records nothing.
             "nothing" => CoordinatorResult {
                 records: Vec::new(),
@@ -259,6 +266,9 @@ impl Shard for Toy {
         about: String,
         code: ErrorCode,
     ) -> CoordinatorResult<Self> {
+        if about == INSTEAD {
+            return self.add(None, INSTEAD, 1);
+        }
         assert_eq!(about, "told");
         let told = self.joined.iter();
         CoordinatorResult {
