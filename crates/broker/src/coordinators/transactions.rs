@@ -16,7 +16,7 @@ use klamm_coordinator::transaction::{
 };
 use klamm_coordinator::{Answer as _, TransactionalProducer};
 use klamm_env::Env;
-use klamm_model::{ErrorCode, ProducerEpoch, ProducerId, TopicPartition};
+use klamm_model::{ErrorCode, ProducerEpoch, ProducerId, TimestampMs, TopicPartition};
 use klamm_records::Compression;
 
 use self::sender::{Order, Orders};
@@ -33,6 +33,13 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Default)]
 pub(crate) struct Transactions {
     orders: Orders,
+}
+
+impl Transactions {
+    /// How many transactions that were decided before `time` have not ended in all of their partitions.
+    pub(crate) fn ending_since_before(&self, time: TimestampMs) -> usize {
+        self.orders.older_than(time)
+    }
 }
 
 /// The runtime of the coordinators of transactions.

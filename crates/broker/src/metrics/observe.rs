@@ -16,6 +16,9 @@ use crate::replicas::{Partition, Store};
 /// What a coordinator may take to end a transaction that has taken too long, before that counts as hung: as long as Kafka waits.
 const LATE_BY: Duration = Duration::from_mins(5);
 
+/// From when on a transaction that is decided should have ended in all of its partitions.
+const ENDING_FOR: Duration = Duration::from_mins(1);
+
 /// See the head of the file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Observed {
@@ -28,6 +31,8 @@ pub(super) struct Observed {
     pub(super) open_files: usize,
     pub(super) partitions: Partitions,
     pub(super) hung: Vec<Hung>,
+    /// Transactions that are coordinated here, were decided long ago, and have not ended in all of their partitions.
+    pub(super) ending: usize,
     pub(super) log_dirs: Vec<LogDir>,
     /// By name.
     pub(super) topics: BTreeMap<Arc<str>, Logs>,
@@ -111,6 +116,8 @@ pub(super) fn observe(broker: &Broker) -> Observed {
     let description = broker.quorum.describe();
     let image = broker.metadata.published();
     let limit = broker.config.transactions.max_timeout + LATE_BY;
+    let now = broker.env.now();
+    let decided = now.plus_ms(-i64::try_from(ENDING_FOR.as_millis()).unwrap_or(i64::MAX));
     Observed {
         node_id: broker.id.0,
         cluster_id: broker.cluster_id.to_string(),
@@ -125,8 +132,9 @@ pub(super) fn observe(broker: &Broker) -> Observed {
         partitions: partitions(broker, &held),
         hung: held
             .iter()
-            .filter_map(|partition| hung(partition, broker.env.now(), limit))
+            .filter_map(|partition| hung(partition, now, limit))
             .collect(),
+        ending: broker.transactions.coordinator().ending_since_before(decided),
         log_dirs,
         topics,
         quorum: Quorum {

@@ -224,6 +224,7 @@ fn partitions(rows: &mut Rows, observed: &Observed) {
         (labels.into(), gauge(hung.silence.as_secs()))
     });
     rows.each(&table::HUNG_TRANSACTIONS, hung);
+    rows.one(&table::ENDING_TRANSACTIONS, gauge(observed.ending));
 }
 
 fn log_dirs(rows: &mut Rows, observed: &Observed) {

@@ -151,6 +151,9 @@ metrics! {
         HUNG_TRANSACTIONS: Gauge "klamm_hung_transaction_silence" Seconds ["topic", "partition", "producer_id"]
             "Those transactions, with how long ago their producers last wrote; a hundred of them at most. kafka-transactions \
              (find-hanging, abort) ends one.";
+        ENDING_TRANSACTIONS: Gauge "klamm_transactions_ending_slowly" Count []
+            "Transactions coordinated here that were decided on more than a minute ago, and whose end is not written to all of their \
+             partitions: their producers and readers of committed records wait. The log says which partition does not take it, and why.";
         LOG_SIZE: Gauge "klamm_log_size" Bytes ["log_dir"]
             "Bytes of all segments in a log dir.";
         LOG_SEGMENTS: Gauge "klamm_log_segments" Count ["log_dir"]

@@ -6,7 +6,7 @@ use klamm_protocol::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
 };
 
-use crate::transactions::{ID, init, start, state};
+use crate::transactions::{ID, add, end_2, hold, init, let_go, start, state};
 
 #[tokio::test(start_paused = true)]
 async fn nobody_adds_a_partition_that_only_coordinators_write_to() {
@@ -57,4 +57,26 @@ async fn nobody_adds_a_partition_that_only_coordinators_write_to() {
         }
     }
     assert_eq!(state(&mut client, ID).await.0, "Empty");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_that_cannot_end_is_seen_in_the_metrics() {
+    let (fixture, mut client) = start(&[]).await;
+    let mut producer = init(&mut client, ID, 60_000).await;
+    let slow = async || {
+        let page = fixture.node.observer().metrics().await;
+        let name = "klamm_transactions_ending_slowly ";
+        let line = page.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().to_owned()
+    };
+    assert_eq!(add(&mut client, &producer, &[0]).await, 0);
+    hold(&fixture, "t");
+    assert_eq!(end_2(&mut client, &mut producer, true).await, 0);
+    for (seconds, expected) in [(50, "0"), (15, "1"), (600, "1")] {
+        fixture.pass(1_000 * seconds).await;
+        assert_eq!(slow().await, expected, "{seconds}");
+    }
+    let_go(&fixture);
+    fixture.pass(6_000).await;
+    assert_eq!(slow().await, "0");
 }

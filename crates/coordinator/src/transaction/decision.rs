@@ -187,6 +187,7 @@ impl<'a> Decision<'a> {
             commit: known.transaction.status.commits(),
             version: known.transaction.version,
             partitions,
+            since: known.transaction.updated,
             failures,
         };
         self.effect(TransactionEffect::WriteMarkers(markers));

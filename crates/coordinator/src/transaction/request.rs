@@ -313,6 +313,8 @@ pub struct Markers {
     pub version: i16,
     /// Where; sorted.
     pub partitions: Vec<TopicPartition>,
+    /// When that was decided.
+    pub since: TimestampMs,
     /// How often in a row some could not be written: better not at once, then.
     pub failures: u32,
 }

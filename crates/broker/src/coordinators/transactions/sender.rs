@@ -12,7 +12,8 @@
 //! one that it was meant for, which a producer of version 1 begins in the same epoch. Only the load of a shard that has ordered is
 //! told what became of it. There are no more orders than transactions that are being ended.
 //!
-//! Which partition failed is told to the shard, which orders it again, with how often in a row that was.
+//! Which partition failed is told to the shard, which orders it again, with how often in a row that was. The first failure, the tenth
+//! and so on are told in the log: until the last marker is written, readers of committed records and the producer wait.
 //!
 //! Next: `markers.rs` for the way into the partitions; `klamm_coordinator::transaction` for what is ordered when.
 
@@ -29,8 +30,8 @@ use klamm_coordinator::TransactionalProducer;
 use klamm_coordinator::transaction::request::{AbortTimedOut, MarkerOutcome, Markers, MarkersReport};
 use klamm_coordinator::transaction::{TransactionEffect, TransactionRequest};
 use klamm_env::Task;
-use klamm_model::{ErrorCode, TopicPartition};
-use parking_lot::Mutex;
+use klamm_model::{ErrorCode, TimestampMs, TopicPartition};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::broker::Broker;
@@ -47,11 +48,23 @@ pub(super) struct Order {
     pub(super) effect: TransactionEffect,
 }
 
-/// What is ordered and not begun.
+/// What is ordered.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
+    /// And not begun.
     waiting: Mutex<Vec<Order>>,
     told: Notify,
+    /// The transactional ids whose markers are on their way.
+    underway: Mutex<BTreeMap<Arc<str>, Underway>>,
+}
+
+/// Markers on their way.
+#[derive(Debug)]
+struct Underway {
+    /// When it was decided that the transaction ends.
+    since: TimestampMs,
+    /// What is to be sent next.
+    next: Option<(Place, Markers)>,
 }
 
 impl Orders {
@@ -62,6 +75,12 @@ impl Orders {
 
     fn take(&self) -> Vec<Order> {
         std::mem::take(&mut *self.waiting.lock())
+    }
+
+    /// How many transactions are being ended since before `time`.
+    pub(super) fn older_than(&self, time: TimestampMs) -> usize {
+        let underway = self.underway.lock();
+        underway.values().filter(|underway| underway.since < time).count()
     }
 }
 
@@ -91,7 +110,6 @@ pub(crate) fn start(broker: &Arc<Broker>) -> Task<()> {
 async fn run(broker: Arc<Broker>) {
     let mut sending = Sending {
         broker: broker.clone(),
-        underway: BTreeMap::new(),
         jobs: FuturesUnordered::new(),
     };
     let orders = &broker.transactions.coordinator().orders;
@@ -113,12 +131,14 @@ async fn run(broker: Arc<Broker>) {
 
 struct Sending {
     broker: Arc<Broker>,
-    /// The transactional ids whose markers are on their way, with what is to be sent next.
-    underway: BTreeMap<Arc<str>, Option<(Place, Markers)>>,
     jobs: FuturesUnordered<Job>,
 }
 
 impl Sending {
+    fn underway(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Underway>> {
+        self.broker.transactions.coordinator().orders.underway.lock()
+    }
+
     async fn next_ended(&mut self) -> Ended {
         match self.jobs.next().await {
             Some(ended) => ended,
@@ -129,10 +149,13 @@ impl Sending {
     fn begin(&mut self, Order { from, effect }: Order) {
         match effect {
             TransactionEffect::WriteMarkers(markers) => {
-                match self.underway.get_mut(&markers.transactional_id) {
-                    Some(next) => *next = Some((from, markers)),
+                let mut all = self.underway();
+                match all.get_mut(&markers.transactional_id) {
+                    Some(underway) => underway.next = Some((from, markers)),
                     None => {
-                        self.underway.insert(markers.transactional_id.clone(), None);
+                        let (since, next) = (markers.since, None);
+                        all.insert(markers.transactional_id.clone(), Underway { since, next });
+                        drop(all);
                         self.send(from, markers);
                     }
                 }
@@ -155,6 +178,15 @@ impl Sending {
         }
     }
 
+    /// What is to be sent now that the order before has ended.
+    fn next(&self, id: &str) -> Option<(Place, Markers)> {
+        let mut all = self.underway();
+        let underway = all.get_mut(id)?;
+        let next = underway.next.take()?;
+        underway.since = next.1.since;
+        Some(next)
+    }
+
     fn send(&self, from: Place, markers: Markers) {
         let broker = self.broker.clone();
         self.jobs.push(Box::pin(async move {
@@ -168,6 +200,7 @@ impl Sending {
                 committed: markers.commit,
             };
             let written = write_markers(&broker, marker, &markers.partitions).await;
+            tell_of_failures(&markers, &written);
             let outcomes = written
                 .into_iter()
                 .map(|(partition, code)| (partition, outcome(code)));
@@ -182,13 +215,10 @@ impl Sending {
 
     fn ended(&mut self, ended: Ended) {
         match ended {
-            Ended::Markers(from, report) => {
-                let next = self.underway.get_mut(&report.transactional_id);
-                match next.and_then(Option::take) {
-                    Some((from, markers)) => self.send(from, markers),
-                    None => self.report(from, report),
-                }
-            }
+            Ended::Markers(from, report) => match self.next(&report.transactional_id) {
+                Some((from, markers)) => self.send(from, markers),
+                None => self.report(from, report),
+            },
             Ended::Draw(from, Some(request)) => {
                 // If that cannot be recorded now, the transaction is found to take too long once more.
                 let request = TransactionRequest::AbortTimedOut(request);
@@ -215,7 +245,7 @@ impl Sending {
                 }));
             }
             // Of a shard that was given up nobody wants to know: the next one orders all of it again.
-            Ok(_) | Err(_) => drop(self.underway.remove(&report.transactional_id)),
+            Ok(_) | Err(_) => drop(self.underway().remove(&report.transactional_id)),
         }
     }
 }
@@ -224,6 +254,25 @@ impl Sending {
 fn pause(failures: u32) -> Duration {
     let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
     AGAIN.0.saturating_mul(factor).min(AGAIN.1)
+}
+
+/// Says in the log that markers could not be written, ever more seldom.
+fn tell_of_failures(markers: &Markers, written: &[(TopicPartition, ErrorCode)]) {
+    let failures = markers.failures.saturating_add(1);
+    let mut failed = written
+        .iter()
+        .filter(|(_, code)| outcome(*code) == MarkerOutcome::Failed);
+    let Some((partition, code)) = failed.next().filter(|_| is_told(failures)) else {
+        return;
+    };
+    let (transactional_id, producer_id) = (&markers.transactional_id, markers.producer.id);
+    let others = failed.count();
+    tracing::warn!(%transactional_id, %producer_id, failures, %partition, %code, others, "the end of a transaction cannot be written to a partition: tried again");
+}
+
+/// Whether so many failures in a row are worth a line.
+fn is_told(failures: u32) -> bool {
+    10_u32.checked_pow(failures.ilog10()) == Some(failures)
 }
 
 /// What the answer of a partition's leader means.
@@ -245,6 +294,14 @@ mod tests {
     fn markers_that_fail_wait_longer_each_time() {
         let waits = [1, 2, 3, 8, 32, 33, u32::MAX].map(|failures| pause(failures).as_millis());
         assert_eq!(waits, [50, 100, 200, 5_000, 5_000, 5_000, 5_000]);
+    }
+
+    #[test]
+    fn failures_are_told_ever_more_seldom() {
+        let told = (1..=20_000)
+            .chain([u32::MAX])
+            .filter(|failures| is_told(*failures));
+        assert_eq!(told.collect::<Vec<_>>(), [1, 10, 100, 1_000, 10_000]);
     }
 
     #[test]
