@@ -23,7 +23,7 @@ use klamm_model::{ErrorCode, TopicId};
 pub(crate) use self::apply::{Applier, Store};
 pub(crate) use self::commit::Committer;
 pub(crate) use self::outcome::{Appended, Isolation, ReadOutcome, ReadSpec, Refusal, Watched, Watcher};
-pub(crate) use self::partition::{Partition, WriteError, Written};
+pub(crate) use self::partition::{Asking, Partition, WriteError, Written};
 pub(crate) use self::settings::Resolver;
 #[cfg(test)]
 pub(crate) use self::settings::Settings;

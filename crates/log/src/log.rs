@@ -165,9 +165,9 @@ impl Log {
         self.producers.verify(asked, self.log_end_offset, now)
     }
 
-    /// The coordinator has said no, for good, to somebody who asked with `guard` whether a producer may write here.
-    pub fn verification_refused(&mut self, producer_id: ProducerId, guard: VerificationGuard) {
-        self.producers.verification_refused(producer_id, guard);
+    /// Somebody who asked with `guard` whether a producer may write here was told no, for good, or does not wait for an answer.
+    pub fn verification_over(&mut self, producer_id: ProducerId, guard: VerificationGuard) {
+        self.producers.verification_over(producer_id, guard);
     }
 
     /// Forgets producers that were silent for too long.

@@ -48,7 +48,7 @@ pub(crate) use self::seat::Asked;
 use self::seat::Seat;
 use super::{Key, Kind};
 use crate::metadata_store::MetadataStore;
-use crate::replicas::Partition;
+use crate::replicas::{Asking, Partition};
 use crate::vitals::Vitals;
 
 /// Shards that are loaded at once.
@@ -213,16 +213,10 @@ impl<C: Coordinator> Runtime<C> {
         self.seat(to.partition)?.report(to.load, request)
     }
 
-    /// Begins to verify that a producer may write to a partition in its transaction: what [`Log::verify`](klamm_log::Log::verify)
-    /// says, and the partition, to end the verification in.
-    pub(crate) fn verify(
-        &self,
-        partition: i32,
-        asked: &Verification,
-    ) -> Result<(Arc<Partition>, Option<VerificationGuard>), ErrorCode> {
-        let partition = self.seat(partition)?.partition.clone();
-        let guard = partition.verify(asked).map_err(|refusal| refusal.code())?;
-        Ok((partition, guard))
+    /// Begins to verify that a producer may write to a partition in its transaction; see [`Partition::verify`].
+    pub(crate) fn verify(&self, partition: i32, asked: &Verification) -> Result<Option<Asking>, ErrorCode> {
+        let seat = self.seat(partition)?;
+        seat.partition.verify(asked).map_err(|refusal| refusal.code())
     }
 
     /// Has a request in a transaction decided that has waited for the verification of `guard`.

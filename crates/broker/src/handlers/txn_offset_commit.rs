@@ -101,8 +101,7 @@ async fn verify(
         base_sequence: None,
         bumps_epoch: support.adds(),
     };
-    let (offsets, guard) = context.broker.groups.verify(partition, &asked)?;
-    let Some(guard) = guard else {
+    let Some(asking) = context.broker.groups.verify(partition, &asked)? else {
         return Ok(None);
     };
     let participant = Participant {
@@ -112,11 +111,11 @@ async fn verify(
     };
     let name = TopicPartition::new(Kind::Group.topic(), partition);
     let denied = take_part(context.broker, participant, vec![name]).await;
-    match denied.of(offsets.topic(), partition) {
-        None => Ok(Some(guard)),
+    match denied.of(asking.partition().topic(), partition) {
+        None => Ok(Some(asking.go_on())),
         Some(code) => {
-            if !is_worth_another_try(code) {
-                offsets.verification_refused(producer.id, guard);
+            if is_worth_another_try(code) {
+                asking.go_on();
             }
             Err(code)
         }

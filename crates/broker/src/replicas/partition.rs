@@ -25,6 +25,7 @@ use klamm_records::Validated;
 use klamm_replication::{Committed, Leader, LogEnds};
 use parking_lot::Mutex;
 
+pub(crate) use self::transactions::Asking;
 pub(crate) use self::writer::{WriteError, Written};
 use super::commit::{Committer, Target};
 use super::outcome::{Appended, Refusal, Watched};

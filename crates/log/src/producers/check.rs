@@ -190,10 +190,11 @@ impl ProducerState {
         let transactions = self.transactions.get_or_insert_default();
         Ok(Some(transactions.verify(asked, now)))
     }
-    /// The coordinator said no, for good, to somebody with this guard.
-    pub(crate) fn verification_refused(&mut self, id: ProducerId, guard: VerificationGuard) {
+
+    /// Somebody with this guard was told no, for good, or does not wait for an answer.
+    pub(crate) fn verification_over(&mut self, id: ProducerId, guard: VerificationGuard) {
         if let Some(transactions) = &mut self.transactions {
-            transactions.refused(id, guard);
+            transactions.over(id, guard);
             if transactions.is_empty() {
                 self.transactions = None;
             }

@@ -495,14 +495,14 @@ fn a_verification_that_all_were_refused_leaves_nothing_behind() {
     let first = state.verify(&asked(0), Offset(0), now).unwrap().unwrap();
     let second = state.verify(&asked(1), Offset(0), now).unwrap().unwrap();
     assert_eq!(first, second);
-    state.verification_refused(id, first);
+    state.verification_over(id, first);
     assert!(state.is_verified(id, first), "another one asks");
-    state.verification_refused(id, second);
+    state.verification_over(id, second);
     assert!(!state.is_verified(id, first));
     assert_eq!(state, ProducerState::default());
     // One that is to be asked again stays, and a late refusal does not end it.
     let third = state.verify(&asked(0), Offset(0), now).unwrap().unwrap();
-    state.verification_refused(id, first);
+    state.verification_over(id, first);
     assert!(state.is_verified(id, third));
 }
 

@@ -7,8 +7,8 @@
 //! A verification (KIP-890) begins before the coordinator is asked whether a producer may write here, and ends with the
 //! producer's first record in the transaction, or with a marker. Only a batch with the guard of the running verification, or of
 //! a transaction that is open, is appended: so an answer of the coordinator that comes after the marker opens nothing that nobody
-//! would ever end. One that the coordinator refuses leaves nothing behind, or producers that do not exist would fill the memory; one
-//! that is to be tried again is remembered, so that no later batch comes before the one that was first.
+//! would ever end. One that the coordinator refuses, or whose asker goes away, leaves nothing behind, or producers that do not exist
+//! would fill the memory; one that is to be tried again is remembered, so that no later batch comes before the one that was first.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -112,8 +112,8 @@ impl Transactions {
         }
     }
 
-    /// The coordinator has said no for good to one who asked: a verification that nobody else waits for is over.
-    pub(super) fn refused(&mut self, id: ProducerId, guard: VerificationGuard) {
+    /// The coordinator has said no for good to one who asked, or will not be heard: a verification that nobody else waits for is over.
+    pub(super) fn over(&mut self, id: ProducerId, guard: VerificationGuard) {
         if let Some(verifying) = self
             .verifying
             .get_mut(&id)

@@ -100,12 +100,6 @@ pub(super) fn refuse(index: i32, code: ErrorCode, answer: &mut Answer) {
     answer.refuse_with(index, code, refused);
 }
 
-/// A partition that the coordinator is asked about.
-struct Begun<'a> {
-    partition: &'a Arc<Partition>,
-    guard: VerificationGuard,
-}
-
 /// Finds out where the batches of the request may be written; an error refuses the request as a whole.
 pub(super) async fn verify(
     context: &RequestContext<'_>,
@@ -134,7 +128,7 @@ pub(super) async fn verify(
         };
         match partition.verify(&asked) {
             Ok(None) => {}
-            Ok(Some(guard)) => drop(begun.insert(place, Begun { partition, guard })),
+            Ok(Some(asking)) => drop(begun.insert(place, asking)),
             Err(refusal) => {
                 let why = refusal.code();
                 verified.outcomes.insert(place, Err(Denied { why, is_added }));
@@ -144,21 +138,23 @@ pub(super) async fn verify(
     if begun.is_empty() {
         return Ok(verified);
     }
-    let names = begun
-        .values()
-        .map(|Begun { partition, .. }| TopicPartition::new(partition.topic().clone(), partition.index()));
+    let names = begun.values().map(|asking| {
+        let partition = asking.partition();
+        TopicPartition::new(partition.topic().clone(), partition.index())
+    });
     let participant = Participant {
         transactional_id: request.transactional_id.as_deref().unwrap_or_default(),
         producer,
         support,
     };
     let denied = take_part(context.broker, participant, names.collect()).await;
-    for (place, Begun { partition, guard }) in begun {
+    for (place, asking) in begun {
+        let partition = asking.partition();
         let outcome = match denied.of(partition.topic(), partition.index()) {
-            None => Ok(guard),
+            None => Ok(asking.go_on()),
             Some(why) => {
-                if !is_worth_another_try(why) {
-                    partition.verification_refused(producer.id, guard);
+                if is_worth_another_try(why) {
+                    asking.go_on();
                 }
                 Err(Denied { why, is_added })
             }

@@ -1,4 +1,7 @@
 //! What transactions ask of a partition.
+//!
+//! Always holds: who begins to ask whether a producer may write here, and goes away before there is an answer, leaves nothing
+//! behind.
 
 use std::future::poll_fn;
 use std::ops::Range;
@@ -15,18 +18,56 @@ use super::Partition;
 use crate::replicas::{Refusal, Watched};
 use crate::waiters::Waiter;
 
-impl Partition {
-    /// Begins to verify that a producer may write here in its transaction, or joins the verification that goes on: its batch is
-    /// appended with the guard, once the coordinator has said yes. `None`: the transaction is open here.
-    pub(crate) fn verify(&self, asked: &Verification) -> Result<Option<VerificationGuard>, Refusal> {
-        let mut state = self.state.lock();
-        state.standing.leader().ok_or(Refusal::NotLeader)?;
-        Ok(state.log.verify(asked, self.env.now())?)
+/// Somebody who asks the coordinator whether a producer may write to a partition in its transaction. Dropped when the coordinator
+/// says no for good, or nobody waits for what it says.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    partition: Arc<Partition>,
+    producer_id: ProducerId,
+    guard: VerificationGuard,
+    goes_on: bool,
+}
+
+impl Asking {
+    pub(crate) fn partition(&self) -> &Arc<Partition> {
+        &self.partition
     }
 
-    /// The coordinator has said no, for good, to somebody with this guard.
-    pub(crate) fn verification_refused(&self, producer_id: ProducerId, guard: VerificationGuard) {
-        self.with(|log| log.verification_refused(producer_id, guard));
+    /// The coordinator has said yes, or that it must be asked again: the verification goes on without this one. The batch is
+    /// appended with the guard after a yes.
+    pub(crate) fn go_on(mut self) -> VerificationGuard {
+        self.goes_on = true;
+        self.guard
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if !self.goes_on {
+            let Self {
+                producer_id, guard, ..
+            } = *self;
+            self.partition
+                .with(|log| log.verification_over(producer_id, guard));
+        }
+    }
+}
+
+impl Partition {
+    /// Begins to verify that a producer may write here in its transaction, or joins the verification that goes on. `None`: the
+    /// transaction is open here.
+    pub(crate) fn verify(self: &Arc<Self>, asked: &Verification) -> Result<Option<Asking>, Refusal> {
+        let guard = {
+            let mut state = self.state.lock();
+            state.standing.leader().ok_or(Refusal::NotLeader)?;
+            state.log.verify(asked, self.env.now())?
+        };
+        Ok(guard.map(|guard| Asking {
+            partition: self.clone(),
+            producer_id: asked.producer_id,
+            guard,
+            goes_on: false,
+        }))
     }
 
     /// Finds what [`Partition::read`] could not without the device; `None` when what was read is gone meanwhile. Blocks.

@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 
 use super::super::{Asked, Coordinator, Key, Kind, Parts, Place, Runtime};
 use crate::metadata_store::MetadataStore;
-use crate::replicas::{Committer, Partition, Settings};
+use crate::replicas::{Asking, Committer, Partition, Settings};
 use crate::vitals::Vitals;
 
 pub(super) const ME: BrokerId = BrokerId(1);
@@ -552,7 +552,7 @@ impl Fixture {
             base_sequence: None,
             bumps_epoch: version >= 2,
         };
-        self.runtime.verify(0, &asked).map(|(_, guard)| guard)
+        Ok(self.runtime.verify(0, &asked)?.map(Asking::go_on))
     }
 
     pub(super) async fn ask(&self, ask: Ask) -> Result<Told, ErrorCode> {

@@ -4,8 +4,9 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use klamm_coordinator::TransactionalProducer;
 use klamm_env::sim::World;
-use klamm_log::{Durability, EndTransaction};
-use klamm_model::{ErrorCode, ProducerEpoch};
+use klamm_log::producers::ProducerState;
+use klamm_log::{Durability, EndTransaction, LogCell, Verification};
+use klamm_model::{ErrorCode, ProducerEpoch, ProducerId};
 
 use super::toy::{Ask, Fixture, Told, With};
 use super::{end_of, producer};
@@ -123,4 +124,31 @@ async fn a_marker_that_is_written_again_leaves_the_next_transaction_alone() {
             "the shard was not lost: {epochs:?}"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_goes_away_before_the_coordinator_answers_leaves_nothing_behind() {
+    let fixture = Fixture::open(&World::new(1), With::default());
+    let asked = Verification {
+        producer_id: ProducerId(4_711),
+        producer_epoch: ProducerEpoch(0),
+        base_sequence: Some(0),
+        bumps_epoch: false,
+    };
+    let verify = || fixture.runtime.verify(0, &asked).unwrap().unwrap();
+    let is_known = || {
+        fixture
+            .partition
+            .with(|log| *log.producers() != ProducerState::default())
+    };
+    let (one, other) = (verify(), verify());
+    assert!(is_known());
+    drop(one);
+    assert!(is_known(), "another one asks");
+    drop(other);
+    assert!(!is_known());
+    // Who was told to ask again is waited for.
+    verify().go_on();
+    drop(verify());
+    assert!(is_known());
 }
