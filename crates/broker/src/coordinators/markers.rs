@@ -18,7 +18,7 @@ use super::Kind;
 use crate::broker::Broker;
 
 /// Markers that are on their way at once, of one call.
-const AT_ONCE: usize = 256;
+pub(crate) const AT_ONCE: usize = 256;
 /// How long a marker may take to be committed.
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -9,6 +9,7 @@
 //! *Memory*: the answer, proportional to the partitions, reserved before it is made. *Authorization*: until version 3 WRITE on the
 //! transactional id and on each topic, then CLUSTER_ACTION.
 
+use futures_util::future::join_all;
 use klamm_coordinator::transaction::request::{
     AddPartitions, VERSION_1, VERSION_2, VerifyPartitions, before_fencing,
 };
@@ -31,6 +32,8 @@ use crate::coordinators::transactions::{add_partitions, producer, verify_partiti
 const WITH_FENCING: i16 = 2;
 /// Since this version brokers ask for several transactions.
 const BATCHED: i16 = 4;
+/// Transactions that are decided on at once: one that waits for the markers of the one before it holds up no other.
+const AT_ONCE: usize = 256;
 /// What a partition takes in the answer, and while it is looked for.
 const PARTITION_BYTES: usize =
     size_of::<AddPartitionsToTxnPartitionResult>() + 2 * size_of::<TopicPartition>() + 16;
@@ -56,17 +59,30 @@ pub(crate) async fn handle(
         }
         return response;
     }
-    for transaction in request.transactions {
-        if !context.memory.reserve(bytes_of(&transaction)).await {
-            break;
+    let transactions = &request.transactions;
+    // Those that are too large end the connection.
+    if context
+        .memory
+        .reserve(transactions.iter().map(bytes_of).sum())
+        .await
+    {
+        for some in transactions.chunks(AT_ONCE) {
+            let results = some.iter().map(|transaction| result_of(context, transaction));
+            response.results_by_transaction.extend(join_all(results).await);
         }
-        response.results_by_transaction.push(AddPartitionsToTxnResult {
-            topic_results: add(context, &transaction).await,
-            transactional_id: transaction.transactional_id,
-            ..Default::default()
-        });
     }
     response
+}
+
+async fn result_of(
+    context: &RequestContext<'_>,
+    transaction: &AddPartitionsToTxnTransaction,
+) -> AddPartitionsToTxnResult {
+    AddPartitionsToTxnResult {
+        topic_results: add(context, transaction).await,
+        transactional_id: transaction.transactional_id.clone(),
+        ..Default::default()
+    }
 }
 
 /// What the answer for a transaction takes, and encoded.

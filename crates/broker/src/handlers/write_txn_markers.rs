@@ -2,8 +2,9 @@
 //!
 //! Asked by the coordinator of a transaction, and by an operator who ends a transaction that no coordinator knows any more
 //! (`kafka-transactions abort`, KIP-664). Since version 2 a marker says under which `transaction.version` its transaction ends
-//! (KIP-1228): it decides which epochs are late. A marker is answered when it is committed. A producer that is named without a
-//! partition is not told of, and one that is named again is told of once, as in Kafka.
+//! (KIP-1228): it decides which epochs are late. Markers are answered when all are committed, which they wait for together; those of
+//! one producer are written one after the other, in their order. A producer that is named without a partition is not told of, and one
+//! that is named again is told of once, as in Kafka.
 //!
 //! A marker in a topic that only its coordinators write to, other than that of the groups, is refused: nothing there is written in
 //! a transaction. Kafka writes it, and its coordinators of transactions cannot read that partition of `__transaction_state` any
@@ -15,6 +16,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use klamm_coordinator::TransactionalProducer;
 use klamm_model::{ErrorCode, ProducerEpoch, ProducerId, TopicPartition};
 use klamm_protocol::ByteString;
@@ -25,7 +27,7 @@ use klamm_protocol::messages::write_txn_markers_response::{
 use klamm_protocol::messages::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
 
 use crate::context::RequestContext;
-use crate::coordinators::markers::{Marker, write_markers};
+use crate::coordinators::markers::{AT_ONCE, Marker, write_markers};
 
 /// Since this version a marker says under which `transaction.version` it is written.
 const WITH_VERSION: i16 = 2;
@@ -49,21 +51,13 @@ pub(crate) async fn handle(
         // One that is too large ends the connection.
         return WriteTxnMarkersResponse::default();
     }
-    let mut told: Vec<Told> = Vec::new();
-    let mut places: BTreeMap<i64, usize> = BTreeMap::new();
-    for asked in &request.markers {
-        if asked
-            .topics
-            .iter()
-            .all(|topic| topic.partition_indexes.is_empty())
-        {
-            continue;
-        }
-        let place = *places.entry(asked.producer_id).or_insert(told.len());
-        if place == told.len() {
-            told.push(Told::of(asked.producer_id));
-        }
-        end(context, asked, &mut told[place]).await;
+    let producers = by_producer(&request);
+    let mut told = Vec::with_capacity(producers.len());
+    let mut rest = &*producers;
+    while !rest.is_empty() {
+        let (some, later) = rest.split_at(at_once(rest));
+        told.extend(join_all(some.iter().map(|producer| end_all(context, producer))).await);
+        rest = later;
     }
     WriteTxnMarkersResponse {
         markers: told.into_iter().map(Told::into_result).collect(),
@@ -71,11 +65,64 @@ pub(crate) async fn handle(
     }
 }
 
+/// The markers of one producer.
+struct OfProducer<'a> {
+    producer_id: i64,
+    markers: Vec<&'a WritableTxnMarker>,
+}
+
+impl OfProducer<'_> {
+    fn partition_count(&self) -> usize {
+        let topics = self.markers.iter().flat_map(|marker| &marker.topics);
+        topics.map(|topic| topic.partition_indexes.len()).sum()
+    }
+}
+
+/// The markers that are for a partition, by producer; the producers in the order in which they are named.
+fn by_producer(request: &WriteTxnMarkersRequest) -> Vec<OfProducer<'_>> {
+    let mut producers: Vec<OfProducer<'_>> = Vec::new();
+    let mut places: BTreeMap<i64, usize> = BTreeMap::new();
+    for asked in &request.markers {
+        let mut topics = asked.topics.iter();
+        if topics.all(|topic| topic.partition_indexes.is_empty()) {
+            continue;
+        }
+        let place = *places.entry(asked.producer_id).or_insert(producers.len());
+        if place == producers.len() {
+            producers.push(OfProducer {
+                producer_id: asked.producer_id,
+                markers: Vec::new(),
+            });
+        }
+        producers[place].markers.push(asked);
+    }
+    producers
+}
+
+/// How many of the first producers' markers are on their way at once: about as many markers as of one producer alone may be.
+fn at_once(producers: &[OfProducer<'_>]) -> usize {
+    let mut partitions = 0;
+    let fits = |producer: &&OfProducer<'_>| {
+        partitions += producer.partition_count();
+        partitions <= AT_ONCE
+    };
+    producers.iter().take_while(fits).count().max(1)
+}
+
 fn bytes_of(asked: &WritableTxnMarker) -> usize {
     let topics = asked.topics.iter();
     let topics = topics
         .map(|topic| TOPIC_BYTES + 2 * topic.name.len() + PARTITION_BYTES * topic.partition_indexes.len());
     MARKER_BYTES + topics.sum::<usize>()
+}
+
+/// Ends the transactions of one producer.
+async fn end_all(context: &RequestContext<'_>, producer: &OfProducer<'_>) -> Told {
+    let mut told = Told::of(producer.producer_id);
+    for asked in &producer.markers {
+        end(context, asked, &mut told).await;
+    }
+    told
 }
 
 /// Ends one transaction, wherever that is asked for.

@@ -1,12 +1,13 @@
 //! What takes part in transactions, where their ends are written, and how many at once.
 
 use klamm_model::ErrorCode;
-use klamm_protocol::messages::AddPartitionsToTxnRequest;
 use klamm_protocol::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
 };
+use klamm_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
+use klamm_protocol::messages::{AddPartitionsToTxnRequest, WriteTxnMarkersRequest};
 
-use crate::transactions::{ID, add, end_2, hold, init, let_go, start, state};
+use crate::transactions::{ID, Producer, add, end_2, hold, init, let_go, start, state};
 
 #[tokio::test(start_paused = true)]
 async fn nobody_adds_a_partition_that_only_coordinators_write_to() {
@@ -79,4 +80,80 @@ async fn a_transaction_that_cannot_end_is_seen_in_the_metrics() {
     let_go(&fixture);
     fixture.pass(6_000).await;
     assert_eq!(slow().await, "0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_markers_of_one_request_are_committed_together() {
+    let (fixture, mut client) = start(&[]).await;
+    let marker = |producer_id, epoch| WritableTxnMarker {
+        producer_id,
+        producer_epoch: epoch,
+        topics: vec![WritableTxnMarkerTopic {
+            name: "t".into(),
+            partition_indexes: vec![0],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    // The first makes the file.
+    for (producers, most) in [(1, 10), (20, 2)] {
+        let mut markers: Vec<_> = (0..producers).map(|id| marker(1_000 + id, 1)).collect();
+        // Of one producer, in their order: the last is too late.
+        markers.extend([marker(1_000, 2), marker(1_000, 1)]);
+        let before = fixture.calls("SyncData", "t-0");
+        let request = WriteTxnMarkersRequest {
+            markers,
+            ..Default::default()
+        };
+        let answer = client.ask(1, &request).await.unwrap();
+        let told = answer.markers.iter().map(|told| {
+            let code = told.topics[0].partitions[0].error_code;
+            (told.producer_id, code)
+        });
+        let late = ErrorCode::InvalidProducerEpoch.code();
+        let expected = (0..producers).map(|id| (1_000 + id, if id == 0 { late } else { 0 }));
+        assert_eq!(told.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+        let syncs = fixture.calls("SyncData", "t-0") - before;
+        assert!(syncs <= most, "{syncs} for {producers}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_that_waits_for_its_markers_holds_up_no_other_of_the_request() {
+    let (fixture, mut client) = start(&[]).await;
+    let mut producer = init(&mut client, ID, 60_000).await;
+    let other = init(&mut client, "other", 60_000).await;
+    assert_eq!(add(&mut client, &producer, &[0]).await, 0);
+    hold(&fixture, "t");
+    assert_eq!(end_2(&mut client, &mut producer, true).await, 0);
+    let part = |producer: &Producer| AddPartitionsToTxnTransaction {
+        transactional_id: producer.transactional_id.clone().into(),
+        producer_id: producer.id,
+        producer_epoch: producer.epoch,
+        topics: vec![AddPartitionsToTxnTopic {
+            name: "t".into(),
+            partitions: vec![1],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let request = AddPartitionsToTxnRequest {
+        transactions: vec![part(&producer), part(&other)],
+        ..Default::default()
+    };
+    let mut asks = fixture.connect();
+    let asked = asks.ask(5, &request);
+    let looks = async {
+        fixture.pass(1_000).await;
+        state(&mut client, "other").await.0
+    };
+    let (answer, seen) = futures_util::future::join(asked, looks).await;
+    assert_eq!(seen, "Ongoing");
+    let results = answer.unwrap().results_by_transaction;
+    let told = results.iter().map(|told| {
+        let code = told.topic_results[0].results_by_partition[0].partition_error_code;
+        (&*told.transactional_id, code)
+    });
+    let expected = [(ID, ErrorCode::ConcurrentTransactions.code()), ("other", 0)];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
 }
