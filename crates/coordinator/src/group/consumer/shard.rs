@@ -3,7 +3,9 @@
 //! Always holds: a group of the classic protocol that has no members gives way to the first member of the consumer protocol, and
 //! the other way round; what was recorded of it is taken back in the same decision.
 //!
-//! Next: `heartbeat.rs`.
+//! Next: `heartbeat.rs`; `shard/way_back.rs` for the way to the classic protocol.
+
+mod way_back;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,11 +16,11 @@ use klamm_protocol::ByteString;
 use klamm_protocol::messages::consumer_group_describe_response::DescribedGroup;
 use klamm_protocol::messages::leave_group_request::MemberIdentity;
 use klamm_protocol::messages::{
-    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatRequest, JoinGroupResponse,
-    LeaveGroupRequest, SyncGroupRequest,
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatRequest, LeaveGroupRequest,
+    SyncGroupRequest,
 };
 
-use super::migration::{Replacing, upgrade};
+use super::migration::upgrade;
 use super::{
     ConsumerGroup, Heartbeat, LEAVE_EPOCH, MemberTimer, Outcome, Refusal, Replayed, TopicChanges, not_found,
 };
@@ -26,7 +28,7 @@ use crate::contract::{Surroundings, Ticket, TimerChange};
 use crate::group::answer::{Answer, refused_join};
 use crate::group::classic::join::{Found, Join};
 use crate::group::classic::turn::Turn;
-use crate::group::classic::{ClassicGroup, heartbeat, leave};
+use crate::group::classic::{heartbeat, leave};
 use crate::group::config::{GroupConfig, MigrationPolicy};
 use crate::group::record::GroupRecord;
 use crate::group::shard::{Group, GroupResult, GroupShard, Timer, Volatile};
@@ -58,52 +60,6 @@ impl<R> Outcome<R> {
 }
 
 impl ConsumerGroup {
-    /// Members go. When only members of the classic protocol are left, the group becomes theirs.
-    fn without(
-        &self,
-        id: &Arc<str>,
-        members: &[&ByteString],
-        around: &Surroundings<'_>,
-        config: &GroupConfig,
-    ) -> GroupResult {
-        if self.becomes_classic_without(members, config)
-            && let Some(classic) = self.downgraded(members, None, around.image, around.now)
-        {
-            return self.go_over(classic, id, around.now, config, |turn| turn.prepare_rebalance());
-        }
-        let mut outcome = Outcome::new(());
-        self.fence(members, around.image, &mut outcome);
-        outcome.of_group(id).0
-    }
-
-    /// The group becomes a classic one; `change` is what happens to that.
-    fn go_over(
-        &self,
-        classic: ClassicGroup,
-        id: &Arc<str>,
-        now: TimestampMs,
-        config: &GroupConfig,
-        change: impl FnOnce(&mut Turn<'_>),
-    ) -> GroupResult {
-        let members: Vec<Arc<str>> = classic.members.iter().map(|member| member.id.clone()).collect();
-        let mut turn = Turn::new(config, now, id.clone(), classic);
-        turn.records = true;
-        members
-            .iter()
-            .for_each(|member| turn.restart_session_when_told(member));
-        change(&mut turn);
-        let mut outcome = Outcome::new(());
-        outcome.records = self.tombstones();
-        for member in self.members.keys() {
-            outcome
-                .timers
-                .extend(MemberTimer::ALL.map(|timer| TimerChange::Cancel((member.clone(), timer))));
-        }
-        let (mut result, ()) = outcome.of_group(id);
-        result.append(turn.done());
-        result
-    }
-
     /// A member of the classic protocol wants to join. A group without members gives way.
     pub(in crate::group) fn join(
         &self,
@@ -140,44 +96,13 @@ impl ConsumerGroup {
             }
             Err(code) => return refused(code),
         };
-        let instance = request.group_instance_id.as_ref();
-        let replaced = instance
-            .and_then(|instance_id| self.static_member(instance_id))
-            .map(|(id, _)| id);
-        if let Some(replaced) =
-            replaced.filter(|replaced| self.becomes_classic_by_replacing(replaced, config))
-        {
-            let replacing = Replacing {
-                replaced,
-                member_id: &member_id,
-                subscription: &subscription,
-            };
-            let classic = self.downgraded(&[replaced], Some(&replacing), around.image, around.now);
-            if let Some(classic) = classic {
-                if self.is_as_assigned(&outcome) {
-                    // It has what it had, and nobody else notices.
-                    let mut result = self.go_over(classic, id, around.now, config, |_| {});
-                    result.answers.push((ticket, Answer::JoinGroup(outcome.response)));
-                    return result;
-                }
-                let waits = |turn: &mut Turn<'_>| {
-                    turn.await_join(&member_id, join.ticket);
-                    turn.prepare_rebalance();
-                };
-                return self.go_over(classic, id, around.now, config, waits);
-            }
+        let (by, joined) = ((&join, &member_id), (&outcome, &subscription));
+        if let Some(result) = self.in_place_of_the_last(id, around, config, by, joined) {
+            return result;
         }
         let (mut result, response) = outcome.of_group(id);
         result.answers.push((ticket, Answer::JoinGroup(response)));
         result
-    }
-
-    /// Whether nobody is to have anything else after a member of the classic protocol has joined.
-    fn is_as_assigned(&self, joined: &Outcome<JoinGroupResponse>) -> bool {
-        let grows = |record: &GroupRecord| matches!(record, GroupRecord::ConsumerGroup(..));
-        self.target.epoch == self.epoch
-            && joined.response.generation_id == self.epoch
-            && !joined.records.iter().any(grows)
     }
 
     pub(in crate::group) fn sync(
@@ -233,20 +158,6 @@ impl ConsumerGroup {
             .answers
             .push((ticket, leave::answer(version, leaving, &codes)));
         result
-    }
-
-    /// The member that leaves, when the group becomes a classic one by that.
-    fn goes_over<'a>(
-        &'a self,
-        request: &ConsumerGroupHeartbeatRequest,
-        config: &GroupConfig,
-    ) -> Option<(&'a Self, &'a ByteString)> {
-        if request.member_epoch != LEAVE_EPOCH {
-            return None;
-        }
-        let (member, _) = self.who_leaves(request).ok()?;
-        self.becomes_classic_without(&[member], config)
-            .then_some((self, member))
     }
 
     fn leaving(&self, member: &MemberIdentity) -> Result<&ByteString, Refusal> {

@@ -1,0 +1,132 @@
+//! The way back: a consumer group in which only members of the classic protocol are left becomes a classic one.
+//!
+//! ```text
+//! the last member of the consumer protocol ── leaves, or is fenced ───────► the others join the next generation
+//!                                          ── comes back as a classic one ─► they do, or nobody notices
+//! ```
+//!
+//! Always holds: what was recorded of the one kind is taken back in the decision that records the other.
+//!
+//! Next: `migration.rs` for what becomes of the members.
+
+use std::sync::Arc;
+
+use klamm_model::TimestampMs;
+use klamm_protocol::ByteString;
+use klamm_protocol::messages::{ConsumerGroupHeartbeatRequest, JoinGroupResponse};
+
+use super::super::migration::Replacing;
+use super::super::{ConsumerGroup, LEAVE_EPOCH, MemberTimer, Outcome, Subscription};
+use crate::contract::{Surroundings, TimerChange};
+use crate::group::answer::Answer;
+use crate::group::classic::ClassicGroup;
+use crate::group::classic::join::Join;
+use crate::group::classic::turn::Turn;
+use crate::group::config::GroupConfig;
+use crate::group::record::GroupRecord;
+use crate::group::shard::GroupResult;
+
+impl ConsumerGroup {
+    /// Members go. When only members of the classic protocol are left, the group becomes theirs.
+    pub(super) fn without(
+        &self,
+        id: &Arc<str>,
+        members: &[&ByteString],
+        around: &Surroundings<'_>,
+        config: &GroupConfig,
+    ) -> GroupResult {
+        if self.becomes_classic_without(members, config)
+            && let Some(classic) = self.downgraded(members, None, around.image, around.now)
+        {
+            return self.go_over(classic, id, around.now, config, |turn| turn.prepare_rebalance());
+        }
+        let mut outcome = Outcome::new(());
+        self.fence(members, around.image, &mut outcome);
+        outcome.of_group(id).0
+    }
+
+    /// A member of the classic protocol has joined. If it is in the place of the last one of the consumer protocol, the group
+    /// becomes a classic one.
+    pub(super) fn in_place_of_the_last(
+        &self,
+        id: &Arc<str>,
+        around: &Surroundings<'_>,
+        config: &GroupConfig,
+        (join, member_id): (&Join<'_>, &ByteString),
+        (joined, subscription): (&Outcome<JoinGroupResponse>, &Subscription),
+    ) -> Option<GroupResult> {
+        let instance_id = join.request.group_instance_id.as_ref()?;
+        let (replaced, _) = self.static_member(instance_id)?;
+        if !self.becomes_classic_by_replacing(replaced, config) {
+            return None;
+        }
+        let replacing = Replacing {
+            replaced,
+            member_id,
+            subscription,
+        };
+        let classic = self.downgraded(&[replaced], Some(&replacing), around.image, around.now)?;
+        if self.is_as_assigned(joined) {
+            // It has what it had, and nobody else notices.
+            let mut result = self.go_over(classic, id, around.now, config, |_| {});
+            let answer = Answer::JoinGroup(joined.response.clone());
+            result.answers.push((join.ticket.ticket, answer));
+            return Some(result);
+        }
+        let waits = |turn: &mut Turn<'_>| {
+            turn.await_join(member_id, join.ticket);
+            turn.prepare_rebalance();
+        };
+        Some(self.go_over(classic, id, around.now, config, waits))
+    }
+
+    /// Whether nobody is to have anything else after a member of the classic protocol has joined.
+    fn is_as_assigned(&self, joined: &Outcome<JoinGroupResponse>) -> bool {
+        let grows = |record: &GroupRecord| matches!(record, GroupRecord::ConsumerGroup(..));
+        self.target.epoch == self.epoch
+            && joined.response.generation_id == self.epoch
+            && !joined.records.iter().any(grows)
+    }
+
+    /// The group becomes a classic one; `change` is what happens to that.
+    fn go_over(
+        &self,
+        classic: ClassicGroup,
+        id: &Arc<str>,
+        now: TimestampMs,
+        config: &GroupConfig,
+        change: impl FnOnce(&mut Turn<'_>),
+    ) -> GroupResult {
+        let members: Vec<Arc<str>> = classic.members.iter().map(|member| member.id.clone()).collect();
+        let mut turn = Turn::new(config, now, id.clone(), classic);
+        turn.records = true;
+        members
+            .iter()
+            .for_each(|member| turn.restart_session_when_told(member));
+        change(&mut turn);
+        let mut outcome = Outcome::new(());
+        outcome.records = self.tombstones();
+        for member in self.members.keys() {
+            outcome
+                .timers
+                .extend(MemberTimer::ALL.map(|timer| TimerChange::Cancel((member.clone(), timer))));
+        }
+        let (mut result, ()) = outcome.of_group(id);
+        result.append(turn.done());
+        result
+    }
+
+    /// The member that leaves, when the group becomes a classic one by that.
+    pub(super) fn goes_over<'a>(
+        &'a self,
+        request: &ConsumerGroupHeartbeatRequest,
+        config: &GroupConfig,
+    ) -> Option<(&'a Self, &'a ByteString)> {
+        if request.member_epoch != LEAVE_EPOCH {
+            return None;
+        }
+        let (member, _) = self.who_leaves(request).ok()?;
+        self.becomes_classic_without(&[member], config)
+            .then_some((self, member))
+    }
+}
