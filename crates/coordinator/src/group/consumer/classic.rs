@@ -20,7 +20,7 @@ use klamm_protocol::messages::{
 use super::embedded::{self, Malformed};
 use super::member::{ClassicMember, Current, Member, MemberState, Subscription, copied};
 use super::turn::membership::check_size;
-use super::turn::{Said, Turn};
+use super::turn::{Said, Taken, Turn};
 use super::{ConsumerGroup, MemberTimer, Note, Outcome};
 use crate::contract::TimerChange;
 use crate::group::classic::CONSUMER;
@@ -28,9 +28,19 @@ use crate::group::classic::join::Join;
 use crate::group::classic::member::Protocol;
 use crate::group::classic::turn::millis;
 use crate::group::config::GroupConfig;
+use crate::group::record::GroupRecord;
 
 /// From this version on, a member without an id has to come again with the one that it is told (KIP-394).
 const KNOWS_ITS_ID: i16 = 4;
+
+/// What came of a JoinGroup.
+pub(super) struct Joined {
+    pub(super) outcome: Outcome<JoinGroupResponse>,
+    /// What the member has said of itself.
+    pub(super) subscription: Subscription,
+    /// Whether it has all that it is to have, and nobody is to have anything else because of it.
+    pub(super) is_settled: bool,
+}
 
 impl ClassicMember {
     fn of(request: &JoinGroupRequest) -> Self {
@@ -59,7 +69,7 @@ impl ConsumerGroup {
         config: &GroupConfig,
         join: &Join<'_>,
         member_id: &ByteString,
-    ) -> Result<(Outcome<JoinGroupResponse>, Subscription), ErrorCode> {
+    ) -> Result<Joined, ErrorCode> {
         let request = join.request;
         let instance_id = request.group_instance_id.as_ref();
         check_size(self, config, &request.member_id, instance_id).map_err(|refusal| refusal.code)?;
@@ -78,14 +88,13 @@ impl ConsumerGroup {
         let protocol_name = protocol.clone();
         let subscription =
             embedded::subscription(metadata).map_err(|Malformed| ErrorCode::InconsistentGroupProtocol)?;
-        let timeout_ms = rebalance_timeout_ms(request);
         let said = ConsumerGroupHeartbeatRequest {
             group_id: request.group_id.clone(),
             member_id: member_id.clone(),
             member_epoch: self.member(member_id).map_or(0, |member| member.current.epoch),
             instance_id: request.group_instance_id.clone(),
             rack_id: subscription.rack_id.clone().filter(|rack| !rack.is_empty()),
-            rebalance_timeout_ms: timeout_ms,
+            rebalance_timeout_ms: rebalance_timeout_ms(request),
             topic_partitions: Some(embedded::owned(&subscription, image)),
             subscribed_topic_names: Some(subscription.topics),
             subscribed_topic_regex: Some(ByteString::new()),
@@ -101,6 +110,7 @@ impl ConsumerGroup {
         let turn = Turn::new(self, (image, now), config, said, member_id).map_err(|refusal| refusal.code)?;
         let taken = turn.take().map_err(|refusal| refusal.code)?;
         let subscription = taken.subscription().clone();
+        let is_settled = self.is_settled_after(&taken);
         let response = JoinGroupResponse {
             generation_id: taken.current().epoch,
             protocol_type: Some(CONSUMER.into()),
@@ -109,17 +119,21 @@ impl ConsumerGroup {
             ..Default::default()
         };
         let mut outcome = taken.outcome.answered(response);
-        let timer = |timer| (member_id.clone(), timer);
-        // It cannot be heard of before it is told that it is in.
-        let when_told = |which, timeout_ms| TimerChange::AfterAnswers(timer(which), millis(timeout_ms));
-        outcome.timers.extend([
-            TimerChange::Cancel(timer(MemberTimer::Join)),
-            TimerChange::Cancel(timer(MemberTimer::Rebalance)),
-            when_told(MemberTimer::Session, request.session_timeout_ms),
-            when_told(MemberTimer::Sync, timeout_ms),
-        ]);
+        outcome.timers.extend(joined_timers(member_id, request));
         outcome.notes.push(Note::Joined(member_id.clone()));
-        Ok((outcome, subscription))
+        Ok(Joined {
+            outcome,
+            subscription,
+            is_settled,
+        })
+    }
+
+    /// Whether a member that has joined has all that it is to have, and nobody is to have anything else because of it.
+    fn is_settled_after(&self, joined: &Taken<'_>) -> bool {
+        let grows = |record: &GroupRecord| matches!(record, GroupRecord::ConsumerGroup(..));
+        self.target.epoch == self.epoch
+            && joined.current().is_reconciled_to(self.epoch)
+            && !joined.outcome.records.iter().any(grows)
     }
 
     /// The member that a request of the classic protocol comes from, and what it said when it joined.
@@ -242,6 +256,18 @@ impl ConsumerGroup {
         outcome.timers.push(TimerChange::AfterAnswers(timer, wait));
         outcome.notes.push(Note::AwaitsJoin(member_id.clone()));
     }
+}
+
+/// The timers of a member that has joined: it cannot be heard of before it is told that it is in.
+fn joined_timers(member_id: &ByteString, request: &JoinGroupRequest) -> [TimerChange<super::Timer>; 4] {
+    let timer = |timer| (member_id.clone(), timer);
+    let when_told = |which, timeout_ms| TimerChange::AfterAnswers(timer(which), millis(timeout_ms));
+    [
+        TimerChange::Cancel(timer(MemberTimer::Join)),
+        TimerChange::Cancel(timer(MemberTimer::Rebalance)),
+        when_told(MemberTimer::Session, request.session_timeout_ms),
+        when_told(MemberTimer::Sync, rebalance_timeout_ms(request)),
+    ]
 }
 
 /// From when it is told on: before, it cannot be heard of again.

@@ -88,7 +88,7 @@ impl ConsumerGroup {
             super::member::copied(&request.member_id)
         };
         let joined = self.join_classic((around.image, around.now), config, &join, &member_id);
-        let (outcome, subscription) = match joined {
+        let joined = match joined {
             Ok(joined) => joined,
             Err(code @ ErrorCode::MemberIdRequired) => {
                 let answer = refused_join(&member_id, version, code);
@@ -96,11 +96,10 @@ impl ConsumerGroup {
             }
             Err(code) => return refused(code),
         };
-        let (by, joined) = ((&join, &member_id), (&outcome, &subscription));
-        if let Some(result) = self.in_place_of_the_last(id, around, config, by, joined) {
+        if let Some(result) = self.in_place_of_the_last(id, around, config, (&join, &member_id), &joined) {
             return result;
         }
-        let (mut result, response) = outcome.of_group(id);
+        let (mut result, response) = joined.outcome.of_group(id);
         result.answers.push((ticket, Answer::JoinGroup(response)));
         result
     }

@@ -496,6 +496,30 @@ fn a_static_member_changes_its_protocol_and_nobody_joins_again() {
 }
 
 #[test]
+fn a_static_member_that_goes_back_is_not_given_what_another_one_still_reads() {
+    let mut world = World::new();
+    let classic = world.classic(gives(&[0, 1, 2, 3], None));
+    let of_instance = ConsumerGroupHeartbeatRequest {
+        instance_id: Some("i".into()),
+        ..joining("new", &["t"])
+    };
+    // Half is to be the new one's; the other one is told so, and is busy.
+    assert_eq!(told(&world.beat(of_instance)), Some(vec![]));
+    assert_eq!(world.alive(1, &classic), ErrorCode::RebalanceInProgress);
+    let back = world.driver.ask(join("").instance("i").saying(&wants(&[])));
+    assert_eq!(world.listed(), ["classic", "PreparingRebalance"]);
+    assert!(world.driver.is_waiting(back), "it waits for the other one");
+    let other = world.driver.ask(join(&classic).saying(&wants(&[])));
+    let (back, other) = (
+        world.driver.joined(back).unwrap(),
+        world.driver.joined(other).unwrap(),
+    );
+    assert_eq!((back.generation_id, other.generation_id), (3, 3));
+    assert_eq!(back.leader, other.leader);
+    assert!([&back.member_id, &other.member_id].contains(&&back.leader));
+}
+
+#[test]
 fn a_static_member_that_wants_something_else_with_its_protocol_joins_for_all() {
     let mut world = World::new();
     world.beat(ConsumerGroupHeartbeatRequest {

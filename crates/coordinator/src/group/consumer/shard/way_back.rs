@@ -5,7 +5,9 @@
 //!                                          ── comes back as a classic one ─► they do, or nobody notices
 //! ```
 //!
-//! Always holds: what was recorded of the one kind is taken back in the decision that records the other.
+//! Always holds: what was recorded of the one kind is taken back in the decision that records the other. A classic group gives every
+//! member its target at once, so the group becomes one without a rebalance only when all have what they are to have: until then
+//! others may still read it.
 //!
 //! Next: `migration.rs` for what becomes of the members.
 
@@ -13,17 +15,17 @@ use std::sync::Arc;
 
 use klamm_model::TimestampMs;
 use klamm_protocol::ByteString;
-use klamm_protocol::messages::{ConsumerGroupHeartbeatRequest, JoinGroupResponse};
+use klamm_protocol::messages::ConsumerGroupHeartbeatRequest;
 
+use super::super::classic::Joined;
 use super::super::migration::Replacing;
-use super::super::{ConsumerGroup, LEAVE_EPOCH, MemberTimer, Outcome, Subscription};
+use super::super::{ConsumerGroup, LEAVE_EPOCH, MemberTimer, Outcome};
 use crate::contract::{Surroundings, TimerChange};
 use crate::group::answer::Answer;
 use crate::group::classic::ClassicGroup;
 use crate::group::classic::join::Join;
 use crate::group::classic::turn::Turn;
 use crate::group::config::GroupConfig;
-use crate::group::record::GroupRecord;
 use crate::group::shard::GroupResult;
 
 impl ConsumerGroup {
@@ -53,7 +55,7 @@ impl ConsumerGroup {
         around: &Surroundings<'_>,
         config: &GroupConfig,
         (join, member_id): (&Join<'_>, &ByteString),
-        (joined, subscription): (&Outcome<JoinGroupResponse>, &Subscription),
+        joined: &Joined,
     ) -> Option<GroupResult> {
         let instance_id = join.request.group_instance_id.as_ref()?;
         let (replaced, _) = self.static_member(instance_id)?;
@@ -63,13 +65,13 @@ impl ConsumerGroup {
         let replacing = Replacing {
             replaced,
             member_id,
-            subscription,
+            subscription: &joined.subscription,
         };
         let classic = self.downgraded(&[replaced], Some(&replacing), around.image, around.now)?;
-        if self.is_as_assigned(joined) {
+        if joined.is_settled && self.others_are_settled(replaced) {
             // It has what it had, and nobody else notices.
             let mut result = self.go_over(classic, id, around.now, config, |_| {});
-            let answer = Answer::JoinGroup(joined.response.clone());
+            let answer = Answer::JoinGroup(joined.outcome.response.clone());
             result.answers.push((join.ticket.ticket, answer));
             return Some(result);
         }
@@ -80,12 +82,10 @@ impl ConsumerGroup {
         Some(self.go_over(classic, id, around.now, config, waits))
     }
 
-    /// Whether nobody is to have anything else after a member of the classic protocol has joined.
-    fn is_as_assigned(&self, joined: &Outcome<JoinGroupResponse>) -> bool {
-        let grows = |record: &GroupRecord| matches!(record, GroupRecord::ConsumerGroup(..));
-        self.target.epoch == self.epoch
-            && joined.response.generation_id == self.epoch
-            && !joined.records.iter().any(grows)
+    /// Whether every member but this one has all that it is to have.
+    fn others_are_settled(&self, member_id: &ByteString) -> bool {
+        let mut others = self.members.iter().filter(|(id, _)| *id != member_id);
+        others.all(|(_, other)| other.current.is_reconciled_to(self.epoch))
     }
 
     /// The group becomes a classic one; `change` is what happens to that.
