@@ -477,7 +477,9 @@ fn a_static_member_changes_its_protocol_and_nobody_joins_again() {
     // The only member goes over, under a new id: the group is classic, and everything stays as it is.
     let joined = world.join(join("").instance("i").saying(&wants(&[])));
     assert_eq!((joined.error_code, joined.generation_id), (0, 2));
-    assert!(joined.leader.is_empty() && joined.members.is_empty());
+    // It leads, so that it looks for new partitions, and has nothing to share out.
+    assert_eq!((&joined.leader, joined.members.len()), (&joined.member_id, 1));
+    assert!(joined.skip_assignment);
     assert_eq!(world.listed(), ["classic", "Stable"]);
     let classic = joined.member_id.to_string();
     assert_eq!(world.sync(2, &classic, &[]), (ErrorCode::None, vec![0, 1, 2, 3]));
@@ -493,6 +495,19 @@ fn a_static_member_changes_its_protocol_and_nobody_joins_again() {
     );
     assert_eq!(world.listed(), ["consumer", "Stable"]);
     assert_eq!(world.alive(2, &classic), ErrorCode::UnknownMemberId);
+}
+
+#[test]
+fn a_static_member_that_goes_back_and_cannot_be_told_that_it_leads_joins_for_all() {
+    let mut world = World::new();
+    world.beat(ConsumerGroupHeartbeatRequest {
+        instance_id: Some("i".into()),
+        ..joining("new", &["t"])
+    });
+    let joined = world.join(join("").version(8).instance("i").saying(&wants(&[])));
+    assert_eq!((joined.error_code, joined.generation_id), (0, 3));
+    assert_eq!((&joined.leader, joined.members.len()), (&joined.member_id, 1));
+    assert_eq!(world.listed(), ["classic", "CompletingRebalance"]);
 }
 
 #[test]

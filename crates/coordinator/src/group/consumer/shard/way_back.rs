@@ -7,7 +7,8 @@
 //!
 //! Always holds: what was recorded of the one kind is taken back in the decision that records the other. A classic group gives every
 //! member its target at once, so the group becomes one without a rebalance only when all have what they are to have: until then
-//! others may still read it.
+//! others may still read it. Somebody always leads then, and knows it: in a classic group, the leading client alone looks for new
+//! partitions.
 //!
 //! Next: `migration.rs` for what becomes of the members.
 
@@ -27,6 +28,9 @@ use crate::group::classic::join::Join;
 use crate::group::classic::turn::Turn;
 use crate::group::config::GroupConfig;
 use crate::group::shard::GroupResult;
+
+/// From this version of JoinGroup on, a member can be told that it leads and has nothing to share out (KIP-814).
+const TOLD_TO_SKIP: i16 = 9;
 
 impl ConsumerGroup {
     /// Members go. When only members of the classic protocol are left, the group becomes theirs.
@@ -67,12 +71,17 @@ impl ConsumerGroup {
             member_id,
             subscription: &joined.subscription,
         };
-        let classic = self.downgraded(&[replaced], Some(&replacing), around.image, around.now)?;
-        if joined.is_settled && self.others_are_settled(replaced) {
-            // It has what it had, and nobody else notices.
+        let mut classic = self.downgraded(&[replaced], Some(&replacing), around.image, around.now)?;
+        let can_lead = join.ticket.version >= TOLD_TO_SKIP;
+        if can_lead && joined.is_settled && self.others_are_settled(replaced) {
+            // It has what it had, and nobody else notices. None of the others was ever told who leads.
+            classic.leader = Some((&**member_id).into());
+            let mut answer = classic.joined(member_id, join.ticket.version);
+            answer.skip_assignment = true;
             let mut result = self.go_over(classic, id, around.now, config, |_| {});
-            let answer = Answer::JoinGroup(joined.outcome.response.clone());
-            result.answers.push((join.ticket.ticket, answer));
+            result
+                .answers
+                .push((join.ticket.ticket, Answer::JoinGroup(answer)));
             return Some(result);
         }
         let waits = |turn: &mut Turn<'_>| {
