@@ -55,6 +55,14 @@ fn gives(partitions: &[i32], user_data: Option<&'static [u8]>) -> Vec<u8> {
     embed(3, &assignment)
 }
 
+/// A heartbeat of the static member `i` that has some partitions of topic `t`.
+fn of_instance(member: &str, epoch: i32, has: &[i32]) -> ConsumerGroupHeartbeatRequest {
+    ConsumerGroupHeartbeatRequest {
+        instance_id: Some("i".into()),
+        ..owning(member, epoch, TOPIC, has)
+    }
+}
+
 struct World {
     driver: Driver,
 }
@@ -90,12 +98,22 @@ impl World {
 
     /// Code, and the partitions of topic `t`.
     fn sync(&mut self, generation: i32, member: &str, given: &[(&str, Vec<u8>)]) -> (ErrorCode, Vec<i32>) {
+        self.sync_as("range", generation, member, given)
+    }
+
+    fn sync_as(
+        &mut self,
+        protocol: &str,
+        generation: i32,
+        member: &str,
+        given: &[(&str, Vec<u8>)],
+    ) -> (ErrorCode, Vec<i32>) {
         let mut request = SyncGroupRequest {
             group_id: "g".into(),
             generation_id: generation,
             member_id: member.into(),
             protocol_type: Some("consumer".into()),
-            protocol_name: Some("range".into()),
+            protocol_name: Some(protocol.into()),
             ..Default::default()
         };
         for (member, bytes) in given {
@@ -508,6 +526,70 @@ fn a_static_member_that_goes_back_and_cannot_be_told_that_it_leads_joins_for_all
     assert_eq!((joined.error_code, joined.generation_id), (0, 3));
     assert_eq!((&joined.leader, joined.members.len()), (&joined.member_id, 1));
     assert_eq!(world.listed(), ["classic", "CompletingRebalance"]);
+}
+
+/// Members of the classic protocol that speak two protocols are between their JoinGroup and their SyncGroup when the last member of the
+/// other protocol comes back as one of them, or leaves.
+#[test]
+fn a_member_that_was_told_its_favourite_protocol_is_not_refused_for_another_one() {
+    const RANGE: [&str; 2] = ["range", "sticky"];
+    const STICKY: [&str; 2] = ["sticky", "range"];
+    let speaking = |join: Join, names: [&'static str; 2]| Join {
+        protocols: names.map(|name| (name, wants(&[]))).to_vec(),
+        ..join
+    };
+    // (what the two speak, what the last one speaks that comes back, what the group is then)
+    let table = [
+        ([RANGE, RANGE], Some(STICKY), "PreparingRebalance"),
+        ([STICKY, STICKY], Some(STICKY), "Stable"),
+        ([RANGE, STICKY], Some(STICKY), "PreparingRebalance"),
+        ([RANGE, STICKY], None, "PreparingRebalance"),
+    ];
+    for (spoken, back, state) in table {
+        let mut world = World::new();
+        world.beat(ConsumerGroupHeartbeatRequest {
+            instance_id: Some("i".into()),
+            ..joining("new", &["t"])
+        });
+        let members = spoken.map(|names| {
+            let joined = world.join(speaking(join("").version(3), names));
+            (joined.member_id, names)
+        });
+        let mut epoch = 2;
+        for _ in 0..2 {
+            epoch = world.beat(of_instance("new", epoch, &[0])).member_epoch;
+        }
+        let told = members.map(|(member, names)| {
+            let joined = world.join(speaking(join(&member), names));
+            assert_eq!(
+                (joined.generation_id, joined.protocol_name.as_deref()),
+                (epoch, Some(names[0]))
+            );
+            (member, names[0])
+        });
+        if let Some(names) = back {
+            let ticket = world.driver.ask(speaking(join("").instance("i"), names));
+            if let Some(back) = world.driver.joined(ticket) {
+                let name = back.protocol_name.as_deref().unwrap();
+                let synced = world.sync_as(name, epoch, &back.member_id, &[]);
+                assert_eq!(synced.0, ErrorCode::None);
+            }
+        } else {
+            world.beat(of_instance("new", -1, &[]));
+        }
+        assert_eq!(world.listed(), ["classic", state]);
+        let expected = match state {
+            "Stable" => ErrorCode::None,
+            _ => ErrorCode::RebalanceInProgress,
+        };
+        for (member, name) in told {
+            assert_eq!(
+                world.sync_as(name, epoch, &member, &[]).0,
+                expected,
+                "{spoken:?} {back:?}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl ConsumerGroup {
         if self.becomes_classic_without(members, config)
             && let Some(classic) = self.downgraded(members, None, around.image, around.now)
         {
-            return self.go_over(classic, id, around.now, config, |turn| turn.prepare_rebalance());
+            return self.go_over(classic, id, around.now, config, rebalance);
         }
         let mut outcome = Outcome::new(());
         self.fence(members, around.image, &mut outcome);
@@ -73,7 +73,7 @@ impl ConsumerGroup {
         };
         let mut classic = self.downgraded(&[replaced], Some(&replacing), around.image, around.now)?;
         let can_lead = join.ticket.version >= TOLD_TO_SKIP;
-        if can_lead && joined.is_settled && self.others_are_settled(replaced) {
+        if can_lead && speak_as_told(&classic) && joined.is_settled && self.others_are_settled(replaced) {
             // It has what it had, and nobody else notices. None of the others was ever told who leads.
             classic.leader = Some((&**member_id).into());
             let mut answer = classic.joined(member_id, join.ticket.version);
@@ -86,7 +86,7 @@ impl ConsumerGroup {
         }
         let waits = |turn: &mut Turn<'_>| {
             turn.await_join(member_id, join.ticket);
-            turn.prepare_rebalance();
+            rebalance(turn);
         };
         Some(self.go_over(classic, id, around.now, config, waits))
     }
@@ -138,4 +138,17 @@ impl ConsumerGroup {
         self.becomes_classic_without(&[member], config)
             .then_some((self, member))
     }
+}
+
+/// All members are to join again. Each was told its own favourite protocol: whoever still names that at its SyncGroup is to hear of
+/// the rebalance, not that the group speaks another one.
+fn rebalance(turn: &mut Turn<'_>) {
+    turn.group.protocol = None;
+    turn.prepare_rebalance();
+}
+
+/// Whether the group has chosen for each member what that was told, which is its own favourite.
+fn speak_as_told(classic: &ClassicGroup) -> bool {
+    let mut members = classic.members.iter();
+    members.all(|member| member.protocols.first().map(|own| &own.name) == classic.protocol.as_ref())
 }
