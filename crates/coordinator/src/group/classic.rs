@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Always holds: a member is added only if it speaks a protocol that all others speak, so there is always one to choose. Every
-//! group here has been recorded. What is recorded is how the group was when it was last Stable or Empty; a rebalance under way is
-//! known to this shard only, and after a load its members are told to join again.
+//! group here has been recorded. What is recorded is how the group was when it was last Stable or Empty, or when it became a classic one; a
+//! rebalance under way is known to this shard only, and after a load its members are told to join again.
 //!
 //! Next: `classic/turn.rs` for how a decision changes a group, `classic/join.rs`, `sync.rs`, `leave.rs` and `heartbeat.rs` for the
 //! requests.
@@ -113,6 +113,11 @@ impl ClassicGroup {
 
     pub(crate) fn is_leader(&self, member_id: &str) -> bool {
         self.leader.as_deref() == Some(member_id)
+    }
+
+    /// Whether it has members, none of whom leads: they were to join when the group was recorded.
+    pub(crate) fn lacks_leader(&self) -> bool {
+        self.leader.is_none() && !self.members.is_empty()
     }
 
     /// Whether its members are consumers.

@@ -401,7 +401,7 @@ impl GroupShard {
                     result
                         .timers
                         .extend(members.filter_map(|member| group.session(id, &member.id)));
-                    if group.members.len() > config.max_size {
+                    if group.members.len() > config.max_size || group.lacks_leader() {
                         result.append(self.turn(now, config, id, |turn| turn.prepare_rebalance()));
                     }
                 }

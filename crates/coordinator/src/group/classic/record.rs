@@ -1,7 +1,9 @@
 //! A classic group as it is recorded, and back.
 //!
 //! Always holds: of what a member can speak, only the protocol of the generation is recorded, as in Kafka: a member that joins a
-//! loaded group and can speak more says something new, and the group rebalances.
+//! loaded group and can speak more says something new, and the group rebalances. A group with members is recorded when all have, or can
+//! have, what was recorded as theirs. One that a consumer group has become is recorded earlier, and without a leader, which Kafka always
+//! names: nobody knows yet that it leads, and after a load the members are told to join (`kinds.rs`).
 //!
 //! Next: `group/record.rs` for the bytes.
 
@@ -89,7 +91,6 @@ impl ClassicGroup {
                 timeout => timeout,
             };
             let id: Arc<str> = (&*member.member_id).into();
-            group.leader.get_or_insert_with(|| id.clone());
             group.members.insert(Member {
                 id,
                 instance_id: text(member.group_instance_id.as_deref()),

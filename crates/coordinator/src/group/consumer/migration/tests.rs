@@ -630,6 +630,63 @@ fn a_static_member_that_wants_something_else_with_its_protocol_joins_for_all() {
 }
 
 #[test]
+fn a_static_member_that_went_back_is_given_what_it_wants_after_a_crash_in_its_rebalance() {
+    let mut world = World::new();
+    world.beat(ConsumerGroupHeartbeatRequest {
+        instance_id: Some("i".into()),
+        ..joining("new", &["other"])
+    });
+    let joined = world.join(join("").instance("i").saying(&wants(&[])));
+    assert_eq!(joined.generation_id, 3);
+    world.driver.reload();
+    // What it was assigned was of the other protocol, and for another topic.
+    let all = [(&*joined.member_id, gives(&[0, 1, 2, 3], None))];
+    assert_eq!(
+        world.sync(3, &joined.member_id, &all).0,
+        ErrorCode::IllegalGeneration
+    );
+    let joined = world.join(join(&joined.member_id).instance("i").saying(&wants(&[])));
+    assert_eq!(joined.leader, joined.member_id);
+    let synced = world.sync(joined.generation_id, &joined.member_id, &all);
+    assert_eq!(synced, (ErrorCode::None, vec![0, 1, 2, 3]));
+    world.driver.reload();
+    assert_eq!(
+        world.alive(joined.generation_id, &joined.member_id),
+        ErrorCode::None
+    );
+}
+
+#[test]
+fn what_the_last_consumer_member_had_is_shared_out_after_a_crash_too() {
+    let mut world = World::new();
+    let classic = world.classic(gives(&[0, 1, 2, 3], None));
+    world.beat(joining("new", &["t"]));
+    world.join(join(&classic).saying(&wants(&[0, 1])));
+    world.beat(quiet("new", -1));
+    world.driver.reload();
+    assert_eq!(world.listed(), ["classic", "PreparingRebalance"]);
+    assert_eq!(world.alive(2, &classic), ErrorCode::RebalanceInProgress);
+    let joined = world.join(join(&classic).saying(&wants(&[0, 1])));
+    assert_eq!((joined.generation_id, &*joined.leader), (3, &*classic));
+}
+
+#[test]
+fn a_static_member_that_went_back_is_not_given_what_another_one_still_reads_after_a_crash() {
+    let mut world = World::new();
+    let classic = world.classic(gives(&[0, 1, 2, 3], None));
+    world.beat(ConsumerGroupHeartbeatRequest {
+        instance_id: Some("i".into()),
+        ..joining("new", &["t"])
+    });
+    world.driver.ask(join("").instance("i").saying(&wants(&[])));
+    world.driver.reload();
+    let back = world.driver.ask(join("").instance("i").saying(&wants(&[])));
+    assert!(world.driver.is_waiting(back), "it waits for the other one");
+    world.driver.ask(join(&classic).saying(&wants(&[0, 1, 2, 3])));
+    assert!(world.driver.joined(back).is_some());
+}
+
+#[test]
 fn the_last_consumer_member_goes_however_it_goes() {
     for how in 0..3 {
         let mut world = World::new();

@@ -25,6 +25,7 @@ use crate::contract::{Surroundings, TimerChange};
 use crate::group::answer::Answer;
 use crate::group::classic::ClassicGroup;
 use crate::group::classic::join::Join;
+use crate::group::classic::member::JoinTicket;
 use crate::group::classic::turn::Turn;
 use crate::group::config::GroupConfig;
 use crate::group::shard::GroupResult;
@@ -44,7 +45,7 @@ impl ConsumerGroup {
         if self.becomes_classic_without(members, config)
             && let Some(classic) = self.downgraded(members, None, around.image, around.now)
         {
-            return self.go_over(classic, id, around.now, config, rebalance);
+            return self.go_over_and_rebalance(classic, id, around.now, config, None);
         }
         let mut outcome = Outcome::new(());
         self.fence(members, around.image, &mut outcome);
@@ -84,11 +85,8 @@ impl ConsumerGroup {
                 .push((join.ticket.ticket, Answer::JoinGroup(answer)));
             return Some(result);
         }
-        let waits = |turn: &mut Turn<'_>| {
-            turn.await_join(member_id, join.ticket);
-            rebalance(turn);
-        };
-        Some(self.go_over(classic, id, around.now, config, waits))
+        let waits = Some((member_id, join.ticket));
+        Some(self.go_over_and_rebalance(classic, id, around.now, config, waits))
     }
 
     /// Whether every member but this one has all that it is to have.
@@ -97,7 +95,7 @@ impl ConsumerGroup {
         others.all(|(_, other)| other.current.is_reconciled_to(self.epoch))
     }
 
-    /// The group becomes a classic one; `change` is what happens to that.
+    /// The group becomes a classic one, which is recorded; `change` is what happens to that.
     fn go_over(
         &self,
         classic: ClassicGroup,
@@ -106,15 +104,15 @@ impl ConsumerGroup {
         config: &GroupConfig,
         change: impl FnOnce(&mut Turn<'_>),
     ) -> GroupResult {
+        let mut outcome = Outcome::new(());
+        outcome.records = self.tombstones();
+        outcome.records.push(classic.record(id));
         let members: Vec<Arc<str>> = classic.members.iter().map(|member| member.id.clone()).collect();
         let mut turn = Turn::new(config, now, id.clone(), classic);
-        turn.records = true;
         members
             .iter()
             .for_each(|member| turn.restart_session_when_told(member));
         change(&mut turn);
-        let mut outcome = Outcome::new(());
-        outcome.records = self.tombstones();
         for member in self.members.keys() {
             outcome
                 .timers
@@ -123,6 +121,28 @@ impl ConsumerGroup {
         let (mut result, ()) = outcome.of_group(id);
         result.append(turn.done());
         result
+    }
+
+    /// The group becomes a classic one whose members are to join again; one of them may be waiting.
+    fn go_over_and_rebalance(
+        &self,
+        mut classic: ClassicGroup,
+        id: &Arc<str>,
+        now: TimestampMs,
+        config: &GroupConfig,
+        waits: Option<(&ByteString, JoinTicket)>,
+    ) -> GroupResult {
+        // Recorded is that nobody leads: what was recorded as theirs they may not have, so after a load they are to join, too.
+        classic.leader = None;
+        self.go_over(classic, id, now, config, |turn| {
+            // Each was told its own favourite protocol: whoever names that at its SyncGroup hears of the rebalance, not that the
+            // group speaks another one.
+            turn.group.protocol = None;
+            if let Some((member_id, ticket)) = waits {
+                turn.await_join(member_id, ticket);
+            }
+            turn.prepare_rebalance();
+        })
     }
 
     /// The member that leaves, when the group becomes a classic one by that.
@@ -138,13 +158,6 @@ impl ConsumerGroup {
         self.becomes_classic_without(&[member], config)
             .then_some((self, member))
     }
-}
-
-/// All members are to join again. Each was told its own favourite protocol: whoever still names that at its SyncGroup is to hear of
-/// the rebalance, not that the group speaks another one.
-fn rebalance(turn: &mut Turn<'_>) {
-    turn.group.protocol = None;
-    turn.prepare_rebalance();
 }
 
 /// Whether the group has chosen for each member what that was told, which is its own favourite.

@@ -30,10 +30,10 @@ fn wants(topics: &[&str]) -> Vec<u8> {
 
 /// A group that was recorded.
 fn recorded(protocol_type: &str, since: i64, subscription: Option<Vec<u8>>) -> GroupRecord {
-    let members = subscription.into_iter().map(|subscription| MemberMetadata {
+    let members = subscription.iter().map(|subscription| MemberMetadata {
         member_id: "m".into(),
         session_timeout: i32::MAX,
-        subscription: subscription.into(),
+        subscription: subscription.clone().into(),
         ..Default::default()
     });
     GroupRecord::ClassicGroup(
@@ -42,7 +42,7 @@ fn recorded(protocol_type: &str, since: i64, subscription: Option<Vec<u8>>) -> G
             protocol_type: protocol_type.into(),
             generation: 1,
             protocol: Some("range".into()),
-            leader: None,
+            leader: subscription.is_some().then(|| "m".into()),
             current_state_timestamp: since,
             members: members.collect(),
             ..Default::default()
