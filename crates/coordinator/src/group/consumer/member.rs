@@ -8,6 +8,7 @@ use klamm_protocol::coordinator_records::{
     ConsumerGroupCurrentMemberAssignmentValue, ConsumerGroupMemberMetadataValue,
     consumer_group_member_metadata_value as value,
 };
+use klamm_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 
 use super::partitions::Holdings;
 
@@ -188,7 +189,7 @@ impl MemberState {
 pub struct Current {
     /// Its epoch: that of the assignment that it has come to, or a leave epoch.
     pub epoch: i32,
-    /// The one before, with which it may come again when the answer was lost.
+    /// The one before, with which it may come again as long as no answer has reached it.
     pub previous_epoch: i32,
     /// How far it has come.
     pub state: MemberState,
@@ -222,6 +223,18 @@ impl Current {
         assigned.or_else(|| self.revoking.since(topic, partition))
     }
 
+    /// Whether a member that says it owns `owned` owns nothing but what it has here. One that says nothing might.
+    pub(super) fn has_all(&self, owned: Option<&[TopicPartitions]>) -> bool {
+        owned.is_some_and(|owned| {
+            owned.iter().all(|topic| {
+                let holdings = [&self.assigned, &self.revoking];
+                let has = |partition: &i32| self.since(&topic.topic_id, *partition).is_some();
+                let mut of_topic = holdings.iter().map(|holdings| holdings.of(&topic.topic_id));
+                of_topic.any(|held| !held.is_empty()) && topic.partitions.iter().all(has)
+            })
+        })
+    }
+
     pub(super) fn from_record(value: &ConsumerGroupCurrentMemberAssignmentValue) -> Self {
         Self {
             epoch: value.member_epoch,
@@ -246,6 +259,7 @@ impl Current {
 
 #[cfg(test)]
 mod tests {
+    use super::super::partitions::Held;
     use super::*;
 
     #[test]
@@ -280,6 +294,37 @@ mod tests {
             assert_eq!(Current::from_record(&current.to_record()), current);
         }
         assert_eq!(MemberState::from_code(3), MemberState::Unknown);
+    }
+
+    #[test]
+    fn what_a_member_owns_is_compared_with_what_it_has() {
+        let topic = klamm_model::Uuid([1; 16]);
+        let holding = |partition| {
+            let held = vec![Held { partition, since: 1 }];
+            std::iter::once((topic, held)).collect::<Holdings>()
+        };
+        let owned = |partitions: &[i32]| TopicPartitions {
+            topic_id: topic,
+            partitions: partitions.to_vec(),
+            ..Default::default()
+        };
+        let current = Current {
+            assigned: holding(1),
+            revoking: holding(2),
+            ..Current::default()
+        };
+        let table = [
+            (None, false),
+            (Some(vec![]), true),
+            (Some(vec![owned(&[])]), true),
+            (Some(vec![owned(&[1, 2])]), true),
+            (Some(vec![owned(&[2, 3])]), false),
+        ];
+        for (owned, expected) in table {
+            assert_eq!(current.has_all(owned.as_deref()), expected, "{owned:?}");
+        }
+        let nothing = Current::default();
+        assert!(!nothing.has_all(Some(&[owned(&[])])), "not even the topic");
     }
 
     #[test]

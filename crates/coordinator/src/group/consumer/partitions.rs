@@ -173,16 +173,6 @@ impl Holdings {
         })
     }
 
-    /// Whether a member that says it owns `owned` owns nothing but these. One that says nothing might.
-    pub(super) fn contain(&self, owned: Option<&[request::TopicPartitions]>) -> bool {
-        owned.is_some_and(|owned| {
-            owned.iter().all(|topic| {
-                let held = |partition: &i32| self.since(&topic.topic_id, *partition).is_some();
-                self.0.contains_key(&topic.topic_id) && topic.partitions.iter().all(held)
-            })
-        })
-    }
-
     /// `default_since` is for records of brokers that did not keep epochs by partition.
     pub(super) fn from_record(topics: &[current_value::TopicPartitions], default_since: i32) -> Self {
         let default_since = default_since.max(0);
@@ -289,18 +279,16 @@ mod tests {
     #[test]
     fn what_a_member_says_it_owns_is_compared() {
         let holdings = Holdings::from_record(&[recorded(&[1, 2], None)], 1);
-        // (owned, still owned, contained)
         let table = [
-            (None, true, false),
-            (Some(vec![]), false, true),
-            (Some(owned(&[])), false, true),
-            (Some(owned(&[2])), true, true),
-            (Some(owned(&[3])), false, false),
-            (Some(owned(&[1, 3])), true, false),
+            (None, true),
+            (Some(vec![]), false),
+            (Some(owned(&[])), false),
+            (Some(owned(&[2])), true),
+            (Some(owned(&[3])), false),
+            (Some(owned(&[1, 3])), true),
         ];
-        for (owned, still, contained) in table {
+        for (owned, still) in table {
             assert_eq!(holdings.still_owned(owned.as_deref()), still, "{owned:?}");
-            assert_eq!(holdings.contain(owned.as_deref()), contained, "{owned:?}");
         }
     }
 }

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Always holds: a member comes to the target's epoch only once it has let go of all that is not in the target, and is given only
-//! what no other member has. What it is to let go stays its own until it says that it is not.
+//! what no other member has. What it is to let go stays its own until it says that it is not. The previous epoch
+//! changes with the epoch only, so that a member which comes again because answers are late is known however often it does.
 
 use std::collections::BTreeSet;
 
@@ -62,7 +63,6 @@ impl Reconciliation<'_> {
             return None;
         }
         let mut next = current.clone();
-        next.previous_epoch = current.epoch;
         for topic in current.assigned.topics().filter(other) {
             let held = next.assigned.remove(topic);
             next.revoking.extend(*topic, &held);
@@ -101,11 +101,10 @@ impl Reconciliation<'_> {
             revoked.insert(*topic, split.revoked);
             with_new.insert(*topic, all);
         }
-        let previous_epoch = current.epoch;
         if !revoked.is_empty() && revoked.still_owned(self.owned) {
             return Current {
                 epoch: current.epoch,
-                previous_epoch,
+                previous_epoch: current.previous_epoch,
                 state: MemberState::UnrevokedPartitions,
                 assigned: kept,
                 revoking: revoked,
@@ -113,7 +112,11 @@ impl Reconciliation<'_> {
         }
         Current {
             epoch: self.target_epoch,
-            previous_epoch,
+            previous_epoch: if current.epoch == self.target_epoch {
+                current.previous_epoch
+            } else {
+                current.epoch
+            },
             state: if unreleased {
                 MemberState::UnreleasedPartitions
             } else {

@@ -1,6 +1,7 @@
 //! The records of a consumer group.
 //!
-//! Always holds: what a 4.4 broker writes, field by field; lists come in order.
+//! Always holds: what a 4.4 broker writes, field by field; lists come in order. But for the previous epoch of a member: here it changes
+//! with the epoch, there with every change of what the member has (`reconcile.rs`).
 
 use klamm_protocol::ByteString;
 use klamm_protocol::coordinator_records::{

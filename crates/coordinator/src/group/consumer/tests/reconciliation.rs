@@ -100,6 +100,55 @@ fn an_answer_that_was_lost_may_be_asked_for_again() {
     );
 }
 
+/// Comes again and again with the epoch that it has heard of last; nothing is recorded after the first time.
+fn lose_answers(driven: &mut Driven, request: &Request, epoch: i32) {
+    let mut written = None;
+    for round in 0..4 {
+        match driven.ask(request) {
+            Ok(answer) => assert_eq!(answer.member_epoch, epoch, "{round}"),
+            Err(refusal) => panic!("{round}: {refusal}"),
+        }
+        let now = driven.log.len();
+        assert_eq!(*written.get_or_insert(now), now, "{round}");
+    }
+}
+
+#[test]
+fn a_member_that_waits_for_partitions_may_lose_any_number_of_answers() {
+    let mut driven = Driven::new(&[("t", 4)]);
+    let topic = driven.topic_id("t");
+    driven.ask(&joining("a", &["t"])).unwrap();
+    let heard = driven.ask(&joining("b", &[])).unwrap().member_epoch;
+    let wants = Request {
+        subscribed_topic_names: Some(names(&["t"])),
+        ..owning("b", heard, topic, &[])
+    };
+    lose_answers(&mut driven, &wants, heard + 1);
+    assert_eq!(
+        driven.member("b").current.state,
+        MemberState::UnreleasedPartitions
+    );
+}
+
+#[test]
+fn a_member_that_is_to_let_go_may_lose_any_number_of_answers() {
+    let mut driven = Driven::new(&[("t", 4)]);
+    let topic = driven.topic_id("t");
+    driven.ask(&joining("a", &["t"])).unwrap();
+    driven.ask(&joining("b", &["t"])).unwrap();
+    driven.ask(&owning("a", 2, topic, &[0, 1])).unwrap();
+    let had = driven.ask(&owning("b", 3, topic, &[])).unwrap();
+    assert_eq!(told(&had), Some(vec![(topic, vec![2, 3])]));
+    // Epoch 4 changes nothing for it, and it does not hear of it; then it is to let go.
+    driven.ask(&joining("c", &["none"])).unwrap();
+    let owns = owning("b", 3, topic, &[2, 3]);
+    assert_eq!(driven.ask(&owns).unwrap().member_epoch, 4);
+    driven.ask(&joining("d", &["t"])).unwrap();
+    driven.ask(&joining("e", &["t"])).unwrap();
+    lose_answers(&mut driven, &owns, 4);
+    assert_eq!(driven.member("b").current.state, MemberState::UnrevokedPartitions);
+}
+
 #[test]
 fn a_member_that_leaves_moves_its_own_partitions() {
     let mut driven = Driven::new(&[("t", 5)]);

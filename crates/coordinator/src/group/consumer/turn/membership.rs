@@ -201,12 +201,11 @@ pub(in crate::group::consumer) fn check_size(
     Err(Refusal::new(ErrorCode::GroupMaxSizeReached, message))
 }
 
-/// A member may come with its epoch; or with the one before, when it has nothing but what is its own: it has not got the answer
-/// then. With epoch 0 it begins anew.
+/// A member may come with its epoch; or with the one before, when it has nothing but what is its own, what it is to let go included: it
+/// has not got the answer then. With epoch 0 it begins anew.
 fn check_epoch(current: &Current, request: &ConsumerGroupHeartbeatRequest) -> Result<(), Refusal> {
     let (epoch, known) = (request.member_epoch, current.epoch);
-    let repeats =
-        || epoch == current.previous_epoch && current.assigned.contain(request.topic_partitions.as_deref());
+    let repeats = || epoch == current.previous_epoch && current.has_all(request.topic_partitions.as_deref());
     if epoch == 0 || epoch == known || (epoch < known && repeats()) {
         return Ok(());
     }
