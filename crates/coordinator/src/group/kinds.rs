@@ -99,10 +99,16 @@ impl GroupShard {
         }
     }
 
-    pub(super) fn heartbeat(&self, ticket: Ticket, request: &HeartbeatRequest) -> GroupResult {
+    pub(super) fn heartbeat(
+        &self,
+        around: &Surroundings<'_>,
+        config: &GroupConfig,
+        ticket: Ticket,
+        request: &HeartbeatRequest,
+    ) -> GroupResult {
         match self.groups.get_key_value(&*request.group_id) {
             Some((id, Group::Classic(group))) => group.heartbeat(id, ticket, request),
-            Some((id, Group::Consumer(group))) => group.heartbeat(id, ticket, request),
+            Some((id, Group::Consumer(group))) => group.heartbeat(id, around, config, ticket, request),
             None => GroupResult::answer(ticket, heartbeat::answer(ErrorCode::UnknownMemberId)),
         }
     }

@@ -142,7 +142,7 @@ impl Shard for GroupShard {
                 self.join(around, config, join)
             }
             Request::SyncGroup { request, .. } => self.sync(around, config, ticket, &request),
-            Request::Heartbeat(request) => self.heartbeat(ticket, &request),
+            Request::Heartbeat(request) => self.heartbeat(around, config, ticket, &request),
             Request::LeaveGroup { version, request } => {
                 self.leave(around, config, ticket, (version, &request))
             }

@@ -2,9 +2,10 @@
 //!
 //! To such a member its epoch is the generation. When there is something new for it, its heartbeat is answered
 //! REBALANCE_IN_PROGRESS, it joins with what it still has, and is told at its SyncGroup what it has now; nobody leads, and nobody
-//! waits for the others.
+//! waits for the others. A JoinGroup makes the next target as a heartbeat of the consumer protocol does.
 //!
-//! Always holds: the rule of `reconcile.rs` holds for all members alike. A member that is told to join, and one that has joined,
+//! Always holds: the rule of `reconcile.rs` holds for all members alike. Where only members of the classic protocol are there, one of them
+//! is told to join when there is a target to be made. A member that is told to join, and one that has joined,
 //! does what is next within its rebalance timeout, or is fenced.
 //!
 //! Next: `migration.rs` for how a group of one protocol becomes one of the other.
@@ -18,10 +19,11 @@ use klamm_protocol::messages::{
 };
 
 use super::embedded::{self, Malformed};
-use super::member::{ClassicMember, Current, Member, MemberState, Subscription, copied};
+use super::member::{ClassicMember, Current, Member, MemberState, STATIC_LEAVE_EPOCH, Subscription, copied};
+use super::metadata::position;
 use super::turn::membership::check_size;
-use super::turn::{Said, Taken, Turn};
-use super::{ConsumerGroup, MemberTimer, Note, Outcome};
+use super::turn::{Said, Taken, Turn, may_assign};
+use super::{ConsumerGroup, MemberTimer, Note, Outcome, metadata_hash};
 use crate::contract::TimerChange;
 use crate::group::classic::CONSUMER;
 use crate::group::classic::join::Join;
@@ -208,7 +210,12 @@ impl ConsumerGroup {
     }
 
     /// A member of the classic protocol lives.
-    pub(super) fn heartbeat_classic(&self, request: &HeartbeatRequest) -> Outcome<ErrorCode> {
+    pub(super) fn heartbeat_classic(
+        &self,
+        around: (&Image, TimestampMs),
+        config: &GroupConfig,
+        request: &HeartbeatRequest,
+    ) -> Outcome<ErrorCode> {
         let instance_id = request.group_instance_id.as_ref();
         let found = self.classic_member(&request.member_id, instance_id, request.generation_id);
         let (member, classic) = match found {
@@ -218,7 +225,8 @@ impl ConsumerGroup {
         let member_id = copied(&request.member_id);
         let mut outcome = Outcome::new(ErrorCode::None);
         outcome.timers.push(session(member_id.clone(), classic));
-        if self.has_news_for(&member_id, &member.current) {
+        let assigns_late = self.assigns_late(around, config, &mut outcome);
+        if assigns_late || self.has_news_for(&member_id, &member.current) {
             outcome.response = ErrorCode::RebalanceInProgress;
             self.await_join(&member_id, member, &mut outcome);
         }
@@ -244,6 +252,38 @@ impl ConsumerGroup {
             MemberState::UnreleasedPartitions => !waits(),
             MemberState::Stable | MemberState::Unknown => false,
         }
+    }
+
+    /// Whether a target is to be made, and no member of the consumer protocol is there whose heartbeat makes it: members of the classic
+    /// protocol make one when they join.
+    fn assigns_late<R>(
+        &self,
+        (image, now): (&Image, TimestampMs),
+        config: &GroupConfig,
+        outcome: &mut Outcome<R>,
+    ) -> bool {
+        let is_due = self.epoch > self.target.epoch;
+        if !is_due && self.seen.topics || !self.is_left_to_classic() {
+            return false;
+        }
+        if !is_due && self.topics_hash(image) == self.metadata_hash {
+            outcome.notes.push(Note::TopicsSeen(position(image)));
+            return false;
+        }
+        let interval = config.consumer_assignment_interval_of(&self.id);
+        may_assign(self.target.made_at, interval, now)
+    }
+
+    /// Whether only members of the classic protocol are there: others are away.
+    fn is_left_to_classic(&self) -> bool {
+        let mut members = self.members.values();
+        members
+            .all(|member| member.subscription.classic.is_some() || member.current.epoch == STATIC_LEAVE_EPOCH)
+    }
+
+    fn topics_hash(&self, image: &Image) -> i64 {
+        let topics = self.subscribers.topics.keys();
+        metadata_hash::of_group(topics.map(|topic| &**topic), image)
     }
 
     /// A member that is told to join has its rebalance timeout for it, from the first time on that it is told.

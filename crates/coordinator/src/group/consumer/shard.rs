@@ -119,10 +119,13 @@ impl ConsumerGroup {
     pub(in crate::group) fn heartbeat(
         &self,
         id: &Arc<str>,
+        around: &Surroundings<'_>,
+        config: &GroupConfig,
         ticket: Ticket,
         request: &HeartbeatRequest,
     ) -> GroupResult {
-        let (mut result, code) = self.heartbeat_classic(request).of_group(id);
+        let heard = self.heartbeat_classic((around.image, around.now), config, request);
+        let (mut result, code) = heard.of_group(id);
         result.answers.push((ticket, heartbeat::answer(code)));
         result
     }

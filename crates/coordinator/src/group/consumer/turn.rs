@@ -255,6 +255,6 @@ pub(super) fn after(now: TimestampMs, wait: Duration) -> TimestampMs {
 
 /// Whether the interval since the last target assignment is over. Of one that nobody was assigned anything in, the time is not
 /// kept; and without an interval no clock that was set back can hold an assignment up.
-fn may_assign(made_at: i64, interval: Duration, now: TimestampMs) -> bool {
+pub(super) fn may_assign(made_at: i64, interval: Duration, now: TimestampMs) -> bool {
     made_at == 0 || interval.is_zero() || now >= after(TimestampMs(made_at), interval)
 }

@@ -63,8 +63,22 @@ fn of_instance(member: &str, epoch: i32, has: &[i32]) -> ConsumerGroupHeartbeatR
     }
 }
 
+/// A consumer of the classic protocol that does what it is told.
+struct Classic {
+    id: String,
+    generation: i32,
+    has: Vec<i32>,
+}
+
+fn had(members: &[Classic]) -> Vec<i32> {
+    let mut all: Vec<i32> = members.iter().flat_map(|member| member.has.clone()).collect();
+    all.sort_unstable();
+    all
+}
+
 struct World {
     driver: Driver,
+    cluster: Cluster,
 }
 
 impl World {
@@ -74,7 +88,7 @@ impl World {
         let mut driver = Driver::new();
         driver.config.consumer_assignment_interval = std::time::Duration::ZERO;
         driver.change(cluster.image());
-        Self { driver }
+        Self { driver, cluster }
     }
 
     fn beat(&mut self, request: ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatResponse {
@@ -150,6 +164,58 @@ impl World {
             Answer::Heartbeat(answer) => ErrorCode::from_code(answer.error_code).unwrap(),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Members go on for some heartbeats.
+    fn obey(&mut self, members: &mut [Classic], heartbeats: usize) {
+        for _ in 0..heartbeats {
+            for member in &mut *members {
+                match self.alive(member.generation, &member.id) {
+                    ErrorCode::None => continue,
+                    ErrorCode::RebalanceInProgress => {}
+                    code => panic!("{code:?}"),
+                }
+                let joined = self.join(join(&member.id).saying(&wants(&member.has)));
+                assert_eq!(joined.error_code, 0);
+                member.generation = joined.generation_id;
+                let (code, has) = self.sync(joined.generation_id, &member.id, &[]);
+                if code.is_none() {
+                    member.has = has;
+                }
+            }
+        }
+    }
+
+    /// Members of the classic protocol join the group in which `new` has everything at epoch 2, and all come to what they are to have.
+    fn classic_beside(&mut self, new: &str, count: usize) -> Vec<Classic> {
+        let joined = (0..count).map(|_| self.join(join("").version(3).saying(&wants(&[]))));
+        let members = joined.map(|joined| Classic {
+            id: joined.member_id.to_string(),
+            generation: joined.generation_id,
+            has: Vec::new(),
+        });
+        let mut members: Vec<Classic> = members.collect();
+        let is_static = self.driver.shard.groups["g"]
+            .consumer()
+            .unwrap()
+            .static_member("i")
+            .is_some();
+        let mut epoch = 2;
+        let mut has = vec![0, 1, 2, 3];
+        for _ in 0..3 {
+            let answer = self.beat(ConsumerGroupHeartbeatRequest {
+                instance_id: is_static.then(|| "i".into()),
+                ..owning(new, epoch, TOPIC, &has)
+            });
+            assert_eq!(answer.error_code, 0);
+            epoch = answer.member_epoch;
+            if let Some([(_, partitions)]) = told(&answer).as_deref() {
+                has.clone_from(partitions);
+            }
+            self.obey(&mut members, 1);
+        }
+        assert_eq!(self.listed(), ["consumer", "Stable"]);
+        members
     }
 
     fn listed(&mut self) -> [String; 2] {
@@ -684,6 +750,64 @@ fn a_static_member_that_went_back_is_not_given_what_another_one_still_reads_afte
     assert!(world.driver.is_waiting(back), "it waits for the other one");
     world.driver.ask(join(&classic).saying(&wants(&[0, 1, 2, 3])));
     assert!(world.driver.joined(back).is_some());
+}
+
+#[test]
+fn what_the_last_consumer_member_had_is_shared_out_when_the_group_does_not_go_over() {
+    let mut world = World::new();
+    world.driver.config.consumer_migration_policy = MigrationPolicy::Upgrade;
+    world.beat(joining("new", &["t"]));
+    let mut members = world.classic_beside("new", 2);
+    assert_eq!(had(&members).len(), 3);
+    world.beat(quiet("new", -1));
+    assert_eq!(world.listed(), ["consumer", "Assigning"]);
+    world.obey(&mut members, 3);
+    assert_eq!(had(&members), [0, 1, 2, 3]);
+    let written = world.driver.written();
+    world.obey(&mut members, 1);
+    assert_eq!(
+        world.driver.written(),
+        written,
+        "nobody is told to join for nothing"
+    );
+
+    // Nobody else looks for new partitions.
+    world.cluster.grow("t", 6);
+    world.driver.change(world.cluster.image());
+    world.obey(&mut members, 3);
+    assert_eq!(had(&members), [0, 1, 2, 3, 4, 5]);
+    world.driver.reload();
+    let written = world.driver.written();
+    world.obey(&mut members, 1);
+    assert_eq!(world.driver.written(), written);
+}
+
+#[test]
+fn what_a_classic_member_had_is_shared_out_while_the_only_consumer_member_is_away() {
+    let mut world = World::new();
+    world.beat(ConsumerGroupHeartbeatRequest {
+        instance_id: Some("i".into()),
+        ..joining("new", &["t"])
+    });
+    let mut members = world.classic_beside("new", 2);
+    world.beat(of_instance("new", -2, &[]));
+    members.sort_by_key(|member| member.has.len());
+    let gone = members.pop().unwrap();
+    assert_eq!(gone.has.len(), 2);
+    world.driver.at_once(leave(&[(&*gone.id, None)]));
+    assert_eq!(world.listed(), ["consumer", "Assigning"]);
+    world.driver.config.consumer_assignment_interval = std::time::Duration::from_secs(9);
+    assert_eq!(
+        world.alive(members[0].generation, &members[0].id),
+        ErrorCode::None,
+        "it may not be made yet"
+    );
+    world.driver.pass(8_000);
+    world.obey(&mut members, 1);
+    assert_eq!(had(&members).len(), 1);
+    world.driver.pass(1_000);
+    world.obey(&mut members, 3);
+    assert_eq!(had(&members).len(), 2);
 }
 
 #[test]
