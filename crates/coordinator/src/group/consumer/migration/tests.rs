@@ -783,6 +783,44 @@ fn what_the_last_consumer_member_had_is_shared_out_when_the_group_does_not_go_ov
 }
 
 #[test]
+fn the_last_consumer_member_goes_from_a_group_that_is_too_large_to_go_over() {
+    let long = |name: &str, bytes: usize| {
+        let subscription = ConsumerProtocolSubscription {
+            topics: vec![name.into()],
+            user_data: Some(vec![0; bytes].into()),
+            ..Default::default()
+        };
+        embed(3, &subscription)
+    };
+    // (how much each member says, whether the last one comes back as a classic one, what the group is then)
+    let table = [
+        (100_000, false, "consumer"),
+        (100_000, true, "consumer"),
+        (10_000, false, "classic"),
+        (10_000, true, "classic"),
+    ];
+    for (bytes, comes_back, kind) in table {
+        let mut world = World::new();
+        world.beat(ConsumerGroupHeartbeatRequest {
+            instance_id: Some("i".into()),
+            ..joining("new", &["t"])
+        });
+        for _ in 0..8 {
+            world.join(join("").version(3).saying(&long("t", bytes)));
+        }
+        if comes_back {
+            world.driver.ask(join("").instance("i").saying(&long("t", bytes)));
+        } else {
+            assert_eq!(world.beat(of_instance("new", -1, &[])).error_code, 0);
+        }
+        assert_eq!(world.listed()[0], kind, "{bytes} {comes_back}");
+        if let Some(group) = world.driver.shard.groups["g"].consumer() {
+            assert!(group.member("new").is_none());
+        }
+    }
+}
+
+#[test]
 fn what_a_classic_member_had_is_shared_out_while_the_only_consumer_member_is_away() {
     let mut world = World::new();
     world.beat(ConsumerGroupHeartbeatRequest {

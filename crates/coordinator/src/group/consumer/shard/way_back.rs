@@ -21,17 +21,24 @@ use klamm_protocol::messages::ConsumerGroupHeartbeatRequest;
 use super::super::classic::Joined;
 use super::super::migration::Replacing;
 use super::super::{ConsumerGroup, LEAVE_EPOCH, MemberTimer, Outcome};
-use crate::contract::{Surroundings, TimerChange};
+use crate::contract::{CoordinatorRecord, Surroundings, TimerChange};
 use crate::group::answer::Answer;
 use crate::group::classic::ClassicGroup;
 use crate::group::classic::join::Join;
 use crate::group::classic::member::JoinTicket;
 use crate::group::classic::turn::Turn;
 use crate::group::config::GroupConfig;
+use crate::group::record::GroupRecord;
 use crate::group::shard::GroupResult;
 
 /// From this version of JoinGroup on, a member can be told that it leads and has nothing to share out (KIP-814).
 const TOLD_TO_SKIP: i16 = 9;
+
+/// The most that is recorded when a group goes over, which must stand in one batch: three quarters of what the topic takes, as it is
+/// made. A larger group stays a consumer group, of members of the classic protocol only.
+const GOES_OVER_BYTES: usize = 768 * 1024;
+/// What a record takes beside its key and its value, at most.
+const RECORD_OVERHEAD: usize = 32;
 
 impl ConsumerGroup {
     /// Members go. When only members of the classic protocol are left, the group becomes theirs.
@@ -44,8 +51,9 @@ impl ConsumerGroup {
     ) -> GroupResult {
         if self.becomes_classic_without(members, config)
             && let Some(classic) = self.downgraded(members, None, around.image, around.now)
+            && let Some(result) = self.go_over_and_rebalance(classic, id, around.now, config, None)
         {
-            return self.go_over_and_rebalance(classic, id, around.now, config, None);
+            return result;
         }
         let mut outcome = Outcome::new(());
         self.fence(members, around.image, &mut outcome);
@@ -79,14 +87,14 @@ impl ConsumerGroup {
             classic.leader = Some((&**member_id).into());
             let mut answer = classic.joined(member_id, join.ticket.version);
             answer.skip_assignment = true;
-            let mut result = self.go_over(classic, id, around.now, config, |_| {});
+            let mut result = self.go_over(classic, id, around.now, config, |_| {})?;
             result
                 .answers
                 .push((join.ticket.ticket, Answer::JoinGroup(answer)));
             return Some(result);
         }
         let waits = Some((member_id, join.ticket));
-        Some(self.go_over_and_rebalance(classic, id, around.now, config, waits))
+        self.go_over_and_rebalance(classic, id, around.now, config, waits)
     }
 
     /// Whether every member but this one has all that it is to have.
@@ -95,7 +103,7 @@ impl ConsumerGroup {
         others.all(|(_, other)| other.current.is_reconciled_to(self.epoch))
     }
 
-    /// The group becomes a classic one, which is recorded; `change` is what happens to that.
+    /// The group becomes a classic one, which is recorded; `change` is what happens to that. `None` when it is too large.
     fn go_over(
         &self,
         classic: ClassicGroup,
@@ -103,10 +111,13 @@ impl ConsumerGroup {
         now: TimestampMs,
         config: &GroupConfig,
         change: impl FnOnce(&mut Turn<'_>),
-    ) -> GroupResult {
+    ) -> Option<GroupResult> {
         let mut outcome = Outcome::new(());
         outcome.records = self.tombstones();
         outcome.records.push(classic.record(id));
+        if bytes_of(&outcome.records) > GOES_OVER_BYTES {
+            return None;
+        }
         let members: Vec<Arc<str>> = classic.members.iter().map(|member| member.id.clone()).collect();
         let mut turn = Turn::new(config, now, id.clone(), classic);
         members
@@ -120,7 +131,7 @@ impl ConsumerGroup {
         }
         let (mut result, ()) = outcome.of_group(id);
         result.append(turn.done());
-        result
+        Some(result)
     }
 
     /// The group becomes a classic one whose members are to join again; one of them may be waiting.
@@ -131,7 +142,7 @@ impl ConsumerGroup {
         now: TimestampMs,
         config: &GroupConfig,
         waits: Option<(&ByteString, JoinTicket)>,
-    ) -> GroupResult {
+    ) -> Option<GroupResult> {
         // Recorded is that nobody leads: what was recorded as theirs they may not have, so after a load they are to join, too.
         classic.leader = None;
         self.go_over(classic, id, now, config, |turn| {
@@ -164,4 +175,13 @@ impl ConsumerGroup {
 fn speak_as_told(classic: &ClassicGroup) -> bool {
     let mut members = classic.members.iter();
     members.all(|member| member.protocols.first().map(|own| &own.name) == classic.protocol.as_ref())
+}
+
+/// What these take in a batch; more than any batch holds when one of them cannot be stored at all.
+fn bytes_of(records: &[GroupRecord]) -> usize {
+    let bytes = records.iter().map(|record| match record.encode() {
+        Ok(stored) => RECORD_OVERHEAD + stored.key.len() + stored.value.map_or(0, |value| value.len()),
+        Err(_) => usize::MAX,
+    });
+    bytes.fold(0, usize::saturating_add)
 }
