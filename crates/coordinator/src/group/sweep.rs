@@ -175,7 +175,7 @@ impl GroupShard {
         }
         let bounds = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
         for (group, offsets) in self.offsets.groups_in(bounds) {
-            offsets.delete_topic(group, name, id, &mut result.records);
+            offsets.delete_topic(group, (name, id), self.offsets.pending(), &mut result.records);
             // Of a group only one topic is looked at.
             budget.0 = budget.0.saturating_sub(1 + offsets.partitions(name).count());
             if budget.is_spent() {

@@ -8,6 +8,7 @@ use klamm_protocol::messages::offset_delete_response::{
 };
 use klamm_protocol::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 
+use super::pending::Pending;
 use super::{GroupOffsets, Offsets, tombstone};
 use crate::group::record::GroupRecord;
 
@@ -70,17 +71,32 @@ impl Offsets {
     /// Deletes what is pending of a topic that is gone, but for that of another one of this name.
     pub(crate) fn delete_pending_of_topic(&self, topic: &str, id: TopicId, records: &mut Vec<GroupRecord>) {
         let pending = self.pending.of_topic(topic);
-        let pending = pending.filter(|(_, _, committed)| is_of(id, committed.topic_id));
+        let pending = pending.filter(|(group, partition, _)| {
+            let mut ids = self.pending.topic_ids(group, topic, *partition);
+            ids.all(|pending| is_of(id, pending))
+        });
         records.extend(pending.map(|(group, partition, _)| tombstone(group, topic, partition)));
     }
 }
 
 impl GroupOffsets {
-    /// Deletes the offsets of a topic that is gone, but for those of another one of this name.
-    pub(crate) fn delete_topic(&self, group: &str, topic: &str, id: TopicId, records: &mut Vec<GroupRecord>) {
+    /// Deletes the offsets of a topic that is gone, but for those of another one of this name. The tombstone of an offset takes back
+    /// what is pending for its partition as well: where that is of the other topic, the offset stays. It is not told to who asks for
+    /// that topic, and goes when the transaction commits.
+    pub(crate) fn delete_topic(
+        &self,
+        group: &str,
+        (topic, id): (&str, TopicId),
+        pending: &Pending,
+        records: &mut Vec<GroupRecord>,
+    ) {
         let partitions = self.partitions(topic);
         let partitions = partitions.filter(|committed| is_of(id, committed.topic_id()));
-        records.extend(partitions.map(|committed| tombstone(group, topic, committed.partition())));
+        let gone = partitions.filter(|committed| {
+            let mut ids = pending.topic_ids(group, topic, committed.partition());
+            ids.all(|pending| is_of(id, pending))
+        });
+        records.extend(gone.map(|committed| tombstone(group, topic, committed.partition())));
     }
 }
 

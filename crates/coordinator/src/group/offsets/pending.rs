@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use klamm_model::{ProducerEpoch, ProducerId};
+use klamm_model::{ProducerEpoch, ProducerId, TopicId};
 
 use super::CommittedOffset;
 use crate::contract::TransactionalProducer;
@@ -57,6 +57,25 @@ impl Pending {
         let all = self.by_producer.values().flatten();
         all.filter(move |((_, of, _), _)| **of == *topic)
             .map(|((group, _, partition), (_, committed))| (&**group, *partition, committed))
+    }
+
+    /// Of which topics offsets of a partition are pending: one of the name may be gone, and another one made.
+    pub(super) fn topic_ids(
+        &self,
+        group: &str,
+        topic: &str,
+        partition: i32,
+    ) -> impl Iterator<Item = TopicId> {
+        let open = self.by_group.get_key_value(group).and_then(|(group, topics)| {
+            let (topic, partitions) = topics.get_key_value(topic)?;
+            let key: Key = (group.clone(), topic.clone(), partition);
+            Some((key, partitions.get(&partition)?))
+        });
+        open.into_iter().flat_map(move |(key, producers)| {
+            let written = |producer| self.by_producer.get(producer)?.get(&key);
+            let ids = producers.iter().filter_map(written);
+            ids.map(|(_, committed)| committed.topic_id).collect::<Vec<_>>()
+        })
     }
 
     pub(super) fn put(

@@ -11,10 +11,10 @@ use klamm_protocol::coordinator_records::{
 use klamm_protocol::metadata_records::{RemoveTopicRecord, TopicRecord};
 
 use super::{OTHER, TOPIC, commit_in, delete, deleted, producer};
-use crate::group::Answer;
 use crate::group::driver::{Driver, Join, commit, commit_of, join, leave, sync};
 use crate::group::record::GroupRecord;
 use crate::group::request::Request;
+use crate::group::{Answer, Timer};
 
 /// What a consumer says of the topics that it wants.
 fn wants(topics: &[&str]) -> Vec<u8> {
@@ -386,4 +386,42 @@ fn offsets_go_with_their_topic() {
     assert_eq!(driver.offsets(), [(4, 1)], "of the topic that has the name now");
     driver.reload();
     assert_eq!(driver.offsets(), [(4, 1)]);
+}
+
+#[test]
+fn what_is_pending_for_a_topic_that_was_made_anew_outlives_what_was_committed_for_the_old_one() {
+    // (of which topics offsets are pending, what is there when the transactions have committed)
+    for (pending, left) in [
+        (vec![OTHER], vec![(0, 10)]),
+        (vec![TOPIC], vec![]),
+        (vec![TOPIC, OTHER], vec![(0, 11)]),
+    ] {
+        let mut driver = Driver::new();
+        driver.at_once(commit(-1, "", &[(0, 1)]));
+        for (id, topic_id) in (0..).zip(&pending) {
+            let Request::TxnOffsetCommit { request, .. } = commit_in(id, -1, &[(0, 10 + id)]) else {
+                panic!()
+            };
+            let mut request = (*request).clone();
+            request.topics[0].topic_id = *topic_id;
+            driver.at_once(Request::TxnOffsetCommit {
+                version: 6,
+                request: request.into(),
+            });
+        }
+        // The shard hears late that the first topic is gone.
+        let timer = Timer::TopicDeleted {
+            name: "t".into(),
+            id: TOPIC,
+            after: None,
+        };
+        driver.timers.insert(timer, driver.now);
+        driver.pass(0);
+        for id in (0..).take(pending.len()) {
+            driver.end(producer(id), true);
+        }
+        assert_eq!(driver.offsets(), left, "{pending:?}");
+        driver.reload();
+        assert_eq!(driver.offsets(), left, "{pending:?}");
+    }
 }
