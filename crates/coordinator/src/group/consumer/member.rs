@@ -2,6 +2,8 @@
 //!
 //! Always holds: texts are copies, no slices of a request or of a batch that was read; names of topics come in order and once.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use klamm_protocol::ByteString;
 use klamm_protocol::coordinator_records::{
@@ -10,7 +12,7 @@ use klamm_protocol::coordinator_records::{
 };
 use klamm_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 
-use super::partitions::Holdings;
+use super::partitions::{Holdings, Partitions};
 
 /// The epoch with which a member leaves.
 pub const LEAVE_EPOCH: i32 = -1;
@@ -221,6 +223,16 @@ impl Current {
     pub fn since(&self, topic: &klamm_model::TopicId, partition: i32) -> Option<i32> {
         let assigned = self.assigned.since(topic, partition);
         assigned.or_else(|| self.revoking.since(topic, partition))
+    }
+
+    /// All that the member has, to be read or to be let go.
+    pub(super) fn all(&self) -> Partitions {
+        let topics: BTreeSet<_> = self.assigned.topics().chain(self.revoking.topics()).collect();
+        let of = |topic| self.assigned.of(topic).iter().chain(self.revoking.of(topic));
+        let all = topics
+            .into_iter()
+            .map(|topic| (*topic, of(topic).map(|held| held.partition).collect()));
+        all.collect()
     }
 
     /// Whether a member that says it owns `owned` owns nothing but what it has here. One that says nothing might.

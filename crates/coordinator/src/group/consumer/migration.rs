@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Always holds: the generation becomes the epoch, and the epoch the generation, so neither goes back. What a member had it still
-//! has, but for what a leader gave to two of them. All records that take the one back and make the other stand in one decision.
+//! has, but for what a leader gave to two of them: what it was told, not what it is to have, and on the way there also what it owned when
+//! it joined last. (Kafka takes the target for it on the way back, and what a member owned for nobody's on the way there.) All records that take the one back and make the other stand in one decision.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,9 +15,10 @@ use std::sync::Arc;
 use klamm_metadata::Image;
 use klamm_model::{ErrorCode, TimestampMs, TopicId};
 use klamm_protocol::ByteString;
+use klamm_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 
 use super::embedded::{self, Malformed};
-use super::member::{ClassicMember, Current, Subscription, copied_set};
+use super::member::{ClassicMember, Current, MemberState, Subscription, copied_set};
 use super::partitions::{Held, Holdings};
 use super::records::Recorder;
 use super::{ConsumerGroup, Partitions, Refusal, metadata_hash};
@@ -62,18 +64,25 @@ pub(super) fn upgrade(
         members.push((ByteString::from(&*member.id), upgraded));
     }
 
+    for (_, member) in &mut members {
+        member.hold_on_to_owned(classic.generation, &mut given);
+    }
+
     let recorder = Recorder { group_id: id };
     let subscriptions = members
         .iter()
-        .map(|(id, (subscription, _))| recorder.subscription(id, Some(subscription)));
+        .map(|(id, member)| recorder.subscription(id, Some(&member.subscription)));
     let mut records: Vec<GroupRecord> = subscriptions.collect();
-    let mut topics: Vec<&ByteString> = members.iter().flat_map(|(_, (said, _))| &said.topics).collect();
+    let mut topics: Vec<&ByteString> = members
+        .iter()
+        .flat_map(|(_, member)| &member.subscription.topics)
+        .collect();
     topics.sort_unstable();
     topics.dedup();
     let hash = metadata_hash::of_group(topics.into_iter().map(|topic| &**topic), image);
     records.push(recorder.epoch(classic.generation, hash));
-    records.extend(members.iter().map(|(id, (_, current))| {
-        let topics = current.assigned.iter();
+    records.extend(members.iter().map(|(id, member)| {
+        let topics = member.current.assigned.iter();
         let target: Partitions = topics
             .map(|(topic, held)| (*topic, held.iter().map(|held| held.partition).collect()))
             .collect();
@@ -83,7 +92,7 @@ pub(super) fn upgrade(
     records.extend(
         members
             .iter()
-            .map(|(id, (_, current))| recorder.current(id, Some(current))),
+            .map(|(id, member)| recorder.current(id, Some(&member.current))),
     );
     Ok(records)
 }
@@ -100,12 +109,41 @@ impl From<Malformed> for NotUpgraded {
     }
 }
 
+/// A member of a classic group in a consumer group.
+struct Upgraded {
+    subscription: Subscription,
+    current: Current,
+    /// What it had when it joined last.
+    owned: Vec<TopicPartitions>,
+}
+
+impl Upgraded {
+    /// What it had when it joined and was not given, it may still read, as cooperative members do until they are told: it is to let go
+    /// of that, unless somebody else has it.
+    fn hold_on_to_owned(&mut self, generation: i32, given: &mut BTreeSet<(TopicId, i32)>) {
+        for topic in &self.owned {
+            let partitions = topic.partitions.iter().copied();
+            let own = partitions.filter(|partition| given.insert((topic.topic_id, *partition)));
+            let held: Vec<Held> = own
+                .map(|partition| Held {
+                    partition,
+                    since: generation,
+                })
+                .collect();
+            self.current.revoking.extend(topic.topic_id, &held);
+        }
+        if !self.current.revoking.is_empty() {
+            self.current.state = MemberState::UnrevokedPartitions;
+        }
+    }
+}
+
 fn upgraded(
     classic: &ClassicGroup,
     member: &ClassicMemberOf,
     image: &Image,
     given: &mut BTreeSet<(TopicId, i32)>,
-) -> Result<(Subscription, Current), NotUpgraded> {
+) -> Result<Upgraded, NotUpgraded> {
     let chosen = classic.protocol.as_deref();
     let chosen = member
         .protocols
@@ -160,14 +198,19 @@ fn upgraded(
         }),
         ..Subscription::default()
     };
-    Ok((subscription, current))
+    Ok(Upgraded {
+        owned: embedded::owned(&said, image),
+        subscription,
+        current,
+    })
 }
 
 /// A member that takes the place of a static one.
 pub(super) struct Replacing<'a> {
-    pub(super) replaced: &'a ByteString,
     pub(super) member_id: &'a ByteString,
     pub(super) subscription: &'a Subscription,
+    /// What is its own then.
+    pub(super) has: Partitions,
 }
 
 impl ConsumerGroup {
@@ -206,17 +249,15 @@ impl ConsumerGroup {
         };
         let leaving: BTreeSet<&ByteString> = leaving.iter().copied().collect();
         let left = self.members.iter().filter(|(id, _)| !leaving.contains(id));
-        let left = left.map(|(id, member)| (id, id, &member.subscription));
-        let came = replacing.map(|came| (came.replaced, came.member_id, came.subscription));
-        for (before, id, subscription) in left.chain(came) {
+        let left = left.map(|(id, member)| (id, &member.subscription, member.current.all()));
+        let came = replacing.map(|came| (came.member_id, came.subscription, came.has.clone()));
+        for (id, subscription, has) in left.chain(came) {
             let mut member = downgraded(id, subscription)?;
-            let target = self
-                .target_of(before)
-                .into_iter()
-                .flat_map(|target| target.iter());
-            let target = target.map(|(topic, partitions)| (*topic, partitions.to_vec()));
+            let has = has
+                .iter()
+                .map(|(topic, partitions)| (*topic, partitions.to_vec()));
             let said = member.protocols.first().map(|own| own.metadata.clone())?;
-            member.assignment = embedded::told(target, &said, image).ok()?;
+            member.assignment = embedded::told(has, &said, image).ok()?;
             group.add(CONSUMER, member);
         }
         group.protocol = Some(group.choose_protocol()?);

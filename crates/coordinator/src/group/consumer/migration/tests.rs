@@ -683,6 +683,40 @@ fn a_static_member_that_goes_back_is_not_given_what_another_one_still_reads() {
 }
 
 #[test]
+fn what_others_read_is_not_given_away_in_a_group_that_goes_there_and_back() {
+    let mut world = World::new();
+    let classic = world.classic(gives(&[0, 1, 2, 3], None));
+    world.beat(joining("new", &["t"]));
+    world.beat(quiet("new", -1));
+    assert_eq!(world.listed(), ["classic", "PreparingRebalance"]);
+    // Nobody has told the other one yet.
+    assert_eq!(told(&world.beat(joining("newer", &["t"]))), Some(vec![]));
+    let joined = world.join(join(&classic).saying(&wants(&[0, 1, 2, 3])));
+    assert_eq!(
+        world.sync(joined.generation_id, &classic, &[]),
+        (ErrorCode::None, vec![0, 1])
+    );
+    assert_eq!(
+        told(&world.beat(quiet("newer", 3))),
+        None,
+        "it is to say that it has let go"
+    );
+}
+
+#[test]
+fn what_a_cooperative_member_owns_and_was_not_given_is_not_given_away_either() {
+    let mut world = World::new();
+    let classic = world.classic(gives(&[0, 1, 2, 3], None));
+    // Another one comes, and goes before anything is shared out.
+    let other = world.driver.ask(join("").version(3).saying(&wants(&[])));
+    world.join(join(&classic).saying(&wants(&[0, 1, 2, 3])));
+    let other = world.driver.joined(other).unwrap();
+    world.driver.at_once(leave(&[(&*other.member_id, None)]));
+    assert_eq!(world.listed(), ["classic", "PreparingRebalance"]);
+    assert_eq!(told(&world.beat(joining("new", &["t"]))), Some(vec![]));
+}
+
+#[test]
 fn a_static_member_that_wants_something_else_with_its_protocol_joins_for_all() {
     let mut world = World::new();
     world.beat(ConsumerGroupHeartbeatRequest {

@@ -5,9 +5,9 @@
 //!                                          ── comes back as a classic one ─► they do, or nobody notices
 //! ```
 //!
-//! Always holds: what was recorded of the one kind is taken back in the decision that records the other. A classic group gives every
-//! member its target at once, so the group becomes one without a rebalance only when all have what they are to have: until then
-//! others may still read it. Somebody always leads then, and knows it: in a classic group, the leading client alone looks for new
+//! Always holds: what was recorded of the one kind is taken back in the decision that records the other. A classic group gives
+//! members at once what they are to have, so the group becomes one without a rebalance only when all have that: until then others may
+//! still read it. Somebody always leads then, and knows it: in a classic group, the leading client alone looks for new
 //! partitions.
 //!
 //! Next: `migration.rs` for what becomes of the members.
@@ -71,14 +71,17 @@ impl ConsumerGroup {
         joined: &Joined,
     ) -> Option<GroupResult> {
         let instance_id = join.request.group_instance_id.as_ref()?;
-        let (replaced, _) = self.static_member(instance_id)?;
+        let (replaced, before) = self.static_member(instance_id)?;
         if !self.becomes_classic_by_replacing(replaced, config) {
             return None;
         }
         let replacing = Replacing {
-            replaced,
             member_id,
             subscription: &joined.subscription,
+            has: match self.target_of(replaced) {
+                Some(target) if joined.is_settled => target.clone(),
+                _ => before.current.all(),
+            },
         };
         let mut classic = self.downgraded(&[replaced], Some(&replacing), around.image, around.now)?;
         let can_lead = join.ticket.version >= TOLD_TO_SKIP;
