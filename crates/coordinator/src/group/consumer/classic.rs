@@ -177,11 +177,17 @@ impl ConsumerGroup {
             Ok(found) => found,
             Err(code) => return Outcome::new(refused(code)),
         };
-        let Some((name, said)) = classic.protocols.first() else {
+        // Its favourite, which it was told here, or any other one that it speaks: a classic group, which this was, may have chosen that.
+        let named = request.protocol_name.as_ref();
+        let mut spoken = classic.protocols.iter();
+        let Some((_, said)) = spoken.find(|(name, _)| named.is_none_or(|named| named == name)) else {
             return Outcome::new(refused(ErrorCode::InconsistentGroupProtocol));
         };
-        let is_other = |given: &Option<ByteString>, is: &str| given.as_ref().is_some_and(|given| given != is);
-        if is_other(&request.protocol_type, CONSUMER) || is_other(&request.protocol_name, name) {
+        if request
+            .protocol_type
+            .as_deref()
+            .is_some_and(|given| given != CONSUMER)
+        {
             return Outcome::new(refused(ErrorCode::InconsistentGroupProtocol));
         }
         let current = &member.current;

@@ -717,6 +717,31 @@ fn what_a_cooperative_member_owns_and_was_not_given_is_not_given_away_either() {
 }
 
 #[test]
+fn a_member_that_was_told_the_protocol_of_a_classic_group_is_not_refused_for_it_in_a_consumer_group() {
+    let mut world = World::new();
+    let joins = ["range", "sticky"].map(|favourite| {
+        let other = if favourite == "range" { "sticky" } else { "range" };
+        let protocols = [favourite, other].map(|name| (name, wants(&[]))).to_vec();
+        world.driver.ask(Join {
+            protocols,
+            ..join("").version(3)
+        })
+    });
+    while joins.iter().any(|join| world.driver.is_waiting(*join)) {
+        world.driver.pass(500);
+    }
+    let joined = joins.map(|join| world.driver.joined(join).unwrap());
+    world.beat(joining("new", &["t"]));
+    for joined in joined {
+        let name = joined.protocol_name.as_deref().unwrap();
+        let code = world.sync_as(name, 1, &joined.member_id, &[]).0;
+        assert_eq!(code, ErrorCode::RebalanceInProgress);
+        let code = world.sync_as("other", 1, &joined.member_id, &[]).0;
+        assert_eq!(code, ErrorCode::InconsistentGroupProtocol);
+    }
+}
+
+#[test]
 fn a_static_member_that_wants_something_else_with_its_protocol_joins_for_all() {
     let mut world = World::new();
     world.beat(ConsumerGroupHeartbeatRequest {
