@@ -150,6 +150,13 @@ impl ClassicGroup {
         }
     }
 
+    /// Whether a member that says this generation may be one of this group. While the members of what was a consumer group are to join
+    /// for the first time, they may have come to any epoch of that, and hold what they were given in it.
+    pub(crate) fn is_of_generation(&self, generation: i32) -> bool {
+        let came_over = self.state == State::Preparing(None) && self.protocol.is_none();
+        generation == self.generation || came_over && (0..self.generation).contains(&generation)
+    }
+
     /// Adds a member; the first one leads.
     pub(crate) fn add(&mut self, protocol_type: &str, member: Member) {
         if self.members.is_empty() {

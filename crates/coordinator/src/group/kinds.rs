@@ -407,7 +407,9 @@ impl GroupShard {
                     result
                         .timers
                         .extend(members.filter_map(|member| group.session(id, &member.id)));
-                    if group.members.len() > config.max_size || group.lacks_leader() {
+                    if group.lacks_leader() {
+                        result.append(self.turn(now, config, id, |turn| turn.rebalance_what_came_over()));
+                    } else if group.members.len() > config.max_size {
                         result.append(self.turn(now, config, id, |turn| turn.prepare_rebalance()));
                     }
                 }

@@ -42,7 +42,7 @@ impl ClassicGroup {
 
     fn check_heartbeat(&self, request: &HeartbeatRequest) -> Result<(), ErrorCode> {
         self.check_member(&request.member_id, request.group_instance_id.as_deref())?;
-        if request.generation_id == self.generation {
+        if self.is_of_generation(request.generation_id) {
             Ok(())
         } else {
             Err(ErrorCode::IllegalGeneration)

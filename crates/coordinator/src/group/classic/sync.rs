@@ -85,7 +85,7 @@ impl ClassicGroup {
             return Err(ErrorCode::UnknownMemberId);
         }
         self.check_member(&request.member_id, request.group_instance_id.as_deref())?;
-        if request.generation_id != self.generation {
+        if !self.is_of_generation(request.generation_id) {
             return Err(ErrorCode::IllegalGeneration);
         }
         let differs = |said: Option<&str>, is: Option<&str>| said.is_some() && is.is_some() && said != is;

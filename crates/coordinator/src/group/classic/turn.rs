@@ -237,6 +237,13 @@ impl<'a> Turn<'a> {
         }
     }
 
+    /// The members of what was a consumer group are to join for the first time. Each was told its own favourite protocol, and has its
+    /// own epoch: no protocol says that (`ClassicGroup::is_of_generation`).
+    pub(crate) fn rebalance_what_came_over(&mut self) {
+        self.group.protocol = None;
+        self.prepare_rebalance();
+    }
+
     /// The time to wait for members is up; in an empty group's first rebalance, it is prolonged while members come.
     pub(crate) fn join_time_is_up(&mut self) {
         match self.group.state {

@@ -63,7 +63,7 @@ impl ClassicGroup {
         }
         if by.generation >= 0 || !by.member_id.is_empty() || by.instance_id.is_some() {
             self.check_member(by.member_id, by.instance_id)?;
-            if by.generation != self.generation {
+            if !self.is_of_generation(by.generation) {
                 return Err(ErrorCode::IllegalGeneration);
             }
         } else if !by.transactional {

@@ -683,6 +683,34 @@ fn a_static_member_that_goes_back_is_not_given_what_another_one_still_reads() {
 }
 
 #[test]
+fn a_member_that_is_behind_lives_and_commits_until_it_joins_the_group_that_went_back() {
+    for reloads in [false, true] {
+        let mut world = World::new();
+        let classic = world.classic(gives(&[0, 1, 2, 3], None));
+        world.beat(joining("new", &["t"]));
+        world.beat(quiet("new", -1));
+        if reloads {
+            world.driver.reload();
+        }
+        // Its poll loop is busy for longer than its session is.
+        for _ in 0..4 {
+            world.driver.pass(5_000);
+            assert_eq!(
+                world.alive(1, &classic),
+                ErrorCode::RebalanceInProgress,
+                "{reloads}"
+            );
+        }
+        let codes = commit_codes(&world.driver.at_once(commit(1, &classic, &[(0, 5)])));
+        assert_eq!(codes, [0]);
+        assert_eq!(world.sync(1, &classic, &[]).0, ErrorCode::RebalanceInProgress);
+        let joined = world.join(join(&classic).saying(&wants(&[0, 1, 2, 3])));
+        assert_eq!(joined.generation_id, 3);
+        assert_eq!(world.alive(1, &classic), ErrorCode::IllegalGeneration);
+    }
+}
+
+#[test]
 fn what_others_read_is_not_given_away_in_a_group_that_goes_there_and_back() {
     let mut world = World::new();
     let classic = world.classic(gives(&[0, 1, 2, 3], None));

@@ -149,13 +149,10 @@ impl ConsumerGroup {
         // Recorded is that nobody leads: what was recorded as theirs they may not have, so after a load they are to join, too.
         classic.leader = None;
         self.go_over(classic, id, now, config, |turn| {
-            // Each was told its own favourite protocol: whoever names that at its SyncGroup hears of the rebalance, not that the
-            // group speaks another one.
-            turn.group.protocol = None;
             if let Some((member_id, ticket)) = waits {
                 turn.await_join(member_id, ticket);
             }
-            turn.prepare_rebalance();
+            turn.rebalance_what_came_over();
         })
     }
 
