@@ -290,4 +290,6 @@ fn downgraded(id: &ByteString, said: &Subscription) -> Option<ClassicMemberOf> {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

@@ -22,7 +22,7 @@ use crate::group::shard::{Group, Timer};
 
 const TOPIC: Uuid = Uuid([7; 16]);
 
-fn embed<M: Message>(version: i16, message: &M) -> Vec<u8> {
+pub(super) fn embed<M: Message>(version: i16, message: &M) -> Vec<u8> {
     let mut writer = Writer::contiguous();
     writer.i16(version);
     message.encode(&mut writer, version).unwrap();
