@@ -5,7 +5,8 @@
 //! consumer ──── the last member of the consumer protocol goes ────► classic, which rebalances
 //! ```
 //!
-//! Always holds: the generation becomes the epoch, and the epoch the generation, so neither goes back. What a member had it still
+//! Always holds: the generation becomes the epoch, or the next one where partitions were given to nobody, and the epoch the
+//! generation, so neither goes back. What a member had it still
 //! has, but for what a leader gave to two of them: what it was told, not what it is to have, and on the way there also what it owned when
 //! it joined last. (Kafka takes the target for it on the way back, and what a member owned for nobody's on the way there.) All records that take the one back and make the other stand in one decision.
 
@@ -34,10 +35,7 @@ pub(super) fn upgrade(
     image: &Image,
     config: &GroupConfig,
 ) -> Result<Vec<GroupRecord>, Refusal> {
-    let refused = |because: &str| {
-        let message = format!("Cannot upgrade classic group {id} to consumer group because {because}.");
-        Refusal::new(ErrorCode::GroupIdNotFound, message)
-    };
+    let refused = |because| not_upgraded(id, because);
     if !config.consumer_migration_policy.upgrades() {
         return Err(refused("online upgrade is disabled"));
     }
@@ -47,23 +45,13 @@ pub(super) fn upgrade(
     if classic.members.len() > config.consumer_max_size {
         return Err(refused("the group size exceeds the consumer group maximum size"));
     }
-    let mut members = Vec::with_capacity(classic.members.len());
     let mut given = BTreeSet::new();
-    for member in classic.members.iter() {
-        let upgraded = upgraded(classic, member, image, &mut given).map_err(|error| match error {
-            NotUpgraded::Malformed => refused("the embedded consumer protocol is malformed"),
-            NotUpgraded::UserData => Refusal::new(
-                ErrorCode::GroupIdNotFound,
-                format!(
-                    "Cannot upgrade classic group {id} to consumer group because an unsupported custom assignor is in \
-                     use. Please refer to the documentation or switch to a default assignor before re-attempting \
-                     the upgrade."
-                ),
-            ),
-        })?;
-        members.push((ByteString::from(&*member.id), upgraded));
-    }
-
+    let mut members = all_upgraded(id, classic, image, &mut given)?;
+    // What nobody was given is to be assigned, though nobody may want anything else.
+    let epoch = match is_whole(&members, &given, image) {
+        true => classic.generation,
+        false => classic.generation.saturating_add(1),
+    };
     for (_, member) in &mut members {
         member.hold_on_to_owned(classic.generation, &mut given);
     }
@@ -80,7 +68,7 @@ pub(super) fn upgrade(
     topics.sort_unstable();
     topics.dedup();
     let hash = metadata_hash::of_group(topics.into_iter().map(|topic| &**topic), image);
-    records.push(recorder.epoch(classic.generation, hash));
+    records.push(recorder.epoch(epoch, hash));
     records.extend(members.iter().map(|(id, member)| {
         let topics = member.current.assigned.iter();
         let target: Partitions = topics
@@ -97,6 +85,36 @@ pub(super) fn upgrade(
     Ok(records)
 }
 
+fn not_upgraded(id: &str, because: &str) -> Refusal {
+    let message = format!("Cannot upgrade classic group {id} to consumer group because {because}.");
+    Refusal::new(ErrorCode::GroupIdNotFound, message)
+}
+
+/// All members, by id, and what was given to them.
+fn all_upgraded(
+    id: &str,
+    classic: &ClassicGroup,
+    image: &Image,
+    given: &mut BTreeSet<(TopicId, i32)>,
+) -> Result<Vec<(ByteString, Upgraded)>, Refusal> {
+    let mut members = Vec::with_capacity(classic.members.len());
+    for member in classic.members.iter() {
+        let upgraded = upgraded(classic, member, image, given).map_err(|error| match error {
+            NotUpgraded::Malformed => not_upgraded(id, "the embedded consumer protocol is malformed"),
+            NotUpgraded::UserData => Refusal::new(
+                ErrorCode::GroupIdNotFound,
+                format!(
+                    "Cannot upgrade classic group {id} to consumer group because an unsupported custom assignor is in \
+                     use. Please refer to the documentation or switch to a default assignor before re-attempting \
+                     the upgrade."
+                ),
+            ),
+        })?;
+        members.push((ByteString::from(&*member.id), upgraded));
+    }
+    Ok(members)
+}
+
 enum NotUpgraded {
     Malformed,
     /// Somebody else's assignor keeps something there.
@@ -107,6 +125,20 @@ impl From<Malformed> for NotUpgraded {
     fn from(Malformed: Malformed) -> Self {
         Self::Malformed
     }
+}
+
+/// Whether all partitions of what the members subscribe to were given to somebody. The leader may leave some out until a cooperative
+/// member has let go of them, and may not have seen that a topic has grown.
+fn is_whole(members: &[(ByteString, Upgraded)], given: &BTreeSet<(TopicId, i32)>, image: &Image) -> bool {
+    let topics = members.iter().flat_map(|(_, member)| &member.subscription.topics);
+    let topics: BTreeSet<&ByteString> = topics.collect();
+    let mut known = topics
+        .into_iter()
+        .filter_map(|topic| image.topics().by_name(topic));
+    known.all(|topic| {
+        let mut partitions = (0..).take(topic.partitions.len());
+        partitions.all(|partition| given.contains(&(topic.id, partition)))
+    })
 }
 
 /// A member of a classic group in a consumer group.

@@ -711,6 +711,20 @@ fn a_member_that_is_behind_lives_and_commits_until_it_joins_the_group_that_went_
 }
 
 #[test]
+fn what_a_leader_gave_to_nobody_is_assigned_when_a_static_member_takes_its_own_place() {
+    let mut world = World::new();
+    let ticket = world.driver.ask(join("").instance("i").saying(&wants(&[])));
+    world.driver.pass(3_000);
+    let classic = world.driver.joined(ticket).unwrap().member_id;
+    world.sync(1, &classic, &[(&*classic, gives(&[0, 1, 3], None))]);
+    let answer = world.beat(ConsumerGroupHeartbeatRequest {
+        instance_id: Some("i".into()),
+        ..joining("new", &["t"])
+    });
+    assert_eq!(told(&answer), Some(vec![(TOPIC, vec![0, 1, 2, 3])]));
+}
+
+#[test]
 fn what_others_read_is_not_given_away_in_a_group_that_goes_there_and_back() {
     let mut world = World::new();
     let classic = world.classic(gives(&[0, 1, 2, 3], None));
