@@ -86,7 +86,7 @@ pub(crate) fn exit_with(result: anyhow::Result<ExitCode>) -> ExitCode {
 }
 
 /// Whether whoever read the output stopped doing so, as `head` does.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<io::Error>()
         .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)

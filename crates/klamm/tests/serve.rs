@@ -1,4 +1,5 @@
-//! The server as a process: what it prints, how it ends, and what it says when it cannot start; and a command that is kept waiting.
+//! The server as a process: what it prints, how it ends, and what it says when it cannot start; and commands that
+//! are kept waiting.
 //!
 //! Always holds: each test runs the binary itself, on a folder of its own and ports that the system finds.
 //!
@@ -16,7 +17,7 @@ mod process;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use process::{Serve, klamm};
@@ -160,6 +161,38 @@ fn largest(folder: &Path) -> u64 {
         false => entry.metadata().unwrap().len(),
     });
     sizes.max().unwrap_or(0)
+}
+
+#[test]
+fn who_does_not_wait_for_the_commit_of_what_was_printed_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let serve = Serve::new(folder.path()).start();
+    let bootstrap = serve.bootstrap();
+    let words = |arguments: &'static str| arguments.split(' ').chain(["-b", &bootstrap]).collect::<Vec<_>>();
+    assert_eq!(klamm(&words("topic create t"), "").code, Some(0));
+    assert_eq!(klamm(&words("produce t"), "first\n").code, Some(0));
+    let mut consume = process::spawn(&words("consume t -g g --from beginning"));
+    let mut printed = BufReader::new(consume.stdout.take().unwrap());
+    let mut line = String::new();
+    printed.read_line(&mut line).unwrap();
+    assert_eq!(line, "first\n");
+    serve.signal(Signal::STOP);
+    let (code, stderr) = interrupt_until_it_ends(consume);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("what was printed last may be printed again"), "{stderr}");
+    assert!(stderr.contains("klamm group describe g"), "{stderr}");
+}
+
+/// The first signal ends a command in order, any other one at once.
+fn interrupt_until_it_ends(mut command: Child) -> (Option<i32>, String) {
+    let began = Instant::now();
+    while command.try_wait().unwrap().is_none() {
+        assert!(began.elapsed() < Duration::from_secs(20), "it does not end");
+        kill_process(Pid::from_child(&command), Signal::INT).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let ended = command.wait_with_output().unwrap();
+    (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Always holds: what was printed is sent off before its offset is committed, so that a record is printed again rather than
 //! lost; SIGINT and SIGTERM end it in order, with what was sent off committed and the group left, also while whoever reads it keeps
-//! it waiting.
+//! it waiting. Exit code 0 means that it is committed: whoever does not wait for that, with a second signal, is told.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +15,8 @@ use klamm_model::{Offset, TopicPartition};
 use super::place::Place;
 use super::{ConsumeArgs, WAIT, partitions, place, print};
 use crate::connect::known_topic;
-use crate::failure::{Hinted, Interrupted};
-use crate::output::Output;
+use crate::failure::{Hinted, Interrupted, is_broken_pipe};
+use crate::output::{Output, argument};
 
 /// How much is printed still, and where it ends.
 struct Rest {
@@ -79,10 +79,26 @@ pub(super) async fn run(
         }
     };
     // A second signal does not wait for a coordinator that does not answer.
-    tokio::select! {
-        left = member.leave() => result.and(left.map_err(Into::into)),
-        _ = signals.next() => result,
+    let left = tokio::select! {
+        left = member.leave() => left.map_err(Into::into),
+        _ = signals.next() => Err(uncommitted(group)),
+    };
+    ended(result, left)
+}
+
+/// What went wrong first, if anything did. That nobody reads any more is nothing that went wrong.
+fn ended(result: anyhow::Result<()>, left: anyhow::Result<()>) -> anyhow::Result<()> {
+    match result {
+        Err(error) if !is_broken_pipe(&error) => Err(error),
+        result => left.and(result),
     }
+}
+
+fn uncommitted(group: &str) -> anyhow::Error {
+    Hinted::error(
+        "interrupted: what was printed last may be printed again, since nobody waited until it was committed",
+        format!("klamm group describe {} shows what is committed", argument(group)),
+    )
 }
 
 /// Where partitions begin for which the group has committed nothing.
@@ -158,4 +174,33 @@ fn is_done(member: &GroupConsumer, rest: &Rest) -> bool {
             // One that is read no more is at its end; one that is new has none.
             position.is_none_or(|position| end.is_none_or(|end| position >= *end))
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_committed_is_told_unless_something_went_wrong_before() {
+        let gone = || Err(Error::from(ErrorKind::BrokenPipe).into());
+        let failed = || Err(anyhow::anyhow!("failed"));
+        let left = || Err(uncommitted("my group"));
+        let cases = [
+            (Ok(()), Ok(()), "done"),
+            (Ok(()), left(), "interrupted: what was printed last"),
+            (gone(), left(), "interrupted: what was printed last"),
+            (failed(), left(), "failed"),
+            (failed(), Ok(()), "failed"),
+            (gone(), Ok(()), "broken pipe"),
+        ];
+        for (place, (result, left, expected)) in cases.into_iter().enumerate() {
+            let told = match ended(result, left) {
+                Ok(()) => "done".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            assert!(told.starts_with(expected), "{place}: {told}");
+        }
+    }
 }
