@@ -119,7 +119,7 @@ pub(crate) fn colours(is_terminal: bool) -> bool {
 }
 
 /// What to try next.
-fn hint(error: &anyhow::Error) -> Option<String> {
+pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         if let Some(hinted) = cause.downcast_ref::<Hinted>() {
             return Some(hinted.hint.clone());

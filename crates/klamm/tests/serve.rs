@@ -183,6 +183,29 @@ fn who_does_not_wait_for_the_commit_of_what_was_printed_is_told() {
     assert!(stderr.contains("klamm group describe g"), "{stderr}");
 }
 
+#[test]
+fn who_does_not_wait_for_the_end_of_a_transaction_is_not_told_that_it_was_aborted() {
+    let folder = tempfile::tempdir().unwrap();
+    let serve = Serve::new(folder.path()).start();
+    let bootstrap = serve.bootstrap();
+    let words = |arguments: &'static str| arguments.split(' ').chain(["-b", &bootstrap]).collect::<Vec<_>>();
+    assert_eq!(klamm(&words("topic create t"), "").code, Some(0));
+    let mut produce = process::spawn(&words("produce t --transactional-id x"));
+    let mut lines = produce.stdin.take().unwrap();
+    lines.write_all(b"first\n").unwrap();
+    let began = Instant::now();
+    while !klamm(&words("transaction list --state ongoing"), "").stdout.contains('x') {
+        assert!(began.elapsed() < Duration::from_secs(60), "it is never open");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    serve.signal(Signal::STOP);
+    let (code, stderr) = interrupt_until_it_ends(produce);
+    assert_eq!(code, Some(1), "{stderr}");
+    let told = "failed: interrupted: the transaction may stay open until its timeout\n";
+    assert!(stderr.contains(told), "{stderr}");
+    assert!(stderr.contains("klamm transaction abort x"), "{stderr}");
+}
+
 /// The first signal ends a command in order, any other one at once.
 fn interrupt_until_it_ends(mut command: Child) -> (Option<i32>, String) {
     let began = Instant::now();

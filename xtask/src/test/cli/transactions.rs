@@ -93,6 +93,12 @@ fn interrupted(cli: &Cli) -> Result<()> {
     ensure!(code == Some(1), "{code:?}: {stderr}");
     let took = begin.elapsed();
     ensure!(took < PATIENCE, "it took {took:?}");
+    // Before its first line it has nothing to abort.
+    let idle = cli.start("cli-idle")?;
+    cli.shows("cli-idle", |_| true)?;
+    let (code, stderr) = idle.interrupt()?;
+    let words = "failed: interrupted: no transaction was open";
+    ensure!(code == Some(1) && stderr.contains(words), "{code:?}: {stderr}");
     Ok(())
 }
 
@@ -138,7 +144,18 @@ impl Cli<'_> {
 
     /// A producer with a record in its transaction.
     fn open(&self) -> Result<Open> {
-        let mut command = self.command(&format!("produce {TOPIC} --transactional-id {ID}"));
+        let mut open = self.start(ID)?;
+        open.stdin.write_all(b"1\n")?;
+        // The record is there as soon as its partition is said to have it.
+        self.shows(ID, |text| {
+            text.contains("\"start_offset\": ") && !text.contains("\"start_offset\": null")
+        })?;
+        Ok(open)
+    }
+
+    /// A producer that waits for its first line.
+    fn start(&self, id: &str) -> Result<Open> {
+        let mut command = self.command(&format!("produce {TOPIC} --transactional-id {id}"));
         process::end_with_us(&mut command);
         let mut child = command
             .stdin(Stdio::piped())
@@ -146,19 +163,21 @@ impl Cli<'_> {
             .stderr(Stdio::piped())
             .spawn()
             .context("cannot run klamm")?;
-        let mut stdin = child.stdin.take().expect("standard input is piped");
-        stdin.write_all(b"1\n")?;
-        let open = Open { child, stdin };
+        let stdin = child.stdin.take().expect("standard input is piped");
+        Ok(Open { child, stdin })
+    }
+
+    /// Waits until a transactional id is there and described so.
+    fn shows(&self, id: &str, is_so: impl Fn(&str) -> bool) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        // The record is there as soon as its partition is said to have it.
         while !self
-            .done(&format!("transaction describe {ID} -o json"))
-            .is_ok_and(|text| text.contains("\"start_offset\": ") && !text.contains("\"start_offset\": null"))
+            .done(&format!("transaction describe {id} -o json"))
+            .is_ok_and(|text| is_so(&text))
         {
             ensure!(Instant::now() < deadline, "the transaction does not show");
             thread::sleep(PAUSE);
         }
-        Ok(open)
+        Ok(())
     }
 }
 
