@@ -15,6 +15,7 @@ pub(crate) mod key_value;
 pub(crate) mod log;
 pub(crate) mod outcome;
 pub(crate) mod produce;
+pub(crate) mod several;
 pub(crate) mod size;
 pub(crate) mod time;
 pub(crate) mod topic;

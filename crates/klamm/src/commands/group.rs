@@ -9,8 +9,6 @@ mod list;
 mod reset;
 mod target;
 
-use std::collections::BTreeSet;
-
 use clap::Subcommand;
 use klamm_client::Admin;
 
@@ -55,22 +53,4 @@ async fn unknown_group(admin: &Admin, name: &str) -> anyhow::Error {
         None => "klamm group list shows those that exist".to_owned(),
     };
     Hinted::error(format!("there is no group '{}'", printable(name)), hint)
-}
-
-/// The names in their order, each once.
-fn once_each(names: &[String]) -> Vec<&str> {
-    let mut seen = BTreeSet::new();
-    let names = names.iter().map(String::as_str);
-    names.filter(|name| seen.insert(*name)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_group_that_is_named_twice_is_meant_once() {
-        let names = ["b", "a", "b", "a"].map(str::to_owned);
-        assert_eq!(once_each(&names), ["b", "a"]);
-    }
 }

@@ -44,6 +44,18 @@ impl Outcome {
         }
     }
 
+    /// As [`Outcome::of_call`], where the call brings what a broker said of the thing itself.
+    pub(crate) fn of_answer(
+        name: &str,
+        status: &'static str,
+        result: Result<Result<(), Refusal>, ClientError>,
+    ) -> Self {
+        match result {
+            Ok(said) => Self::new(name, status, said),
+            Err(error) => Self::of_call(name.to_owned(), status, Err(error)),
+        }
+    }
+
     fn with(name: String, status: &'static str, failure: Option<(String, String)>) -> Self {
         let (error, hint) = failure.unzip();
         Self {

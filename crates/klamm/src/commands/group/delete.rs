@@ -4,9 +4,10 @@ use clap::Args;
 use klamm_client::{Admin, ClientError};
 use klamm_model::ErrorCode;
 
-use super::{once_each, unknown_group};
+use super::unknown_group;
 use crate::commands::ask;
 use crate::commands::outcome::{Outcome, Outcomes};
+use crate::commands::several::once_each;
 use crate::output::Output;
 
 #[derive(Args, Debug)]

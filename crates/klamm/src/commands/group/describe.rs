@@ -9,9 +9,10 @@ use klamm_model::{ErrorCode, TopicPartition};
 use serde::Serialize;
 
 use super::lag::{self, Lag};
-use super::{once_each, unknown_group};
+use super::unknown_group;
 use crate::commands::duration;
-use crate::failure::{self, Hinted, of_refusal};
+use crate::commands::several::{self, once_each};
+use crate::failure::{Hinted, of_refusal};
 use crate::output::{Output, Show, Table, or_dash, printable};
 
 #[derive(Args, Debug)]
@@ -132,13 +133,7 @@ pub(super) async fn run(admin: &Admin, args: DescribeArgs, out: &mut Output) -> 
             Err(error) => failed.push(error),
         }
     }
-    if !all.is_empty() || failed.is_empty() {
-        out.show(&Descriptions(all))?;
-        out.flush()?;
-    }
-    let last = failed.pop();
-    failed.iter().for_each(failure::report);
-    last.map_or(Ok(()), Err)
+    several::show(all, failed, Descriptions, out)
 }
 
 async fn describe(admin: &Admin, name: &str) -> anyhow::Result<Description> {

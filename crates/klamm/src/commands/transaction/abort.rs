@@ -6,14 +6,15 @@
 use std::collections::BTreeSet;
 
 use clap::{ArgGroup, Args};
-use klamm_client::admin::transactions::ActiveProducer;
+use klamm_client::admin::transactions::{ActiveProducer, TransactionDescription};
 use klamm_client::{Admin, Refusal};
 use klamm_model::{ErrorCode, ProducerEpoch, ProducerId, TopicPartition};
 
-use super::describe::described;
 use super::state::State;
+use super::unknown_id;
 use crate::commands::ask;
 use crate::commands::outcome::{Outcome, Outcomes};
+use crate::commands::several::once_each;
 use crate::connect::known_topic;
 use crate::failure::{Hinted, of_refusal};
 use crate::output::Output;
@@ -80,38 +81,43 @@ fn plan(state: Option<State>) -> Plan {
 }
 
 async fn by_id(admin: &Admin, args: &AbortArgs, out: &mut Output) -> anyhow::Result<()> {
+    let ids = once_each(&args.ids);
     if !args.yes {
-        ask::confirm(&question(&args.ids))?;
+        ask::confirm(&question(&ids))?;
     }
     let mut outcomes = Vec::new();
-    for id in &args.ids {
-        let found = match admin.describe_transaction(id).await? {
+    for id in &ids {
+        let outcome = match admin.describe_transaction(id).await {
+            Ok(Ok(found)) => end(admin, &found).await,
             // With one id, the nearest known one is named.
-            Err(_) if args.ids.len() == 1 => described(admin, id).await?,
-            Ok(found) => found,
-            Err(refusal) => {
-                outcomes.push(Outcome::new(id, "failed", Err(refusal)));
-                continue;
+            Ok(Err(refusal)) if ids.len() == 1 && refusal.code == ErrorCode::TransactionalIdNotFound => {
+                return Err(unknown_id(admin, id).await);
             }
-        };
-        let outcome = match plan(State::named(&found.state)) {
-            Plan::Abort => {
-                let fenced = admin.fence_transactional_id(id, found.timeout).await?;
-                Outcome::new(id, "aborted", fenced)
-            }
-            Plan::Nothing(why) => Outcome::new(id, why, Ok(())),
-            Plan::TooLate => {
-                let message = Some("it is being committed".to_owned());
-                let code = ErrorCode::ConcurrentTransactions;
-                Outcome::new(id, "failed", Err(Refusal { code, message }))
-            }
+            answer => Outcome::of_answer(id, "aborted", answer.map(|said| said.map(drop))),
         };
         outcomes.push(outcome);
     }
     Outcomes::of("transaction", outcomes).show("aborted", out)
 }
 
-fn question(ids: &[String]) -> String {
+/// Ends what a transactional id has open.
+async fn end(admin: &Admin, found: &TransactionDescription) -> Outcome {
+    let id = found.id.as_str();
+    match plan(State::named(&found.state)) {
+        Plan::Abort => {
+            let fenced = admin.fence_transactional_id(id, found.timeout).await;
+            Outcome::of_answer(id, "aborted", fenced)
+        }
+        Plan::Nothing(why) => Outcome::new(id, why, Ok(())),
+        Plan::TooLate => {
+            let message = Some("it is being committed".to_owned());
+            let code = ErrorCode::ConcurrentTransactions;
+            Outcome::new(id, "aborted", Err(Refusal { code, message }))
+        }
+    }
+}
+
+fn question(ids: &[&str]) -> String {
     match ids {
         [id] => format!("Abort what '{id}' has open, and end its producer?"),
         ids => format!(

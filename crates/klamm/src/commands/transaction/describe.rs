@@ -9,6 +9,7 @@ use klamm_model::{ErrorCode, Offset, TimestampMs, TopicPartition};
 use serde::Serialize;
 
 use super::{state, unknown_id};
+use crate::commands::several::{self, once_each};
 use crate::commands::{duration, time};
 use crate::failure::{Hinted, of_refusal};
 use crate::output::{Output, Show, Table, or_dash};
@@ -78,17 +79,21 @@ impl Description {
 }
 
 pub(super) async fn run(admin: &Admin, args: DescribeArgs, out: &mut Output) -> anyhow::Result<()> {
-    let mut all = Vec::new();
-    for id in &args.ids {
-        let described = described(admin, id).await?;
-        let starts = starts(admin, &described).await;
-        all.push(description(described, &starts, admin.client().env().now()));
+    let (mut all, mut failed) = (Vec::new(), Vec::new());
+    for id in once_each(&args.ids) {
+        match described(admin, id).await {
+            Ok(described) => {
+                let starts = starts(admin, &described).await;
+                all.push(description(described, &starts, admin.client().env().now()));
+            }
+            Err(error) => failed.push(error),
+        }
     }
-    out.show(&Descriptions(all))
+    several::show(all, failed, Descriptions, out)
 }
 
 /// A transactional id that is known.
-pub(super) async fn described(admin: &Admin, id: &str) -> anyhow::Result<TransactionDescription> {
+async fn described(admin: &Admin, id: &str) -> anyhow::Result<TransactionDescription> {
     match admin.describe_transaction(id).await? {
         Ok(described) => Ok(described),
         Err(refusal) if refusal.code == ErrorCode::TransactionalIdNotFound => {

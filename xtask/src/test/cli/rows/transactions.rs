@@ -55,6 +55,9 @@ pub(super) const CALLS: &[Call] = &[
         .prints("- transactional_id: cli-x\n  state: empty\n...\n  timeout_ms: 60000\n...\n"),
     call(TRANSACTION, "transaction describe cli-y")
         .fails(&["there is no transactional id 'cli-y'", "did you mean 'cli-x'?"]),
+    call(TRANSACTION, "transaction describe cli-y cli-x cli-x")
+        .prints("transactional id  cli-x\nstate             empty\n*\n*\n*\n*\n*\n*\n")
+        .fails(&["error: there is no transactional id 'cli-y'"]),
     call(TRANSACTION, "transaction abort cli-x").fails(&["there is no terminal to ask", "-y"]),
     call(TRANSACTION, "transaction abort cli-x -y")
         .prints("TRANSACTION  STATUS\ncli-x        nothing is open\n"),
