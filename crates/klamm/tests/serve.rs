@@ -168,10 +168,9 @@ fn who_does_not_wait_for_the_commit_of_what_was_printed_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let serve = Serve::new(folder.path()).start();
     let bootstrap = serve.bootstrap();
-    let words = |arguments: &'static str| arguments.split(' ').chain(["-b", &bootstrap]).collect::<Vec<_>>();
-    assert_eq!(klamm(&words("topic create t"), "").code, Some(0));
-    assert_eq!(klamm(&words("produce t"), "first\n").code, Some(0));
-    let mut consume = process::spawn(&words("consume t -g g --from beginning"));
+    assert_eq!(klamm(&words("topic create t", &bootstrap), "").code, Some(0));
+    assert_eq!(klamm(&words("produce t", &bootstrap), "first\n").code, Some(0));
+    let mut consume = process::spawn(&words("consume t -g g --from beginning", &bootstrap));
     let mut printed = BufReader::new(consume.stdout.take().unwrap());
     let mut line = String::new();
     printed.read_line(&mut line).unwrap();
@@ -179,7 +178,10 @@ fn who_does_not_wait_for_the_commit_of_what_was_printed_is_told() {
     serve.signal(Signal::STOP);
     let (code, stderr) = interrupt_until_it_ends(consume);
     assert_eq!(code, Some(1), "{stderr}");
-    assert!(stderr.contains("what was printed last may be printed again"), "{stderr}");
+    assert!(
+        stderr.contains("what was printed last may be printed again"),
+        "{stderr}"
+    );
     assert!(stderr.contains("klamm group describe g"), "{stderr}");
 }
 
@@ -188,22 +190,60 @@ fn who_does_not_wait_for_the_end_of_a_transaction_is_not_told_that_it_was_aborte
     let folder = tempfile::tempdir().unwrap();
     let serve = Serve::new(folder.path()).start();
     let bootstrap = serve.bootstrap();
-    let words = |arguments: &'static str| arguments.split(' ').chain(["-b", &bootstrap]).collect::<Vec<_>>();
-    assert_eq!(klamm(&words("topic create t"), "").code, Some(0));
-    let mut produce = process::spawn(&words("produce t --transactional-id x"));
+    assert_eq!(klamm(&words("topic create t", &bootstrap), "").code, Some(0));
+    let mut produce = process::spawn(&words("produce t --transactional-id x", &bootstrap));
     let mut lines = produce.stdin.take().unwrap();
     lines.write_all(b"first\n").unwrap();
-    let began = Instant::now();
-    while !klamm(&words("transaction list --state ongoing"), "").stdout.contains('x') {
-        assert!(began.elapsed() < Duration::from_secs(60), "it is never open");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_until_open(&bootstrap, 'x');
     serve.signal(Signal::STOP);
     let (code, stderr) = interrupt_until_it_ends(produce);
     assert_eq!(code, Some(1), "{stderr}");
     let told = "failed: interrupted: the transaction may stay open until its timeout\n";
     assert!(stderr.contains(told), "{stderr}");
     assert!(stderr.contains("klamm transaction abort x"), "{stderr}");
+}
+
+#[test]
+fn a_transaction_with_a_longer_timeout_than_is_allowed_by_now_is_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let serve = Serve::new(folder.path()).start();
+    let bootstrap = serve.bootstrap();
+    let begin = "produce t --transactional-id x --transaction-timeout 10m";
+    assert_eq!(klamm(&words("topic create t", &bootstrap), "").code, Some(0));
+    let mut produce = process::spawn(&words(begin, &bootstrap));
+    let mut lines = produce.stdin.take().unwrap();
+    lines.write_all(b"first\n").unwrap();
+    wait_until_open(&bootstrap, 'x');
+    produce.kill().unwrap();
+    produce.wait().unwrap();
+    serve.signal(Signal::TERM);
+    assert_eq!(serve.wait().code, Some(0));
+    let serve = Serve::new(folder.path())
+        .set("transaction.max.timeout.ms", "60000")
+        .start();
+    let ended = klamm(&words("transaction abort x -y", &serve.bootstrap()), "");
+    assert_eq!(
+        ended.stdout, "TRANSACTION  STATUS\nx            ended\n",
+        "{}",
+        ended.stderr
+    );
+}
+
+/// A command line for the cluster there.
+fn words<'a>(arguments: &'a str, bootstrap: &'a str) -> Vec<&'a str> {
+    arguments.split(' ').chain(["-b", bootstrap]).collect()
+}
+
+/// Waits until the transactional id, one letter, has a transaction open.
+fn wait_until_open(bootstrap: &str, id: char) {
+    let began = Instant::now();
+    while !klamm(&words("transaction list --state ongoing", bootstrap), "")
+        .stdout
+        .contains(id)
+    {
+        assert!(began.elapsed() < Duration::from_secs(60), "it is never open");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// The first signal ends a command in order, any other one at once.

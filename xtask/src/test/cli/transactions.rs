@@ -78,9 +78,9 @@ fn aborted(cli: &Cli) -> Result<()> {
     let unsaid = "x".repeat(40_000);
     let (table, stderr) = cli.failed(&format!("transaction abort {ID} {unsaid} {ID} -y"))?;
     let rows: Vec<&str> = table.lines().skip(1).collect();
-    ensure!(rows.len() == 2 && rows[0].ends_with("aborted"), "{table}");
+    ensure!(rows.len() == 2 && rows[0].ends_with("  ended"), "{table}");
     ensure!(rows[1].contains("failed: "), "{table}");
-    ensure!(stderr.contains("1 of 2 transactions were not aborted"), "{stderr}");
+    ensure!(stderr.contains("1 of 2 transactions were not ended"), "{stderr}");
     let (code, stderr) = open.go_on()?;
     let words = format!("the producer of transactional id '{ID}' was ended");
     ensure!(code == Some(1) && stderr.contains(&words), "{code:?}: {stderr}");

@@ -1,9 +1,10 @@
 //! `klamm transaction abort`: by transactional id, or in one partition.
 //!
-//! Always holds: by its id, a transaction is ended by its coordinator, everywhere, and its producer is ended with it. In a
-//! partition, one is ended that no coordinator will end; one that a coordinator knows is left to it.
+//! Always holds: by its id, a transaction is ended by its coordinator, everywhere, and its producer is ended with it; that it was
+//! aborted is not said, because the producer may have been quicker and committed it. In a partition, one is ended that no coordinator will end; one that a coordinator knows is left to it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 use klamm_client::admin::transactions::{ActiveProducer, TransactionDescription};
@@ -19,10 +20,14 @@ use crate::connect::known_topic;
 use crate::failure::{Hinted, of_refusal};
 use crate::output::Output;
 
+/// The timeout that an id is given when its producer is ended. The next producer brings its own; that of the last one may be longer than
+/// the cluster allows by now, which would be refused just where a transaction is open for too long.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
+
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("which").args(["start_offset", "producer_id"]))]
 pub(crate) struct AbortArgs {
-    /// The transactional ids; their producers end too
+    /// The transactional ids; a producer with an open transaction ends too
     #[arg(
         value_name = "TRANSACTIONAL_ID",
         required_unless_present = "topic",
@@ -93,11 +98,11 @@ async fn by_id(admin: &Admin, args: &AbortArgs, out: &mut Output) -> anyhow::Res
             Ok(Err(refusal)) if ids.len() == 1 && refusal.code == ErrorCode::TransactionalIdNotFound => {
                 return Err(unknown_id(admin, id).await);
             }
-            answer => Outcome::of_answer(id, "aborted", answer.map(|said| said.map(drop))),
+            answer => Outcome::of_answer(id, "ended", answer.map(|said| said.map(drop))),
         };
         outcomes.push(outcome);
     }
-    Outcomes::of("transaction", outcomes).show("aborted", out)
+    Outcomes::of("transaction", outcomes).show("ended", out)
 }
 
 /// Ends what a transactional id has open.
@@ -105,23 +110,26 @@ async fn end(admin: &Admin, found: &TransactionDescription) -> Outcome {
     let id = found.id.as_str();
     match plan(State::named(&found.state)) {
         Plan::Abort => {
-            let fenced = admin.fence_transactional_id(id, found.timeout).await;
-            Outcome::of_answer(id, "aborted", fenced)
+            let timeout = found.timeout.min(LONGEST_TIMEOUT);
+            let fenced = admin.fence_transactional_id(id, timeout).await;
+            Outcome::of_answer(id, "ended", fenced)
         }
         Plan::Nothing(why) => Outcome::new(id, why, Ok(())),
         Plan::TooLate => {
             let message = Some("it is being committed".to_owned());
             let code = ErrorCode::ConcurrentTransactions;
-            Outcome::new(id, "aborted", Err(Refusal { code, message }))
+            Outcome::new(id, "ended", Err(Refusal { code, message }))
         }
     }
 }
 
 fn question(ids: &[&str]) -> String {
     match ids {
-        [id] => format!("Abort what '{id}' has open, and end its producer?"),
+        [id] => format!(
+            "Abort the transaction that '{id}' has open, if it has one, and end the producer with it?"
+        ),
         ids => format!(
-            "Abort what {} transactional ids have open, and end their producers?",
+            "Abort the transactions that {} transactional ids have open, and end the producers with them?",
             ids.len()
         ),
     }

@@ -65,7 +65,7 @@ pub(super) const CALLS: &[Call] = &[
         .fails(&["there is no transactional id 'cli-y'", "did you mean 'cli-x'?"]),
     call(TRANSACTION, "transaction abort cli-x cli-y --yes")
         .prints("TRANSACTION  STATUS\ncli-x        nothing is open\ncli-y        failed: TRANSACTIONAL_ID_NOT_FOUND*\n")
-        .fails(&["error: 1 of 2 transactions were not aborted", "klamm transaction list"]),
+        .fails(&["error: 1 of 2 transactions were not ended", "klamm transaction list"]),
     call(TRANSACTION, "transaction abort -t cli-t -p 0 --start-offset 0 -y")
         .fails(&[
             "no transaction that is open in cli-t-0 begins at offset 0",
