@@ -320,6 +320,8 @@ mod tests {
             cause: ClientError::UnknownBroker(BrokerId(1)),
         };
         check(unknown, "klamm transaction describe x");
+        let unlikely = TransactionError::Fenced { id: "-my id".into() };
+        check(unlikely, "klamm transaction describe -- '-my id' shows");
     }
 
     fn check(error: impl std::error::Error + Send + Sync + 'static, words: &str) {

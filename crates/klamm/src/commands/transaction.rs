@@ -14,7 +14,7 @@ use klamm_client::admin::transactions::TransactionFilter;
 
 use crate::connect::Session;
 use crate::failure::{Hinted, nearest};
-use crate::output::Output;
+use crate::output::{Output, argument, printable};
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
@@ -45,9 +45,40 @@ async fn unknown_id(admin: &Admin, id: &str) -> anyhow::Error {
         Ok(known) => known,
         Err(error) => return error.into(),
     };
-    let hint = match nearest(id, known.iter().map(|known| known.id.as_str())) {
-        Some(near) => format!("did you mean '{near}'? klamm transaction list shows those that are known"),
+    not_known(id, known.iter().map(|known| known.id.as_str()))
+}
+
+fn not_known<'a>(id: &str, known: impl IntoIterator<Item = &'a str>) -> anyhow::Error {
+    let hint = match nearest(id, known) {
+        Some(near) => format!(
+            "did you mean {}? klamm transaction list shows those that are known",
+            argument(near)
+        ),
         None => "klamm transaction list shows those that are known".to_owned(),
     };
-    Hinted::error(format!("there is no transactional id '{id}'"), hint)
+    Hinted::error(format!("there is no transactional id '{}'", printable(id)), hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::hint;
+
+    #[test]
+    fn the_nearest_id_is_one_argument_whatever_is_in_it() {
+        let cases = [
+            ("pay", "pays", "did you mean pays? "),
+            ("my pay", "my pays", "did you mean 'my pays'? "),
+            ("pay x", "pay\nx", r"did you mean $'pay\u000ax'? "),
+        ];
+        for (id, known, expected) in cases {
+            let error = not_known(id, [known]);
+            let hint = hint(&error).unwrap();
+            assert!(hint.starts_with(expected), "{hint}");
+        }
+        assert_eq!(
+            not_known("a\nb", []).to_string(),
+            r"there is no transactional id 'a\nb'"
+        );
+    }
 }

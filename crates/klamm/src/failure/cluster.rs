@@ -76,11 +76,13 @@ pub(super) fn of_transaction(error: &TransactionError) -> String {
     match error {
         TransactionError::Aborted { cause } | TransactionError::Fatal { cause, .. } => of_produce(cause),
         TransactionError::Fenced { id } => format!(
-            "klamm transaction describe {id} shows who has it now; producers that work at the same time need ids of their own, and slow input a longer --transaction-timeout"
+            "klamm transaction describe {} shows who has it now; producers that work at the same time need ids of their own, and slow input a longer --transaction-timeout",
+            argument(id)
         ),
-        TransactionError::OutcomeUnknown { id, .. } => {
-            format!("klamm transaction describe {id} shows how the last one ended")
-        }
+        TransactionError::OutcomeUnknown { id, .. } => format!(
+            "klamm transaction describe {} shows how the last one ended",
+            argument(id)
+        ),
     }
 }
 

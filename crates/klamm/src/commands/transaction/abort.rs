@@ -18,7 +18,7 @@ use crate::commands::outcome::{Outcome, Outcomes};
 use crate::commands::several::once_each;
 use crate::connect::known_topic;
 use crate::failure::{Hinted, of_refusal};
-use crate::output::Output;
+use crate::output::{Output, argument, printable};
 
 /// The timeout that an id is given when its producer is ended. The next producer brings its own; that of the last one may be longer than
 /// the cluster allows by now, which would be refused just where a transaction is open for too long.
@@ -211,19 +211,34 @@ async fn refuse_known(admin: &Admin, partition: &TopicPartition, producer: Produ
         .find(|known| known.partitions.contains(partition));
     match known {
         None => Ok(()),
-        Some(known) => Err(Hinted::error(
-            format!(
-                "this is the transaction of '{}', which its coordinator will end: nothing was done",
-                known.id
-            ),
-            format!("klamm transaction abort {} aborts it everywhere", known.id),
-        )),
+        Some(known) => Err(left_to_coordinator(&known.id)),
     }
+}
+
+fn left_to_coordinator(id: &str) -> anyhow::Error {
+    Hinted::error(
+        format!(
+            "this is the transaction of '{}', which its coordinator will end: nothing was done",
+            printable(id)
+        ),
+        format!("klamm transaction abort {} aborts it everywhere", argument(id)),
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::hint;
+
+    #[test]
+    fn an_id_that_somebody_else_chose_makes_no_line_of_its_own() {
+        let error = left_to_coordinator("pay\n  klamm group delete -y billing");
+        let told = r"transaction of 'pay\n  klamm group delete -y billing', which";
+        assert!(error.to_string().contains(told), "{error}");
+        let hint = hint(&error).unwrap();
+        let argument = r"klamm transaction abort $'pay\u000a  klamm group delete -y billing' aborts";
+        assert!(hint.starts_with(argument), "{hint}");
+    }
 
     #[test]
     fn only_what_is_open_is_aborted() {

@@ -12,7 +12,7 @@ use super::{state, unknown_id};
 use crate::commands::several::{self, once_each};
 use crate::commands::{duration, time};
 use crate::failure::{Hinted, of_refusal};
-use crate::output::{Output, Show, Table, or_dash};
+use crate::output::{Output, Show, Table, or_dash, printable};
 
 #[derive(Args, Debug)]
 pub(crate) struct DescribeArgs {
@@ -101,7 +101,10 @@ async fn described(admin: &Admin, id: &str) -> anyhow::Result<TransactionDescrip
         }
         Err(refusal) => {
             let hint = of_refusal(refusal.code, None);
-            Err(Hinted::error(format!("transactional id '{id}': {refusal}"), hint))
+            Err(Hinted::error(
+                format!("transactional id '{}': {refusal}", printable(id)),
+                hint,
+            ))
         }
     }
 }
