@@ -63,6 +63,8 @@ pub(crate) struct Broker {
     pub(crate) delays: BTreeMap<ApiKey, VecDeque<Duration>>,
     /// Partitions without a leader.
     pub(crate) unled: BTreeSet<(String, i32)>,
+    /// Partitions of which no offset is told, but this.
+    pub(crate) untold: BTreeMap<(String, i32), ErrorCode>,
     pub(crate) connections: usize,
     pub(crate) produce_requests: usize,
     pub(crate) groups: groups::Groups,

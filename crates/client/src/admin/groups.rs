@@ -3,9 +3,10 @@
 //! Always holds: a group is asked about at its own coordinator; what cannot be said of one group does not keep the others
 //! from being answered.
 //!
-//! Next: `groups/describe.rs`, `groups/unread.rs` for the age of what was not consumed.
+//! Next: `groups/describe.rs`, `groups/ends.rs` for where partitions end, `groups/unread.rs` for the age of what was not consumed.
 
 mod describe;
+mod ends;
 mod unread;
 
 use std::collections::{BTreeMap, BTreeSet};

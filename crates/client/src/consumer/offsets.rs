@@ -63,10 +63,20 @@ impl Client {
         asked: &[(TopicPartition, OffsetSpec)],
         isolation: Isolation,
     ) -> Result<BTreeMap<TopicPartition, OffsetAt>, ClientError> {
+        let offsets = self.find_offsets(asked, isolation).await;
+        offsets.error.map_or(Ok(offsets.found), Err)
+    }
+
+    /// As [`Client::list_offsets`]: what was found, and one of the reasons why not all was.
+    pub(crate) async fn find_offsets(
+        &self,
+        asked: &[(TopicPartition, OffsetSpec)],
+        isolation: Isolation,
+    ) -> Offsets {
         let mut found = BTreeMap::new();
         let (client, asked) = (self, asked);
         let remaining = parking_lot::Mutex::new(&mut found);
-        self.retrying(|| async {
+        let all = self.retrying(|| async {
             let todo: Vec<(TopicPartition, OffsetSpec)> = {
                 let found = remaining.lock();
                 let open = asked
@@ -84,9 +94,9 @@ impl Client {
             let result = client.list_offsets_once(&todo, isolation).await;
             remaining.lock().extend(result.found);
             result.error.map_or(Ok(()), Err)
-        })
-        .await?;
-        Ok(found)
+        });
+        let error = all.await.err();
+        Offsets { found, error }
     }
 
     /// One attempt: what was found, and one of the reasons why not all was. A partition without a leader keeps nobody waiting.
@@ -173,7 +183,7 @@ impl Client {
     }
 }
 
-/// What one attempt brought.
+/// What was brought.
 #[derive(Default)]
 pub(crate) struct Offsets {
     pub(crate) found: BTreeMap<TopicPartition, OffsetAt>,

@@ -73,6 +73,16 @@ impl Broker {
                         .find(|record| record.timestamp.0 >= time)
                         .map_or((-1, -1), |record| (record.offset.0, record.timestamp.0)),
                 };
+                let untold = self.untold.get(&(topic.name.to_string(), asked.partition_index));
+                if let Some(code) = untold {
+                    return offsets::ListOffsetsPartitionResponse {
+                        partition_index: asked.partition_index,
+                        error_code: code.code(),
+                        offset: -1,
+                        timestamp: -1,
+                        ..Default::default()
+                    };
+                }
                 offsets::ListOffsetsPartitionResponse {
                     partition_index: asked.partition_index,
                     offset,

@@ -125,6 +125,27 @@ fn what_one_group_is_refused_does_not_keep_the_others() {
 }
 
 #[test]
+fn a_partition_whose_end_is_not_told_hides_no_other_end() {
+    for code in [
+        ErrorCode::TopicAuthorizationFailed,
+        ErrorCode::KafkaStorageError,
+        ErrorCode::NotLeaderOrFollower,
+    ] {
+        let broker = testing::broker(&[("t", 3)]);
+        broker.lock().unled.insert(("t".into(), 0));
+        broker.lock().untold.insert(("t".into(), 1), code);
+        testing::with_broker(&broker, |env| async move {
+            let admin = Admin::new(testing::client(&env).await);
+            let names = [("gone", 0), ("t", 0), ("t", 1), ("t", 2)];
+            let partitions = names.map(|(topic, index)| TopicPartition::new(topic, index));
+            let ends = admin.known_ends(&partitions).await.unwrap();
+            let told = BTreeMap::from([(TopicPartition::new("t", 2), Offset(0))]);
+            assert_eq!(ends, told, "{code}");
+        });
+    }
+}
+
+#[test]
 fn the_time_of_the_first_unread_record_is_found() {
     let broker = testing::broker(&[("t", 2)]);
     let shared = broker.clone();

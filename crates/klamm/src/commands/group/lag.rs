@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 
 use klamm_client::Admin;
-use klamm_client::consumer::{Isolation, OffsetSpec};
 use klamm_client::offsets::Committed;
 use klamm_model::{Offset, TopicPartition};
 use serde::Serialize;
@@ -18,7 +17,7 @@ pub(super) struct Lag {
     pub(super) topic: String,
     pub(super) partition: i32,
     pub(super) committed_offset: Option<i64>,
-    /// `None` when the topic is gone, or the partition has no leader.
+    /// `None` when the topic is gone, the partition has no leader, or the leader does not say.
     pub(super) end_offset: Option<i64>,
     pub(super) lag: Option<i64>,
     pub(super) lag_ms: Option<i64>,
@@ -31,7 +30,7 @@ pub(super) async fn of(
     partitions: impl Iterator<Item = TopicPartition>,
 ) -> anyhow::Result<Vec<Lag>> {
     let partitions: Vec<TopicPartition> = partitions.collect();
-    let ends = ends(admin, &partitions).await?;
+    let ends = admin.known_ends(&partitions).await?;
     let known: BTreeMap<TopicPartition, (Offset, Offset)> = partitions
         .iter()
         .filter_map(|partition| {
@@ -60,30 +59,6 @@ fn lag(partition: &TopicPartition, offset: Option<Offset>, end: Option<Offset>, 
         lag: records,
         lag_ms: age_ms.or(records.filter(|records| *records == 0)),
     }
-}
-
-/// The ends of those that exist and have a leader: the others must not keep them from being shown.
-async fn ends(
-    admin: &Admin,
-    partitions: &[TopicPartition],
-) -> anyhow::Result<BTreeMap<TopicPartition, Offset>> {
-    let mut topics: Vec<&str> = partitions.iter().map(|partition| &*partition.topic).collect();
-    topics.dedup();
-    admin.client().refresh(&topics).await?;
-    let led = partitions
-        .iter()
-        .filter(|partition| admin.client().known_leader(partition).is_some());
-    let asked: Vec<(TopicPartition, OffsetSpec)> = led
-        .map(|partition| (partition.clone(), OffsetSpec::Latest))
-        .collect();
-    let found = admin
-        .client()
-        .list_offsets(&asked, Isolation::ReadUncommitted)
-        .await?;
-    Ok(found
-        .into_iter()
-        .filter_map(|(partition, at)| Some((partition, at.offset?)))
-        .collect())
 }
 
 #[cfg(test)]
