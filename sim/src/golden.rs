@@ -22,7 +22,7 @@ use klamm_model::TimestampMs;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::scenario::{self, BROKER};
+use crate::stage::{self, BROKER};
 use crate::wire::WireError;
 
 /// The folders of a release, and how the node that wrote them ended.
@@ -126,9 +126,8 @@ impl World {
         }
         self.is_made = true;
         let stop = self.stop.clone();
-        self.simulation.host(BROKER, move |env| {
-            scenario::live(env, stop.clone(), script::CONFIG)
-        });
+        self.simulation
+            .host(BROKER, move |env| stage::live(env, stop.clone(), script::CONFIG));
     }
 
     /// Ends it in order.

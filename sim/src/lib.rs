@@ -16,6 +16,7 @@ pub mod payload;
 pub mod places;
 pub mod producer;
 pub mod scenario;
+mod stage;
 pub mod topics;
 pub mod wire;
 

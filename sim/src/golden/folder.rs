@@ -11,7 +11,7 @@ use std::path::Path;
 use klamm_env::sim::Disk;
 use klamm_env::{Files, OpenMode};
 
-use crate::scenario::LOGS;
+use crate::stage::LOGS;
 
 const LOCK: &str = ".lock";
 /// More than any file of a golden folder has.

@@ -20,7 +20,7 @@ use klamm_protocol::messages::{
 use klamm_records::{BatchBuilder, Compression};
 
 use super::{Ending, GoldenError, Told, World};
-use crate::scenario;
+use crate::stage;
 use crate::wire::Wire;
 
 /// When the world of a golden folder begins.
@@ -140,7 +140,7 @@ fn base(at: i32) -> i64 {
 /// A connection, once the node serves.
 pub(super) async fn connect(env: &Env) -> Wire {
     loop {
-        if let Ok(wire) = Wire::open(env, &scenario::address(), "golden").await {
+        if let Ok(wire) = Wire::open(env, &stage::address(), "golden").await {
             return wire;
         }
         env.sleep(Duration::from_millis(10)).await;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use klamm_env::sim::{CrashMode, SeededRng};
 
-use super::{BROKER, Failure, PATIENCE, Run, Until};
+use super::{BROKER, Failure, PATIENCE, Stage, Until};
 
 /// How a life of the node ends, or what disturbs it.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     /// It ends after some time.
     After(Duration, CrashMode),
     /// It ends at some change that it makes to its disk.
@@ -22,7 +22,7 @@ pub(super) enum Fate {
 }
 
 impl Fate {
-    pub(super) fn draw(rng: &SeededRng, power_fails: bool) -> Self {
+    pub(crate) fn draw(rng: &SeededRng, power_fails: bool) -> Self {
         let some_time = Duration::from_millis(rng.below(1_500));
         match rng.below(10) {
             0..=3 => Self::After(some_time, mode(rng, power_fails)),
@@ -34,7 +34,7 @@ impl Fate {
     }
 
     /// An end at a time at which the node is still coming up.
-    pub(super) fn early(rng: &SeededRng, power_fails: bool) -> Self {
+    pub(crate) fn early(rng: &SeededRng, power_fails: bool) -> Self {
         if rng.one_in(2) {
             Self::AtChange(rng.below(60), mode(rng, power_fails))
         } else {
@@ -52,9 +52,9 @@ fn mode(rng: &SeededRng, power_fails: bool) -> CrashMode {
     }
 }
 
-impl Run {
-    /// Lets the present life meet its fate; afterwards the node lives again.
-    pub(super) fn meet(&mut self, fate: Fate) -> Result<(), Failure> {
+impl Stage {
+    /// Lets the present life meet its fate; afterwards the node lives again. `client` is the one that may be cut off.
+    pub(crate) fn meet(&mut self, fate: Fate, client: &str) -> Result<(), Failure> {
         match fate {
             Fate::After(time, mode) => {
                 self.advance(time, Until::Time)?;
@@ -71,9 +71,9 @@ impl Run {
                 self.stop()?;
             }
             Fate::CutOff(time) => {
-                self.simulation.partition("producer-0", BROKER);
+                self.simulation.partition(client, BROKER);
                 self.advance(time, Until::Time)?;
-                self.simulation.repair("producer-0", BROKER);
+                self.simulation.repair(client, BROKER);
             }
             Fate::Clock(by_ms) => {
                 self.simulation.jump_clock(BROKER, by_ms);
@@ -96,12 +96,7 @@ impl Run {
                 None => {}
             }
         }
-        let mode = if self.setting.power_fails {
-            CrashMode::DropUnsynced
-        } else {
-            CrashMode::KeepPageCache
-        };
-        self.end(mode);
+        self.end_worst();
         Ok(())
     }
 }
