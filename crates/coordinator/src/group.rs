@@ -8,7 +8,7 @@ mod config;
 pub mod consumer;
 mod describe;
 #[cfg(test)]
-mod driver;
+pub(crate) mod driver;
 mod kinds;
 #[cfg(test)]
 mod model;

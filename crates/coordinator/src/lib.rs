@@ -10,6 +10,8 @@
 pub mod contract;
 pub mod group;
 mod records;
+#[cfg(test)]
+mod seeds;
 pub mod transaction;
 
 pub use contract::{

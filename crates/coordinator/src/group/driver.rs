@@ -35,6 +35,8 @@ enum Stored {
 
 /// What waits for the records before it.
 struct Parked {
+    /// So many.
+    needs: usize,
     answers: Vec<(Ticket, Answer)>,
     timers: Vec<(Timer, Duration, usize)>,
 }
@@ -56,6 +58,8 @@ pub(crate) struct Driver {
     waiting: BTreeSet<Ticket>,
     told: BTreeMap<Ticket, Answer>,
     parked: Option<Vec<Parked>>,
+    /// How much of the log was stored when answers began to be held back.
+    stored: usize,
     /// Timers that begin with answers, and the how manieth of them each is.
     beginning: BTreeMap<Timer, usize>,
     begun: usize,
@@ -77,6 +81,7 @@ impl Driver {
             waiting: BTreeSet::new(),
             told: BTreeMap::new(),
             parked: None,
+            stored: 0,
             beginning: BTreeMap::new(),
             begun: 0,
         };
@@ -134,9 +139,33 @@ impl Driver {
         })
     }
 
+    /// What would be answered now, if nobody had to wait.
+    pub(crate) fn peek(&mut self, request: impl Into<Request>) -> Answer {
+        let (ticket, request) = (Ticket(u64::MAX), request.into());
+        let result = self.decide(|shard, around, config| shard.decide(around, config, ticket, request));
+        let (told, answer) = result.answers.into_iter().next().expect("an answer at once");
+        assert_eq!(told, ticket);
+        answer
+    }
+
     /// No answer leaves until [`release`](Self::release).
     pub(crate) fn hold_answers(&mut self) {
+        self.stored = self.log.len();
         self.parked = Some(Vec::new());
+    }
+
+    pub(crate) fn holds_answers(&self) -> bool {
+        self.parked.is_some()
+    }
+
+    /// The shard is lost, and with it what was recorded since answers were held back, but for the first so many decisions.
+    pub(crate) fn crash(&mut self, kept: usize) {
+        if let Some(parked) = &self.parked {
+            let kept = parked.len().min(kept).checked_sub(1);
+            self.log
+                .truncate(kept.map_or(self.stored, |last| parked[last].needs));
+        }
+        self.reload();
     }
 
     /// Answers leave.
@@ -289,6 +318,7 @@ impl Driver {
             }
         }
         let parked = Parked {
+            needs: self.log.len(),
             answers: result.answers,
             timers,
         };

@@ -1,7 +1,9 @@
 //! Clients that do anything at any time, against a group of the classic protocol: what always holds.
 //!
 //! - Generations grow, and each has one leader; what its leader gave to one member, no other member of it has.
-//! - What a member, or somebody outside, has committed is what is found, and a transaction counts whole or not at all.
+//! - Nobody commits in a generation that is over, or in none of whose members it is.
+//! - What a member, or somebody outside, has committed is what is found, and a transaction counts whole or not at all. What was
+//!   answered is there after a crash.
 //! - A shard that is loaded says the same of a group that was at rest.
 //! - When everybody is silent, everybody who waited has been answered, the group is empty, and no timer is left of it.
 
@@ -12,13 +14,13 @@ use klamm_protocol::messages::TxnOffsetCommitRequest;
 use klamm_protocol::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
 };
-use proptest::prelude::*;
 
 use super::answer::Answer;
 use super::driver::{Driver, Join, commit, commit_codes, fetch_all, fetched, heartbeat, join, leave, sync};
 use super::request::Request;
 use super::shard::{Group, Timer};
 use crate::contract::{Ticket, TransactionalProducer};
+use crate::seeds::{self, Choices, Model};
 
 const PARTITIONS: usize = 6;
 
@@ -62,30 +64,55 @@ enum Step {
     Pass {
         ms: i64,
     },
-    Reload,
+    /// From now on nothing is known to be stored, and nobody is answered.
+    Hold,
+    /// All is stored.
+    Release,
+    /// The shard is lost, and of what is not stored all but so many decisions.
+    Crash {
+        kept: usize,
+    },
     DeleteGroup,
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let client = 0..5_usize;
-    let partition = 0..PARTITIONS as i32;
-    prop_oneof![
-        8 => (client.clone(), 0..2_u8).prop_map(|(client, says)| Step::Join { client, says }),
-        8 => client.clone().prop_map(|client| Step::Sync { client }),
-        4 => client.clone().prop_map(|client| Step::Heartbeat { client }),
-        1 => client.clone().prop_map(|client| Step::Leave { client }),
-        1 => client.clone().prop_map(|client| Step::Die { client }),
-        3 => (client, partition.clone()).prop_map(|(client, partition)| Step::Commit { client, partition }),
-        1 => (partition.clone(), 0..100_i64)
-            .prop_map(|(partition, offset)| Step::CommitOutside { partition, offset }),
-        2 => (0..2_i64, partition, 0..100_i64)
-            .prop_map(|(producer, partition, offset)| Step::CommitInTransaction { producer, partition, offset }),
-        1 => (0..2_i64, any::<bool>()).prop_map(|(producer, committed)| Step::End { producer, committed }),
-        4 => (0..5_000_i64).prop_map(|ms| Step::Pass { ms }),
-        1 => (0..70_000_i64).prop_map(|ms| Step::Pass { ms }),
-        1 => Just(Step::Reload),
-        1 => Just(Step::DeleteGroup),
-    ]
+/// Something that may happen.
+fn draw(choices: &mut Choices) -> Step {
+    let client = choices.below(5);
+    let partition = choices.below(PARTITIONS) as i32;
+    let (producer, offset) = (choices.below(2) as i64, choices.below(100) as i64);
+    match choices.below(47) {
+        0..=7 => Step::Join {
+            client,
+            says: choices.below(2) as u8,
+        },
+        8..=15 => Step::Sync { client },
+        16..=19 => Step::Heartbeat { client },
+        20 => Step::Leave { client },
+        21 => Step::Die { client },
+        22..=25 => Step::Commit { client, partition },
+        26..=27 => Step::CommitOutside { partition, offset },
+        28..=30 => Step::CommitInTransaction {
+            producer,
+            partition,
+            offset,
+        },
+        31..=32 => Step::End {
+            producer,
+            committed: choices.one_in(2),
+        },
+        33..=38 => Step::Pass {
+            ms: choices.below(5_000) as i64,
+        },
+        39 => Step::Pass {
+            ms: choices.below(70_000) as i64,
+        },
+        40..=41 => Step::Hold,
+        42..=43 => Step::Release,
+        44..=45 => Step::Crash {
+            kept: choices.below(4),
+        },
+        _ => Step::DeleteGroup,
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -98,8 +125,47 @@ struct Client {
     next_offset: i64,
 }
 
-/// An offset, and the number of its commit.
-type Committed = (i64, u64);
+/// What was recorded about offsets.
+#[derive(Clone, Copy, Debug)]
+enum Recorded {
+    Commit(i32, i64),
+    /// Of this producer, in its transaction.
+    Pending(i64, i32, i64),
+    End(i64, bool),
+    /// There is none any more.
+    Deleted,
+}
+
+/// The offsets that there are after all of this: of two commits the later one counts, in a transaction or not.
+fn offsets(recorded: &[(usize, Recorded)]) -> BTreeMap<i32, i64> {
+    let mut offsets: BTreeMap<i32, (usize, i64)> = BTreeMap::new();
+    let mut pending: BTreeMap<i64, BTreeMap<i32, (usize, i64)>> = BTreeMap::new();
+    for (at, (_, recorded)) in recorded.iter().enumerate() {
+        match *recorded {
+            Recorded::Commit(partition, offset) => drop(offsets.insert(partition, (at, offset))),
+            Recorded::Pending(producer, partition, offset) => {
+                let pending = pending.entry(producer).or_default();
+                pending.insert(partition, (at, offset));
+            }
+            Recorded::End(producer, committed) => {
+                for (partition, new) in pending.remove(&producer).unwrap_or_default() {
+                    let is_later = offsets.get(&partition).is_none_or(|(at, _)| *at < new.0);
+                    if committed && is_later {
+                        offsets.insert(partition, new);
+                    }
+                }
+            }
+            Recorded::Deleted => {
+                offsets.clear();
+                pending.clear();
+            }
+        }
+    }
+    let offsets = offsets.into_iter();
+    offsets
+        .map(|(partition, (_, offset))| (partition, offset))
+        .collect()
+}
 
 struct World {
     driver: Driver,
@@ -107,9 +173,10 @@ struct World {
     newest: i32,
     leaders: BTreeMap<i32, String>,
     owners: BTreeMap<(i32, u8), String>,
-    commits: u64,
-    offsets: BTreeMap<i32, Committed>,
-    pending: BTreeMap<i64, BTreeMap<i32, Committed>>,
+    /// With the length of the log then.
+    recorded: Vec<(usize, Recorded)>,
+    /// Commits under way, and whether they were recorded.
+    commits: BTreeMap<Ticket, bool>,
 }
 
 /// Two clients are static, and fight for one instance id.
@@ -118,20 +185,20 @@ fn instance(client: usize) -> Option<&'static str> {
 }
 
 impl World {
-    fn new() -> Self {
+    fn start() -> Self {
         Self {
             driver: Driver::new(),
             clients: vec![Client::default(); 5],
             newest: 0,
             leaders: BTreeMap::new(),
             owners: BTreeMap::new(),
-            commits: 0,
-            offsets: BTreeMap::new(),
-            pending: BTreeMap::new(),
+            recorded: Vec::new(),
+            commits: BTreeMap::new(),
         }
     }
 
-    fn act(&mut self, step: Step) {
+    fn happen(&mut self, step: Step) {
+        let releases = matches!(step, Step::Release);
         match step {
             Step::Join { client, says } => self.join(client, says),
             Step::Sync { client } => self.sync(client),
@@ -139,41 +206,46 @@ impl World {
                 let Client {
                     member, generation, ..
                 } = &self.clients[client];
-                self.driver
-                    .at_once(heartbeat(*generation, member, instance(client)));
+                self.driver.ask(heartbeat(*generation, member, instance(client)));
             }
             Step::Leave { client } => {
                 let member = std::mem::take(&mut self.clients[client].member);
-                self.driver.at_once(leave(&[(&member, instance(client))]));
+                self.driver.ask(leave(&[(&member, instance(client))]));
             }
             Step::Die { client } => self.clients[client] = Client::default(),
             Step::Commit { client, partition } => self.commit(client, partition),
             Step::CommitOutside { partition, offset } => {
-                let answer = self.driver.at_once(commit(-1, "", &[(partition, offset)]));
-                self.note_commit(&answer, partition, offset);
+                self.ask_commit(commit(-1, "", &[(partition, offset)]), partition, offset);
             }
             Step::CommitInTransaction {
                 producer,
                 partition,
                 offset,
             } => {
-                self.driver.at_once(in_transaction(producer, partition, offset));
-                self.commits += 1;
-                let pending = self.pending.entry(producer).or_default();
-                pending.insert(partition, (offset, self.commits));
+                self.driver.ask(in_transaction(producer, partition, offset));
+                self.record(Recorded::Pending(producer, partition, offset));
             }
-            Step::End { producer, committed } => self.end(producer, committed),
+            Step::End { producer, committed } => {
+                let id = ProducerId(producer);
+                let epoch = ProducerEpoch(0);
+                self.driver.end(TransactionalProducer { id, epoch }, committed);
+                self.record(Recorded::End(producer, committed));
+            }
             Step::Pass { ms } => self.driver.pass(ms),
-            Step::Reload => self.reload(),
+            Step::Hold if !self.driver.holds_answers() => self.driver.hold_answers(),
+            Step::Hold => {}
+            Step::Release => self.driver.release(),
+            Step::Crash { kept } => self.crash(kept),
             Step::DeleteGroup => {
-                let answer = self.driver.at_once(Request::DeleteGroups(vec!["g".into()]));
+                let request = Request::DeleteGroups(vec!["g".into()]);
+                let answer = self.driver.peek(request.clone());
+                self.driver.ask(request);
                 if matches!(&answer, Answer::DeleteGroups(results) if results[0].error_code == 0) {
-                    self.offsets.clear();
-                    self.pending.clear();
+                    self.record(Recorded::Deleted);
                 }
             }
         }
-        self.listen();
+        self.listen(releases);
         self.check();
     }
 
@@ -213,36 +285,39 @@ impl World {
         let own = &mut self.clients[client];
         own.next_offset += 1;
         let (offset, generation) = (own.next_offset, own.generation);
-        let answer = self
-            .driver
-            .at_once(commit(generation, &own.member, &[(partition, offset)]));
-        self.note_commit(&answer, partition, offset);
-    }
-
-    fn note_commit(&mut self, answer: &Answer, partition: i32, offset: i64) {
-        self.commits += 1;
-        if commit_codes(answer) == [0] {
-            self.offsets.insert(partition, (offset, self.commits));
-        }
-    }
-
-    fn end(&mut self, producer: i64, committed: bool) {
-        let who = TransactionalProducer {
-            id: ProducerId(producer),
-            epoch: ProducerEpoch(0),
-        };
-        self.driver.end(who, committed);
-        for (partition, pending) in self.pending.remove(&producer).unwrap_or_default() {
-            let earlier = self.offsets.get(&partition).is_none_or(|(_, at)| *at < pending.1);
-            if committed && earlier {
-                self.offsets.insert(partition, pending);
+        let request = commit(generation, &own.member, &[(partition, offset)]);
+        let is_member = match self.driver.shard.groups.get("g") {
+            Some(Group::Classic(group)) => {
+                group.generation == generation && group.members.contains(&own.member)
             }
-        }
+            _ => false,
+        };
+        let is_made = self.ask_commit(request, partition, offset);
+        assert!(is_member || !is_made, "a commit of another generation is taken");
     }
 
-    fn reload(&mut self) {
-        let before = self.at_rest();
-        self.driver.reload();
+    /// Whether it is recorded.
+    fn ask_commit(&mut self, request: Request, partition: i32, offset: i64) -> bool {
+        let before = self.driver.written();
+        let ticket = self.driver.ask(request);
+        let is_made = self.driver.written() > before;
+        if is_made {
+            self.record(Recorded::Commit(partition, offset));
+        }
+        self.commits.insert(ticket, is_made);
+        is_made
+    }
+
+    fn record(&mut self, recorded: Recorded) {
+        self.recorded.push((self.driver.written(), recorded));
+    }
+
+    fn crash(&mut self, kept: usize) {
+        let before = self.at_rest().filter(|_| !self.driver.holds_answers());
+        self.driver.crash(kept);
+        let there = self.driver.written();
+        self.recorded.retain(|(length, _)| *length <= there);
+        self.commits.clear();
         for client in &mut self.clients {
             client.waits = None;
         }
@@ -258,17 +333,23 @@ impl World {
     /// What is told of the group, if there is nothing about it that is not recorded.
     fn at_rest(&mut self) -> Option<Answer> {
         let groups = vec!["g".into()];
-        let answer = self
-            .driver
-            .at_once(Request::DescribeGroups { version: 6, groups });
+        let answer = self.driver.peek(Request::DescribeGroups { version: 6, groups });
         let Answer::DescribeGroups(described) = &answer else {
             panic!("{answer:?}")
         };
         matches!(&*described[0].group_state, "Stable" | "Empty" | "Dead").then_some(answer)
     }
 
-    /// Everybody hears what was answered.
-    fn listen(&mut self) {
+    /// Everybody hears what was answered. What was answered `all_at_once` is not heard in the order in which it was decided.
+    fn listen(&mut self, all_at_once: bool) {
+        let driver = &mut self.driver;
+        self.commits.retain(|ticket, is_made| match driver.told(*ticket) {
+            Some(answer) => {
+                assert_eq!(commit_codes(&answer) == [0], *is_made, "{answer:?}");
+                false
+            }
+            None => true,
+        });
         for client in 0..self.clients.len() {
             let Some(ticket) = self.clients[client].waits else {
                 continue;
@@ -280,8 +361,11 @@ impl World {
             match answer {
                 Answer::JoinGroup(answer) if answer.error_code == 0 => {
                     let name = answer.leader.to_string();
-                    assert!(answer.generation_id >= self.newest, "an old generation");
-                    self.newest = answer.generation_id;
+                    assert!(
+                        all_at_once || answer.generation_id >= self.newest,
+                        "an old generation"
+                    );
+                    self.newest = self.newest.max(answer.generation_id);
                     let leads = answer.leader == answer.member_id;
                     let leader = self
                         .leaders
@@ -315,12 +399,8 @@ impl World {
     }
 
     fn check(&mut self) {
-        let expected: Vec<_> = self
-            .offsets
-            .iter()
-            .map(|(partition, (offset, _))| (*partition, *offset))
-            .collect();
-        let found = fetched(&self.driver.at_once(fetch_all(false)));
+        let expected: Vec<_> = offsets(&self.recorded).into_iter().collect();
+        let found = fetched(&self.driver.peek(fetch_all(false)));
         let found: Vec<_> = found
             .into_iter()
             .map(|(_, partition, offset, _)| (partition, offset))
@@ -353,8 +433,9 @@ impl World {
 
     /// Everybody is silent.
     fn rest(&mut self) {
+        self.driver.release();
         self.driver.pass(3_600_000);
-        self.listen();
+        self.listen(true);
         assert_eq!(self.driver.waiting(), 0, "somebody still waits");
         if let Some(Group::Classic(group)) = self.driver.shard.groups.get("g") {
             assert!(group.is_empty() && group.pending.is_empty(), "{group:?}");
@@ -389,15 +470,27 @@ fn in_transaction(producer: i64, partition: i32, offset: i64) -> Request {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+impl Model for World {
+    type Step = Step;
 
-    #[test]
-    fn a_group_keeps_its_promises_whatever_its_clients_do(steps in proptest::collection::vec(step(), 1..150)) {
-        let mut world = World::new();
-        for step in steps {
-            world.act(step);
-        }
-        world.rest();
+    fn new(_seed: u64) -> Self {
+        Self::start()
     }
+
+    fn draw(choices: &mut Choices) -> Step {
+        draw(choices)
+    }
+
+    fn act(&mut self, step: Step) {
+        self.happen(step);
+    }
+
+    fn finish(&mut self) {
+        self.rest();
+    }
+}
+
+#[test]
+fn a_group_keeps_its_promises_whatever_its_clients_do() {
+    seeds::run::<World>("a_group_keeps_its_promises_whatever_its_clients_do", 2_000, 150);
 }

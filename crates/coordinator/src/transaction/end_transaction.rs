@@ -112,4 +112,6 @@ fn is_retry(transaction: &Transaction, request: &EndTransaction) -> bool {
 }
 
 #[cfg(test)]
+mod interleavings;
+#[cfg(test)]
 mod tests;

@@ -1,18 +1,26 @@
 //! A model of the whole: producers, some of them zombies, the coordinator, and partitions, with everything between them late, lost or
-//! in another order.
+//! in another order. The coordinator dies now and then, and what it had not stored is gone.
 //!
-//! What must hold: a transaction is wholly visible or wholly not, in all partitions (committed offsets are records of one, too),
+//! One of the partitions is that of a group's offsets, and a real shard of the group coordinator follows it.
+//!
+//! What must hold: a transaction is wholly visible or wholly not, in all partitions, and the group's offset is the last that counts;
 //! and as its producer was told; the last stable offset is not above the high watermark and never goes back; a producer that was
 //! shut out writes nothing that counts; in the end nothing hangs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use klamm_model::{ErrorCode, ProducerId, TopicPartition};
-use proptest::prelude::*;
+use klamm_protocol::messages::TxnOffsetCommitRequest;
+use klamm_protocol::messages::txn_offset_commit_request::{
+    TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+};
 
 use super::request::*;
 use super::testing::{Driver, partition};
 use crate::contract::{Ticket, TransactionalProducer};
+use crate::group::Request;
+use crate::group::driver::{self, fetch_all, fetched};
+use crate::seeds::{self, Choices, Model};
 
 /// Which transaction a record is of: the producer's instance, and how many it had before.
 type Tag = (usize, u32);
@@ -36,6 +44,8 @@ struct Partition {
     last_stable_offset: usize,
     /// Transactions that ended, with their markers.
     ended: Vec<(usize, usize)>,
+    /// What is written here commits an offset of this group: how many items there are then.
+    group: Option<Box<driver::Driver>>,
 }
 
 impl Partition {
@@ -67,6 +77,9 @@ impl Partition {
             .insert(producer.id, (producer.epoch.0, Some(first)));
         self.verifying.remove(&producer.id);
         self.log.push(Item::Data(producer.id, tag));
+        if let Some(group) = &mut self.group {
+            group.at_once(offset_commit(producer, self.log.len() as i64));
+        }
         true
     }
 
@@ -89,6 +102,9 @@ impl Partition {
         }
         self.ended.extend(first.map(|first| (first, self.log.len())));
         self.log.push(Item::Marker(producer.id, markers.commit));
+        if let Some(group) = &mut self.group {
+            group.end(producer, markers.commit);
+        }
         MarkerOutcome::Written
     }
 
@@ -106,6 +122,37 @@ impl Partition {
         self.last_stable_offset = stable;
     }
 
+    fn reload_group(&mut self) {
+        if let Some(group) = &mut self.group {
+            group.reload();
+        }
+    }
+
+    /// The group is where the last commit took it that counts, and says that there may be more while one is undecided.
+    fn check_group(&mut self) {
+        let fates = self.fates();
+        let data = self
+            .log
+            .iter()
+            .enumerate()
+            .filter(|(_, item)| matches!(item, Item::Data(..)));
+        let lengths = data.map(|(at, _)| at as i64 + 1);
+        let committed = lengths.zip(&fates).filter(|(_, (_, fate))| *fate == Some(true));
+        let expected = committed.map(|(length, _)| length).last();
+        let is_open = fates.iter().any(|(_, fate)| fate.is_none());
+        let Some(group) = &mut self.group else { return };
+        let found = fetched(&group.peek(fetch_all(false)));
+        let found: Vec<i64> = found.into_iter().map(|(_, _, offset, _)| offset).collect();
+        assert_eq!(found, Vec::from_iter(expected), "the group's offset");
+        let stable = fetched(&group.peek(fetch_all(true)));
+        let unstable = ErrorCode::UnstableOffsetCommit.code();
+        let told = stable.iter().any(|(_, _, _, code)| *code == unstable);
+        assert!(
+            told == is_open || found.is_empty(),
+            "{stable:?}, undecided: {is_open}"
+        );
+    }
+
     /// What became of each record; `None` where nothing did.
     fn fates(&self) -> Vec<(Tag, Option<bool>)> {
         let mut fates = Vec::new();
@@ -118,6 +165,31 @@ impl Partition {
             fates.push((*tag, fate));
         }
         fates
+    }
+}
+
+/// The group has read so much, in the producer's transaction.
+fn offset_commit(producer: TransactionalProducer, committed_offset: i64) -> Request {
+    let partition = TxnOffsetCommitRequestPartition {
+        partition_index: 0,
+        committed_offset,
+        ..Default::default()
+    };
+    let request = TxnOffsetCommitRequest {
+        group_id: "g".into(),
+        producer_id: producer.id.0,
+        producer_epoch: producer.epoch.0,
+        generation_id_or_member_epoch: -1,
+        topics: vec![TxnOffsetCommitRequestTopic {
+            name: "t".into(),
+            partitions: vec![partition],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    Request::TxnOffsetCommit {
+        version: 5,
+        request: request.into(),
     }
 }
 
@@ -177,11 +249,15 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn start() -> Self {
         let names: Vec<_> = ["a-0", "a-1", "b-0", "c-0"].map(partition).into();
+        let mut driver = Driver::new(2);
+        driver.store_by_hand();
+        let mut partitions: Vec<Partition> = names.iter().map(|_| Partition::default()).collect();
+        partitions[3].group = Some(Box::new(driver::Driver::new()));
         Self {
-            driver: Driver::new(2),
-            partitions: names.iter().map(|_| Partition::default()).collect(),
+            driver,
+            partitions,
             names,
             instances: Vec::new(),
             newest: [None; 3],
@@ -445,9 +521,9 @@ impl World {
     }
 
     /// The coordinator dies and is loaded; who waited for it is told so, and its markers may still arrive.
-    fn crash(&mut self) {
+    fn crash(&mut self, kept: usize) {
         self.late.extend(self.driver.markers.drain(..));
-        self.driver.run("load");
+        self.driver.crash(kept);
         self.collect();
         let answered: BTreeSet<Ticket> = self.answered.iter().map(|(ticket, _)| *ticket).collect();
         let lost: Vec<Ticket> = self
@@ -472,8 +548,7 @@ impl World {
         }
     }
 
-    fn step(&mut self, (what, one, two): (u8, u8, u8)) {
-        let (one, two) = (usize::from(one), usize::from(two));
+    fn step(&mut self, Step { what, one, two }: Step) {
         let instance = |world: &Self| match one % 8 {
             // A zombie, perhaps.
             7 if !world.instances.is_empty() => Some(two % world.instances.len()),
@@ -490,16 +565,23 @@ impl World {
                 let to = self.partitions[one % 4].high_watermark + two % 8;
                 self.partitions[one % 4].advance(to);
             }
-            29 => self.crash(),
+            29 => {
+                self.crash(two % 4);
+                self.partitions[3].reload_group();
+            }
             30 => self.driver.pass(two as i64 * 500),
             31 => drop(instance(self).map(|instance| self.go_on(instance))),
+            32..=35 => self.driver.store(1 + one % 4),
             _ => {}
         }
+        self.partitions[3].check_group();
         self.collect();
     }
 
     /// Nothing new happens, and everything under way arrives.
     fn settle(&mut self) {
+        self.driver.store_all();
+        self.collect();
         for _ in 0..4 {
             while !(self.answered.is_empty() && self.driver.markers.is_empty() && self.late.is_empty()) {
                 while !self.answered.is_empty() {
@@ -552,23 +634,41 @@ impl Instance {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 2000,
-        max_shrink_iters: 20_000,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+/// What happens, and two numbers that say to whom and how.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    what: usize,
+    one: usize,
+    two: usize,
+}
 
-    #[test]
-    fn a_transaction_is_wholly_visible_or_wholly_not(
-        steps in prop::collection::vec((0..32u8, any::<u8>(), any::<u8>()), 0..150)
-    ) {
-        let mut world = World::new();
-        for step in steps {
-            world.step(step);
-        }
-        world.settle();
-        world.check();
+impl Model for World {
+    type Step = Step;
+
+    fn new(_seed: u64) -> Self {
+        Self::start()
     }
+
+    fn draw(choices: &mut Choices) -> Step {
+        Step {
+            what: choices.below(36),
+            one: choices.below(256),
+            two: choices.below(256),
+        }
+    }
+
+    fn act(&mut self, step: Step) {
+        self.step(step);
+    }
+
+    fn finish(&mut self) {
+        self.settle();
+        self.partitions[3].check_group();
+        self.check();
+    }
+}
+
+#[test]
+fn a_transaction_is_wholly_visible_or_wholly_not() {
+    seeds::run::<World>("a_transaction_is_wholly_visible_or_wholly_not", 4_000, 150);
 }

@@ -107,6 +107,9 @@ pub(super) fn say(answer: &TransactionAnswer) -> String {
     }
 }
 
+/// See [`Driver::parked`].
+type Parked = (usize, Vec<(Ticket, TransactionAnswer)>, Vec<TransactionEffect>);
+
 /// A shard, and all that a runtime keeps.
 #[derive(Clone)]
 pub(super) struct Driver {
@@ -121,6 +124,10 @@ pub(super) struct Driver {
     pub(super) markers: VecDeque<Markers>,
     /// Answers that nobody has looked at.
     pub(super) answers: Vec<(Ticket, TransactionAnswer)>,
+    /// How much of the log is stored for good; `None` when all of it is, always.
+    stored: Option<usize>,
+    /// What is told, and done outside, once so much is stored.
+    parked: VecDeque<Parked>,
     /// InitProducerId under way: whose, and whether of a new instance.
     inits: BTreeMap<Ticket, (Arc<str>, bool)>,
     /// What InitProducerId has given, and whether to a new instance.
@@ -148,6 +155,8 @@ impl Driver {
             timers: BTreeMap::new(),
             markers: VecDeque::new(),
             answers: Vec::new(),
+            stored: None,
+            parked: VecDeque::new(),
             inits: BTreeMap::new(),
             given: BTreeMap::new(),
             atomic: false,
@@ -206,27 +215,80 @@ impl Driver {
                 TimerChange::AfterAnswers(timer, _) => panic!("nobody is timed by answers: {timer:?}"),
             }
         }
-        for (ticket, answer) in &result.answers {
-            self.check_given(*ticket, answer);
-        }
-        self.answers.extend(result.answers);
-        for effect in result.effects {
-            match effect {
-                TransactionEffect::WriteMarkers(markers) => self.markers.push_back(markers),
-                TransactionEffect::DrawProducerId {
-                    transactional_id,
-                    producer,
-                } => {
-                    let fresh = Some(self.draw());
-                    self.ask(TransactionRequest::AbortTimedOut(AbortTimedOut {
-                        transactional_id,
-                        producer,
-                        fresh,
-                    }));
-                }
+        // Whoever is to ask again learns nothing that is not stored.
+        let (again, answers) = result
+            .answers
+            .into_iter()
+            .partition(|(_, answer)| *answer == TransactionAnswer::NeedsProducerId);
+        self.answers.extend::<Vec<_>>(again);
+        self.parked.push_back((self.log.len(), answers, result.effects));
+        self.deliver();
+        self.check();
+    }
+
+    /// What waits for nothing any more is told and done.
+    fn deliver(&mut self) {
+        let stored = self.stored.unwrap_or(usize::MAX);
+        while let Some((_, answers, effects)) = self.parked.pop_front_if(|(needs, ..)| *needs <= stored) {
+            for (ticket, answer) in &answers {
+                self.check_given(*ticket, answer);
+            }
+            self.answers.extend(answers);
+            for effect in effects {
+                self.carry_out(effect);
             }
         }
-        self.check();
+    }
+
+    fn carry_out(&mut self, effect: TransactionEffect) {
+        match effect {
+            TransactionEffect::WriteMarkers(markers) => self.markers.push_back(markers),
+            TransactionEffect::DrawProducerId {
+                transactional_id,
+                producer,
+            } => {
+                let fresh = Some(self.draw());
+                self.ask(TransactionRequest::AbortTimedOut(AbortTimedOut {
+                    transactional_id,
+                    producer,
+                    fresh,
+                }));
+            }
+        }
+    }
+
+    /// From now on nothing is stored before [`store`](Self::store) says so.
+    pub(super) fn store_by_hand(&mut self) {
+        self.stored = Some(self.log.len());
+    }
+
+    /// What the next so many decisions recorded is stored.
+    pub(super) fn store(&mut self, decisions: usize) {
+        self.store_up_to(decisions);
+        self.deliver();
+    }
+
+    /// All is stored, now and always.
+    pub(super) fn store_all(&mut self) {
+        self.stored = None;
+        self.deliver();
+    }
+
+    /// The shard is lost, and with it what was recorded and not stored, but for the first so many decisions; another one is loaded.
+    pub(super) fn crash(&mut self, kept: usize) {
+        self.store_up_to(kept);
+        if let Some(stored) = self.stored {
+            self.log.truncate(stored);
+        }
+        self.parked.clear();
+        self.load();
+    }
+
+    fn store_up_to(&mut self, decisions: usize) {
+        let last = self.parked.len().min(decisions).checked_sub(1);
+        if let (Some(stored), Some(last)) = (&mut self.stored, last) {
+            *stored = self.parked[last].0;
+        }
     }
 
     /// No two instances are the same producer.

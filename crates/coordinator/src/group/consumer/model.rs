@@ -1,7 +1,8 @@
 //! Random members against a group, and what must hold whatever they do.
 //!
 //! Each member keeps its own view, as a consumer does: what it was told to have, what it has taken up, and what it has let go. Now
-//! and then an answer is lost, a member is silent until it is fenced, a topic grows, or the group is made anew of its records.
+//! and then an answer is lost, a member is silent until it is fenced, a topic grows, or the group is made anew of its records: of
+//! all, or of those that were stored before the coordinator died, and what nobody was told of is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,24 +12,10 @@ use klamm_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 
 use super::testing::{Driven, joining, quiet, told};
 use super::{ConsumerGroupState, LEAVE_EPOCH, STATIC_LEAVE_EPOCH};
+use crate::group::offsets::commit::Committer;
+use crate::seeds::{self, Choices, Model};
 
 const TOPICS: [&str; 3] = ["t0", "t1", "t2"];
-
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) as usize) % bound
-    }
-
-    fn chance(&mut self, one_in: usize) -> bool {
-        self.below(one_in) == 0
-    }
-}
 
 type Owned = BTreeSet<(TopicId, i32)>;
 
@@ -49,14 +36,38 @@ struct Consumer {
 
 struct World {
     seed: u64,
-    rng: Rng,
+    /// What is chosen in the present step.
+    rng: Choices,
     driven: Driven,
     consumers: BTreeMap<String, Consumer>,
     born: usize,
     highest: (i32, i32),
 }
 
-impl World {
+/// What happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Birth,
+    Leave,
+    Die,
+    Grow,
+    Reload,
+    Crash,
+    Pause,
+    Subscribe,
+    Heartbeat,
+}
+
+/// What happens, and how: the rest is chosen by a number.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    what: What,
+    how: u64,
+}
+
+impl Model for World {
+    type Step = Step;
+
     fn new(seed: u64) -> Self {
         let mut driven = Driven::new(&[("t0", 3), ("t1", 5), ("t2", 1)]);
         if seed.is_multiple_of(2) {
@@ -64,7 +75,7 @@ impl World {
         }
         Self {
             seed,
-            rng: Rng(seed),
+            rng: Choices::new(seed),
             driven,
             consumers: BTreeMap::new(),
             born: 0,
@@ -72,29 +83,58 @@ impl World {
         }
     }
 
-    fn step(&mut self) {
-        match self.rng.below(20) {
-            0 | 1 if self.consumers.len() < 6 => self.birth(),
-            2 => self.with_someone(Self::leave),
-            3 if self.rng.chance(3) => self.with_someone(Self::die),
-            4 if self.rng.chance(4) => {
-                let grown = TOPICS[self.rng.below(3)];
-                let image = self.driven.cluster.image();
-                let partitions = image
-                    .topics()
-                    .by_name(grown)
-                    .map_or(0, |topic| topic.partitions.len());
-                self.driven
-                    .change(|cluster| cluster.grow(grown, partitions as i32 + 1));
-            }
-            5 => self.reload(),
-            6 => self.driven.now += self.rng.below(3000) as i64,
-            7 => self.with_someone(Self::subscribe_anew),
-            _ => self.with_someone(|world, id| world.heartbeat(id, true)),
+    fn draw(choices: &mut Choices) -> Step {
+        let what = match choices.below(21) {
+            0 | 1 => What::Birth,
+            2 => What::Leave,
+            3 if choices.one_in(3) => What::Die,
+            4 if choices.one_in(4) => What::Grow,
+            5 => What::Reload,
+            6 => What::Pause,
+            7 => What::Subscribe,
+            8 => What::Crash,
+            _ => What::Heartbeat,
+        };
+        Step {
+            what,
+            how: choices.next(),
+        }
+    }
+
+    fn act(&mut self, step: Step) {
+        self.rng = Choices::new(step.how);
+        match step.what {
+            What::Birth if self.consumers.len() < 6 => self.birth(),
+            What::Leave => self.with_someone(Self::leave),
+            What::Die => self.with_someone(Self::die),
+            What::Grow => self.grow(),
+            What::Reload => self.reload(),
+            What::Crash => self.crash(),
+            What::Pause => self.driven.now += self.rng.below(3000) as i64,
+            What::Subscribe => self.with_someone(Self::subscribe_anew),
+            What::Birth | What::Heartbeat => self.with_someone(|world, id| world.heartbeat(id, true)),
         }
         self.driven.now += self.rng.below(200) as i64;
         self.let_time_pass();
         self.check();
+    }
+
+    fn finish(&mut self) {
+        self.settle();
+        self.reload();
+    }
+}
+
+impl World {
+    fn grow(&mut self) {
+        let grown = TOPICS[self.rng.below(3)];
+        let image = self.driven.cluster.image();
+        let partitions = image
+            .topics()
+            .by_name(grown)
+            .map_or(0, |topic| topic.partitions.len());
+        self.driven
+            .change(|cluster| cluster.grow(grown, partitions as i32 + 1));
     }
 
     fn with_someone(&mut self, act: impl FnOnce(&mut Self, &str)) {
@@ -120,11 +160,11 @@ impl World {
     fn subscription(&mut self, id: &str) -> ConsumerGroupHeartbeatRequest {
         let topics: Vec<&str> = TOPICS.into_iter().filter(|_| self.rng.below(3) > 0).collect();
         let mut request = joining(id, &topics);
-        if self.rng.chance(5) {
+        if self.rng.one_in(5) {
             request.subscribed_topic_names = None;
             request.subscribed_topic_regex = Some(["t.*", "t[01]", "none"][self.rng.below(3)].into());
         }
-        if self.rng.chance(6) {
+        if self.rng.one_in(6) {
             request.server_assignor = Some(["uniform", "range"][self.rng.below(2)].into());
         }
         request
@@ -143,7 +183,7 @@ impl World {
             .into_iter()
             .filter(|instance| !taken(instance))
             .collect();
-        let instance = if self.rng.chance(2) {
+        let instance = if self.rng.one_in(2) {
             free.first().cloned()
         } else {
             None
@@ -172,7 +212,7 @@ impl World {
     }
 
     fn request(&mut self, id: &str) -> ConsumerGroupHeartbeatRequest {
-        let repeats_all = self.rng.chance(4);
+        let repeats_all = self.rng.one_in(4);
         let consumer = &self.consumers[id];
         let mut request = quiet(id, consumer.epoch);
         if consumer.epoch == 0 || !consumer.heard || repeats_all {
@@ -196,9 +236,9 @@ impl World {
     fn heartbeat(&mut self, id: &str, may_lose: bool) {
         let request = self.request(id);
         let answer = self.driven.ask(&request);
-        let lost = may_lose && self.rng.chance(8);
+        let lost = may_lose && self.rng.one_in(8);
         let now = self.driven.now;
-        let takes_up_at_once = !may_lose || self.rng.chance(2);
+        let takes_up_at_once = !may_lose || self.rng.one_in(2);
         let consumer = self.consumers.get_mut(id).unwrap();
         consumer.silent_since = now;
         if lost {
@@ -237,7 +277,7 @@ impl World {
 
     fn leave(&mut self, id: &str) {
         let consumer = self.consumers.remove(id).unwrap();
-        let for_a_while = consumer.instance.is_some() && self.rng.chance(2);
+        let for_a_while = consumer.instance.is_some() && self.rng.one_in(2);
         let mut request = quiet(
             id,
             if for_a_while {
@@ -272,7 +312,7 @@ impl World {
     /// Without a word.
     fn die(&mut self, id: &str) {
         self.consumers.remove(id);
-        if self.rng.chance(2) {
+        if self.rng.one_in(2) {
             self.driven.now += 45_000;
         }
     }
@@ -286,7 +326,30 @@ impl World {
             reloaded.seen = group.seen.clone();
             assert_eq!(reloaded, *group, "seed {}", self.seed);
         }
-        let timers = group.timers(klamm_model::TimestampMs(self.driven.now), &self.driven.config);
+        self.load();
+    }
+
+    /// Some ask, the coordinator dies before anything of that is stored, and nobody is answered.
+    fn crash(&mut self) {
+        let stored = self.driven.log.len();
+        for _ in 0..self.rng.below(4) {
+            self.with_someone(|world, id| {
+                let request = world.request(id);
+                // Nobody hears of it.
+                let _ = world.driven.ask(&request);
+                world.consumers.get_mut(id).unwrap().heard = false;
+            });
+        }
+        self.driven.log.truncate(stored);
+        self.load();
+    }
+
+    /// The group is made of its records.
+    fn load(&mut self) {
+        self.driven.group = self.driven.reloaded(false);
+        let timers = self.driven.group.as_ref().map_or_else(Vec::new, |group| {
+            group.timers(klamm_model::TimestampMs(self.driven.now), &self.driven.config)
+        });
         self.driven.timers = timers
             .into_iter()
             .map(|timer| match timer {
@@ -294,7 +357,6 @@ impl World {
                 other => panic!("{other:?} after a load"),
             })
             .collect();
-        self.driven.group = self.driven.reloaded(false);
     }
 
     fn check(&mut self) {
@@ -310,7 +372,28 @@ impl World {
         let Some(group) = &self.driven.group else {
             return;
         };
-        // Nor as the group sees it, what is to be let go included.
+        // Who has an old epoch does not commit for what somebody else reads.
+        for (id, consumer) in &self.consumers {
+            let by = Committer {
+                member_id: id,
+                instance_id: None,
+                generation: consumer.epoch,
+                transactional: false,
+            };
+            let is_current = group
+                .member(id)
+                .is_some_and(|member| member.current.epoch == consumer.epoch);
+            if let Ok(check) = group.check_commit(&by, 9)
+                && !is_current
+            {
+                let of_others = readers.iter().filter(|(_, reader)| **reader != id);
+                for ((topic, partition), reader) in of_others {
+                    let refused = check.partition(topic, *partition);
+                    assert!(refused.is_err(), "seed {seed}: {id} commits for {reader}");
+                }
+            }
+        }
+        // Nor do two have it as the group sees it, what is to be let go included.
         let mut holders = BTreeMap::new();
         for (id, member) in group.members() {
             for holdings in [&member.current.assigned, &member.current.revoking] {
@@ -392,12 +475,6 @@ impl World {
 
 #[test]
 fn whatever_members_do_a_partition_has_one_reader_and_all_are_read_in_the_end() {
-    for seed in 0..400 {
-        let mut world = World::new(seed);
-        for _ in 0..120 {
-            world.step();
-        }
-        world.settle();
-        world.reload();
-    }
+    let test = "whatever_members_do_a_partition_has_one_reader";
+    seeds::run::<World>(test, 400, 240);
 }
