@@ -33,13 +33,17 @@ impl fmt::Display for Violation {
 }
 
 /// What a checker reports to.
-struct Report<'a> {
+pub(crate) struct Report<'a> {
     rule: &'static str,
     found: &'a mut Vec<Violation>,
 }
 
-impl Report<'_> {
-    fn add(&mut self, what: fmt::Arguments<'_>) {
+impl<'a> Report<'a> {
+    pub(crate) fn new(rule: &'static str, found: &'a mut Vec<Violation>) -> Self {
+        Self { rule, found }
+    }
+
+    pub(crate) fn add(&mut self, what: fmt::Arguments<'_>) {
         self.found.push(Violation {
             rule: self.rule,
             what: what.to_string(),
@@ -71,13 +75,7 @@ pub fn rules() -> impl Iterator<Item = &'static str> {
 pub fn check(history: &History) -> Vec<Violation> {
     let mut found = Vec::new();
     for (rule, checker) in ALL {
-        checker(
-            history,
-            &mut Report {
-                rule,
-                found: &mut found,
-            },
-        );
+        checker(history, &mut Report::new(rule, &mut found));
     }
     found
 }

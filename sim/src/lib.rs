@@ -5,7 +5,7 @@
 //! [`klamm_env::Env`]: in the simulator ([`scenario`]) and against a process on this machine (`interop/kill`).
 //!
 //! Start with [`scenario`] for what happens to the broker, [`producer`] and [`observer`] for what the clients do, and
-//! [`checkers`] for what must hold.
+//! [`checkers`] for what must hold. [`work`] is the same for groups and transactions: other clients, other books, other rules.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod checkers;
@@ -19,6 +19,7 @@ pub mod scenario;
 mod stage;
 pub mod topics;
 pub mod wire;
+pub mod work;
 
 pub use checkers::{Violation, check};
 pub use history::{Books, History};

@@ -9,13 +9,16 @@ use std::panic;
 use std::process::ExitCode;
 
 use clap::Parser;
-use klamm_sim::checkers;
 use klamm_sim::scenario::{self, Ends, Outcome};
+use klamm_sim::{checkers, work};
 use tracing_subscriber::EnvFilter;
 
-/// Runs a whole node in the simulator, crashes it, and checks that nothing acknowledged is lost.
+/// Runs a whole node in the simulator, crashes it, and checks that it keeps its word.
 #[derive(Debug, Parser)]
 struct Args {
+    /// What the clients do.
+    #[arg(long, value_enum, default_value_t = World::Log)]
+    world: World,
     /// How many seeds to run.
     #[arg(long, default_value_t = 100)]
     seeds: u64,
@@ -31,6 +34,15 @@ struct Args {
     /// Prints what the node logs, filtered as RUST_LOG says.
     #[arg(long)]
     log: bool,
+}
+
+/// What the clients do.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum World {
+    /// They write and read: nothing acknowledged is lost.
+    Log,
+    /// Groups share work, in transactions: all is done once.
+    Work,
 }
 
 fn main() -> ExitCode {
@@ -59,7 +71,7 @@ fn main() -> ExitCode {
         }
     }
     println!(
-        "{acknowledged} records acknowledged, {} ends of the node:",
+        "{acknowledged} records, transactions or commits acknowledged, {} ends of the node:",
         ends.total()
     );
     println!(
@@ -93,7 +105,11 @@ fn run(seed: u64, args: &Args) -> Result<Outcome, String> {
 
 /// A panic outside of the simulated hosts fails the seed, not the whole run.
 fn world(seed: u64, args: &Args) -> Result<Outcome, String> {
-    panic::catch_unwind(|| scenario::run(seed, args.trace)).map_err(|_| "a panic".to_owned())
+    let run = match args.world {
+        World::Log => scenario::run,
+        World::Work => work::run,
+    };
+    panic::catch_unwind(|| run(seed, args.trace)).map_err(|_| "a panic".to_owned())
 }
 
 /// Where two runs part, if that is among the lines that were kept.
@@ -117,7 +133,7 @@ fn difference(one: &Outcome, other: &Outcome) -> String {
 /// The violations, of each rule as many as one can look at.
 fn describe(outcome: &Outcome) -> String {
     let mut lines = format!("{} violations", outcome.violations.len());
-    for rule in checkers::rules() {
+    for rule in checkers::rules().chain(work::rules()) {
         let of_it = outcome.violations.iter().filter(|one| one.rule == rule);
         lines.extend(of_it.take(3).map(|one| format!("\n  {one}")));
     }
