@@ -6,9 +6,11 @@
 //!
 //! Start with [`scenario`] for what happens to the broker, [`producer`] and [`observer`] for what the clients do, and
 //! [`checkers`] for what must hold. [`work`] is the same for groups and transactions: other clients, other books, other rules.
+//! [`exactly_once`] judges what real clients wrote down of their transactions.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod checkers;
+pub mod exactly_once;
 pub mod golden;
 pub mod history;
 pub mod observer;

@@ -89,7 +89,18 @@ impl Broker {
     /// Starts a broker for tests on empty data and waits until it listens. `partitions` is what topics get that are made
     /// without a number; the controller listens 1,000 ports above the broker.
     pub(crate) fn start(kind: Kind, partitions: u16) -> Result<Self> {
-        Self::start_as(Setup::tests(kind, partitions)?)
+        Self::start_with(kind, partitions, &[])
+    }
+
+    /// As [`Self::start`], with properties of its own.
+    pub(crate) fn start_with(kind: Kind, partitions: u16, properties: &[(&str, &str)]) -> Result<Self> {
+        let own = properties
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        Self::start_as(Setup {
+            properties: own.collect(),
+            ..Setup::tests(kind, partitions)?
+        })
     }
 
     /// As [`Self::start`], in any way.
@@ -151,9 +162,9 @@ impl Broker {
         Ok(())
     }
 
-    /// Ends the process at once and begins its next life, without waiting until that one serves. An error when the process
-    /// had ended by itself.
-    pub(crate) fn kill_and_begin(&mut self) -> Result<()> {
+    /// Ends the process at once and, after a while, begins its next life, without waiting until that one serves. An error when
+    /// the process had ended by itself.
+    pub(crate) fn kill_and_begin(&mut self, away: Duration) -> Result<()> {
         if let Some(status) = self.process.as_mut().map(Child::try_wait).transpose()?.flatten() {
             bail!(
                 "{} ended by itself with {status}\n{}",
@@ -162,6 +173,7 @@ impl Broker {
             );
         }
         self.kill()?;
+        thread::sleep(away);
         self.begin().map(drop)
     }
 

@@ -12,6 +12,7 @@
 
 mod check;
 mod cli;
+mod exactly;
 mod go;
 mod group;
 mod java;
@@ -42,7 +43,7 @@ pub(crate) struct Args {
     /// A skipped test or group is a failure
     #[arg(long)]
     all: bool,
-    /// Run only this group (repeatable): unit, instructions, kafka, wire, readme, cli, kill, kcat, python, java, tools, go, node
+    /// Run only this group (repeatable): unit, instructions, kafka, wire, readme, cli, kill, exactly-once, kcat, python, java, tools, go, node
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
     /// Let the client groups talk to Apache Kafka instead of Klamm

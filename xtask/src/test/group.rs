@@ -2,7 +2,9 @@
 
 use anyhow::{Context, Result};
 
-use super::{check::Checks, cli, go, java, kcat, kill, node, python, readme, tally::Tally, tools, wire};
+use super::{
+    check::Checks, cli, exactly, go, java, kcat, kill, node, python, readme, tally::Tally, tools, wire,
+};
 use crate::broker::{Broker, Jars, Kind};
 
 /// A client that Klamm must serve as it is published.
@@ -16,6 +18,8 @@ pub(super) enum Group {
     Cli,
     /// Clients of our own that keep books while the broker is killed.
     Kill,
+    /// Workers that process exactly once while they are killed.
+    Exactly,
     Kcat,
     Python,
     Java,
@@ -42,6 +46,8 @@ pub(super) struct Scenario {
     pub(super) kills: bool,
     /// Partitions of topics that are made without a number; another number than the scenario before has is another broker.
     pub(super) partitions: u16,
+    /// What its broker is told besides; all scenarios of a group that share a broker say the same.
+    pub(super) properties: &'static [(&'static str, &'static str)],
     pub(super) run: Box<Run>,
 }
 
@@ -54,6 +60,7 @@ impl Scenario {
             name,
             kills: false,
             partitions: PARTITIONS,
+            properties: &[],
             run: Box::new(run),
         }
     }
@@ -66,6 +73,7 @@ impl Scenario {
             name,
             kills: true,
             partitions: PARTITIONS,
+            properties: &[],
             run: Box::new(run),
         }
     }
@@ -75,11 +83,12 @@ impl Scenario {
 const PARTITIONS: u16 = 12;
 
 impl Group {
-    pub(super) const ALL: [Group; 10] = [
+    pub(super) const ALL: [Group; 11] = [
         Group::Wire,
         Group::Readme,
         Group::Cli,
         Group::Kill,
+        Group::Exactly,
         Group::Kcat,
         Group::Python,
         Group::Java,
@@ -94,6 +103,7 @@ impl Group {
             Group::Readme => "readme",
             Group::Cli => "cli",
             Group::Kill => "kill",
+            Group::Exactly => "exactly-once",
             Group::Kcat => "kcat",
             Group::Python => "python",
             Group::Java => "java",
@@ -109,6 +119,7 @@ impl Group {
             Group::Readme => readme::prepare(kind),
             Group::Cli => cli::prepare(kind),
             Group::Kill => kill::prepare(kind),
+            Group::Exactly => exactly::prepare(kind),
             Group::Kcat => kcat::prepare(),
             Group::Python => python::prepare(),
             Group::Java => java::prepare(),
@@ -186,7 +197,8 @@ fn run_scenario(
     let (total, failures) = (checks.total(), checks.failures());
     let broker = match broker {
         Some(broker) => Ok(broker),
-        None => Broker::start(kind, scenario.partitions).context("the broker does not start"),
+        None => Broker::start_with(kind, scenario.partitions, scenario.properties)
+            .context("the broker does not start"),
     };
     let mut broker = match broker {
         Ok(broker) => broker,

@@ -2,8 +2,8 @@
 //!
 //! The contract (also in `interop/README.md`): the program finds the broker in `KLAMM_BOOTSTRAP`, which one it is in
 //! `KLAMM_BROKER`, what to do in `KLAMM_SCENARIO` and how many records to move in `KLAMM_RECORDS`. It prints `ok NAME`, `not ok NAME: REASON` and,
-//! where it moves many records, `progress DONE TOTAL`; a program that decides itself when the broker is killed prints `kill`
-//! and reads `again` when the broker's next life has begun. It ends with 0 when all results are ok and 1 when one is not.
+//! where it moves many records, `progress DONE TOTAL`; a program that decides itself when the broker is killed prints `kill`,
+//! or `kill MILLISECONDS` for a broker that stays away so long, and reads `again` when its next life has begun. It ends with 0 when all results are ok and 1 when one is not.
 //! Any other line is for the reader of the log.
 
 use std::{
@@ -103,7 +103,7 @@ impl Run<'_> {
                     broker.restart()?;
                 }
                 Line::Progress(..) => {}
-                Line::Kill => self.kills.answer(broker, input.as_mut())?,
+                Line::Kill(away) => self.kills.answer(broker, away, input.as_mut())?,
                 Line::Other => println!("  {line}"),
             }
         }
@@ -155,9 +155,9 @@ impl Kills {
     }
 
     /// Does as the program asks, and tells it so.
-    fn answer(&mut self, broker: &mut Broker, input: Option<&mut ChildStdin>) -> Result<()> {
+    fn answer(&mut self, broker: &mut Broker, away: Duration, input: Option<&mut ChildStdin>) -> Result<()> {
         let input = input.context("a program of this scenario may not ask for a kill")?;
-        broker.kill_and_begin()?;
+        broker.kill_and_begin(away)?;
         self.answered += 1;
         writeln!(input, "again").context("the program that asked for a kill has ended")
     }
@@ -191,7 +191,8 @@ enum Line<'a> {
     Ok(&'a str),
     NotOk(&'a str, &'a str),
     Progress(u64, u64),
-    Kill,
+    /// The broker is to be away for so long.
+    Kill(Duration),
     Other,
 }
 
@@ -205,7 +206,10 @@ impl<'a> Line<'a> {
             return Line::NotOk(name, reason);
         }
         if line == "kill" {
-            return Line::Kill;
+            return Line::Kill(Duration::ZERO);
+        }
+        if let Some(Ok(away)) = line.strip_prefix("kill ").map(str::parse) {
+            return Line::Kill(Duration::from_millis(away));
         }
         let mut numbers = line
             .strip_prefix("progress ")
@@ -279,7 +283,9 @@ mod tests {
             ("progress 20 100", Line::Progress(20, 100)),
             ("progress of a kind", Line::Other),
             ("okay", Line::Other),
-            ("kill", Line::Kill),
+            ("kill", Line::Kill(Duration::ZERO)),
+            ("kill 2500", Line::Kill(Duration::from_millis(2500))),
+            ("kill all", Line::Other),
             ("killed", Line::Other),
         ] {
             assert_eq!(Line::parse(line), expected, "{line}");

@@ -11,11 +11,10 @@ use super::{
 use crate::{process, workspace};
 
 pub(super) fn prepare() -> Result<Ready> {
-    if process::find("python3").is_none() {
-        return Ok(Ready::Missing("there is no python3 on this machine".to_owned()));
+    if let Some(reason) = missing() {
+        return Ok(Ready::Missing(reason));
     }
-    let folder = workspace::root().join("interop/python");
-    let python = environment(&folder.join("requirements.txt"))?;
+    let (python, folder) = (interpreter()?, programs());
     let command = move |program: &str| {
         let mut command = Command::new(&python);
         // Unbuffered: the harness kills the broker when it reads how far the program is.
@@ -45,6 +44,22 @@ pub(super) fn prepare() -> Result<Ready> {
             program::run_killing(pure("million.py"), "kafka-python", MILLION, broker, checks)
         }),
     ]))
+}
+
+/// Why nothing can be run here, if so.
+pub(super) fn missing() -> Option<String> {
+    let is_missing = process::find("python3").is_none();
+    is_missing.then(|| "there is no python3 on this machine".to_owned())
+}
+
+/// Where the programs lie.
+pub(super) fn programs() -> PathBuf {
+    workspace::root().join("interop/python")
+}
+
+/// An interpreter that has the clients.
+pub(super) fn interpreter() -> Result<PathBuf> {
+    environment(&programs().join("requirements.txt"))
 }
 
 /// The interpreter of a virtual environment with these requirements, made when they have changed.

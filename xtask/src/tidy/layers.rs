@@ -155,6 +155,7 @@ const ROWS: &[Row] = &[
             "klamm-sim",
         ],
     ),
+    row("klamm-exactly", Layer::Project, &["klamm-env", "klamm-sim"]),
     row(
         "klamm-limit",
         Layer::Project,
