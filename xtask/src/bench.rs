@@ -19,6 +19,7 @@ mod measured;
 mod offsets;
 mod probe;
 mod programs;
+mod rebalance;
 mod report;
 mod restart;
 mod run;

@@ -24,6 +24,13 @@ pub(crate) const API_VERSIONS: i16 = 4;
 pub(crate) const FIND_COORDINATOR: i16 = 6;
 pub(crate) const OFFSET_COMMIT: i16 = 10;
 pub(crate) const OFFSET_FETCH: i16 = 10;
+pub(crate) const JOIN_GROUP: i16 = 9;
+pub(crate) const SYNC_GROUP: i16 = 5;
+pub(crate) const HEARTBEAT: i16 = 4;
+pub(crate) const LEAVE_GROUP: i16 = 5;
+pub(crate) const CONSUMER_GROUP_HEARTBEAT: i16 = 1;
+pub(crate) const TXN_OFFSET_COMMIT: i16 = 6;
+pub(crate) const END_TXN: i16 = 5;
 
 const NEEDED: &[(ApiKey, i16)] = &[
     (ApiKey::Produce, PRODUCE),

@@ -6,7 +6,7 @@
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use klamm_model::ErrorCode;
 use klamm_model::java_hash::partition_of;
 use klamm_protocol::ByteString;
@@ -83,28 +83,58 @@ pub(crate) fn check_commit(answer: &OffsetCommitResponse, partitions: i32) -> Re
         .try_for_each(|partition| check(partition.error_code, || "OffsetCommit".to_owned()))
 }
 
-/// Waits until the broker coordinates groups, wherever they are recorded: it makes the topic when it is asked for the first.
-pub(crate) fn begin(topics: &Topics, admin: &mut Admin) -> Result<()> {
-    let deadline = clock::now() + LIMIT;
-    let topic = topics.name();
+/// What there are coordinators of.
+#[derive(Clone, Copy)]
+pub(crate) enum Coordinated {
+    Group = 0,
+    Transaction = 1,
+}
+
+/// Waits until somebody coordinates `key`: the broker makes the internal topic when it is asked for the first.
+pub(crate) fn coordinated(admin: &mut Admin, what: Coordinated, key: &str) -> Result<()> {
     let request = FindCoordinatorRequest {
-        coordinator_keys: vec![topic.into()],
+        key_type: what as i8,
+        coordinator_keys: vec![key.into()],
         ..Default::default()
     };
-    while let Err(error) = found(&admin.call(admin::FIND_COORDINATOR, &request)?) {
+    patiently(|| Ok(found(&admin.call(admin::FIND_COORDINATOR, &request)?)))
+}
+
+/// Waits until the coordinator of a group answers for it.
+pub(crate) fn served(admin: &mut Admin, group: &str) -> Result<()> {
+    coordinated(admin, Coordinated::Group, group)?;
+    let group = [group.to_owned()];
+    patiently(|| {
+        let groups = fetch(admin, &group)?;
+        let group = groups.first().context("OffsetFetch forgets a group")?;
+        Ok(check(group.error_code, || {
+            format!("OffsetFetch of {}", group.group_id)
+        }))
+    })
+}
+
+/// Tries until the broker agrees; an error of another kind ends it at once.
+pub(crate) fn patiently(mut attempt: impl FnMut() -> Result<Result<()>>) -> Result<()> {
+    let deadline = clock::now() + LIMIT;
+    while let Err(error) = attempt()? {
         if clock::now() > deadline {
             return Err(error);
         }
         thread::sleep(BETWEEN_LOOKS);
     }
+    Ok(())
+}
+
+/// Waits until the broker coordinates groups, wherever they are recorded.
+pub(crate) fn begin(topics: &Topics, admin: &mut Admin) -> Result<()> {
+    let topic = topics.name();
+    coordinated(admin, Coordinated::Group, topic)?;
     for group in spread(|number| format!("{topic}-first-{number}"), 10 * RECORDED_IN) {
         let request = commit(topics, &group);
-        while let Err(error) = check_commit(&admin.call(admin::OFFSET_COMMIT, &request)?, topics.partitions) {
-            if clock::now() > deadline {
-                return Err(error);
-            }
-            thread::sleep(BETWEEN_LOOKS);
-        }
+        patiently(|| {
+            let answer = admin.call(admin::OFFSET_COMMIT, &request)?;
+            Ok(check_commit(&answer, topics.partitions))
+        })?;
     }
     Ok(())
 }
@@ -115,6 +145,14 @@ fn found(answer: &FindCoordinatorResponse) -> Result<()> {
 }
 
 fn fetch(admin: &mut Admin, groups: &[String]) -> Result<Vec<OffsetFetchResponseGroup>> {
+    fetch_as(admin, groups, false)
+}
+
+fn fetch_as(
+    admin: &mut Admin,
+    groups: &[String],
+    require_stable: bool,
+) -> Result<Vec<OffsetFetchResponseGroup>> {
     let groups = groups.iter().map(|group| OffsetFetchRequestGroup {
         group_id: ByteString::from(group.as_str()),
         topics: None,
@@ -122,9 +160,38 @@ fn fetch(admin: &mut Admin, groups: &[String]) -> Result<Vec<OffsetFetchResponse
     });
     let request = OffsetFetchRequest {
         groups: groups.collect(),
+        require_stable,
         ..Default::default()
     };
     Ok(admin.call(admin::OFFSET_FETCH, &request)?.groups)
+}
+
+/// Waits until no transaction of a group is pending; fails unless it has committed these offsets then, of the partitions from
+/// 0 on.
+pub(crate) fn expect_offsets(admin: &mut Admin, group: &str, expected: &[i64]) -> Result<()> {
+    let name = [group.to_owned()];
+    let mut offsets = vec![0; expected.len()];
+    patiently(|| {
+        let groups = fetch_as(admin, &name, true)?;
+        let told = groups.first().context("OffsetFetch forgets a group")?;
+        check(told.error_code, || format!("OffsetFetch of {group}"))?;
+        for partition in told.topics.iter().flat_map(|topic| &topic.partitions) {
+            if partition.error_code == ErrorCode::UnstableOffsetCommit.code() {
+                return Ok(Err(anyhow!("a transaction of {group} does not end")));
+            }
+            check(partition.error_code, || format!("the offsets of {group}"))?;
+            let index = usize::try_from(partition.partition_index)?;
+            *offsets
+                .get_mut(index)
+                .context("an offset that nobody committed")? = partition.committed_offset;
+        }
+        Ok(Ok(()))
+    })?;
+    ensure!(
+        offsets == expected,
+        "{group} has committed {expected:?}, the broker knows of {offsets:?}"
+    );
+    Ok(())
 }
 
 /// Fails unless so many groups have committed all partitions of the topic.

@@ -5,21 +5,28 @@
 //! with its own epoll: a runtime would add its own wake-ups to those that are measured.
 //!
 //! Always holds: a command sets up, prints `{"event":"ready"}`, waits for a line, measures, prints `{"event":"done", ...}`
-//! and ends. An error of the broker, a record too many or too few, ends it with a message and exit code 1 instead.
+//! and ends; one that measures several times prints `ready` before and `settled` behind each, and waits at both. An error
+//! of the broker, a record too many or too few, ends it with a message and exit code 1 instead.
 //!
-//! Next: [`produce`], [`fetch`] and [`commit`] for the closed loops; [`open_loop`] for latencies; [`topics`] for what comes before and after; [`socket`] and
-//! [`poll`] for how bytes move.
+//! Next: [`produce`], [`fetch`] and [`commit`] for the closed loops; [`open_loop`] for latencies, [`transact`] for those of
+//! transactions; [`consumer_group`] and [`classic_group`] for members that come and go; [`topics`] for what comes before and
+//! after; [`socket`] and [`poll`] for how bytes move.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::print_stderr)] // a program at the edge
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod admin;
+mod classic_group;
 mod clock;
 mod commit;
 mod consumer;
+mod consumer_group;
+mod division;
+mod exchange;
 mod fetch;
 mod fetch_answer;
 mod groups;
 mod idle;
+mod membership;
 mod open_loop;
 mod paced;
 mod payload;
@@ -30,6 +37,8 @@ mod produce_frame;
 mod report;
 mod socket;
 mod topics;
+mod transact;
+mod transaction;
 mod walk;
 
 use std::process::ExitCode;
@@ -64,6 +73,12 @@ enum Command {
     Commit(commit::Args),
     /// Waits until a broker that starts tells the offsets of groups.
     Offsets(groups::Args),
+    /// Has a member join a group of the consumer protocol, and leave it, and times the joins.
+    ConsumerGroup(consumer_group::Args),
+    /// Has a member leave a group of the classic protocol, and come back, and times what the others wait.
+    ClassicGroup(classic_group::Args),
+    /// Makes transactions at a fixed rate, and times them.
+    Transact(transact::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -111,5 +126,8 @@ fn run(command: Command) -> Result<()> {
         Command::Idle(args) => idle::run(&args),
         Command::Commit(args) => commit::run(&args),
         Command::Offsets(args) => groups::run(&args),
+        Command::ConsumerGroup(args) => consumer_group::run(&args),
+        Command::ClassicGroup(args) => classic_group::run(&args),
+        Command::Transact(args) => transact::run(&args),
     }
 }

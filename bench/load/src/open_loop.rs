@@ -30,7 +30,7 @@ const READ_BYTES: usize = 4 << 20;
 /// What a processor that sleeps takes to wake, which is most on a virtual machine.
 const LONGEST_AWAKE: u64 = 60_000;
 /// How long the last records may take to arrive.
-const PATIENCE: u64 = 30 * clock::SECOND;
+pub(crate) const PATIENCE: u64 = 30 * clock::SECOND;
 /// Latencies up to two minutes, in microseconds.
 const LONGEST_US: u64 = 120_000_000;
 
@@ -88,21 +88,21 @@ pub(crate) fn follow(args: &Follow) -> Result<()> {
 
 /// When each record is due.
 #[derive(Clone, Copy)]
-struct Schedule {
-    start: u64,
-    rate: u64,
-    count: u64,
+pub(crate) struct Schedule {
+    pub(crate) start: u64,
+    pub(crate) rate: u64,
+    pub(crate) count: u64,
 }
 
 impl Schedule {
     /// When record `index` is due; `None` after the last one.
-    fn due(&self, index: u64) -> Option<u64> {
+    pub(crate) fn due(&self, index: u64) -> Option<u64> {
         let nanos = u128::from(index) * u128::from(clock::SECOND) / u128::from(self.rate);
         (index < self.count).then(|| self.start + u64::try_from(nanos).expect("within the run"))
     }
 
     /// How long before a record is due the driver no longer sleeps.
-    fn awake(&self) -> u64 {
+    pub(crate) fn awake(&self) -> u64 {
         LONGEST_AWAKE.min(clock::SECOND / self.rate / 10)
     }
 }

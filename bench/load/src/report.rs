@@ -56,6 +56,18 @@ pub(crate) struct Done {
     /// How late requests were sent because of the driver: the broker is not part of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) slip_us: Option<Quantiles>,
+    /// From EndTxn to its answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) commit_us: Option<Quantiles>,
+    /// From when a transaction was due until its EndTxn was answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) transaction_us: Option<Quantiles>,
+    /// What a group took to go on after a member came or went.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rebalance_us: Option<Quantiles>,
+    /// Requests that were sent again, as the broker asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retries: Option<u64>,
 }
 
 /// What a histogram of microseconds says.
@@ -78,6 +90,26 @@ impl From<&Histogram<u64>> for Quantiles {
             p99: histogram.value_at_quantile(0.99),
             p999: histogram.value_at_quantile(0.999),
             max: histogram.max(),
+        }
+    }
+}
+
+impl Quantiles {
+    /// Of some times in nanoseconds, each of which counts as it is: for so few that none may be rounded.
+    pub(crate) fn exactly(times: &[u64]) -> Self {
+        let mut sorted: Vec<u64> = times.iter().map(|time| time / 1000).collect();
+        sorted.sort_unstable();
+        let at = |share: f64| {
+            let rank = (sorted.len() as f64 * share).ceil() as usize;
+            sorted.get(rank.max(1) - 1).copied().unwrap_or_default()
+        };
+        Self {
+            count: sorted.len() as u64,
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: at(1.0),
         }
     }
 }
@@ -120,6 +152,29 @@ impl Stopwatch {
             ack_us: None,
             end_to_end_us: None,
             slip_us: None,
+            commit_us: None,
+            transaction_us: None,
+            rebalance_us: None,
+            retries: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_times_are_not_rounded() {
+        for (times, p50, max) in [
+            (&[][..], 0, 0),
+            (&[500_123_456][..], 500_123, 500_123),
+            (&[3_000, 1_000, 2_000, 4_000][..], 2, 4),
+            (&[5_000, 1_000, 9_000][..], 5, 9),
+        ] {
+            let quantiles = Quantiles::exactly(times);
+            assert_eq!((quantiles.p50, quantiles.max), (p50, max), "{times:?}");
+            assert_eq!(quantiles.count, times.len() as u64);
         }
     }
 }

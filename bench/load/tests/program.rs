@@ -3,6 +3,8 @@
 //! The broker is [`fake`]: it keeps batches in memory and answers what the program asks, no more.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used)] // tests of a program
 
+#[path = "fake/coordinator.rs"]
+mod coordinator;
 #[path = "fake/broker.rs"]
 mod fake;
 
@@ -52,6 +54,7 @@ fn run_on(broker: &fake::Broker, line: &str) -> Result<Value, String> {
 }
 
 const PRODUCE: &str = "produce --partitions 3 --connections 2 --in-flight 3 --record-bytes 100 --batch-records 10 --bytes 50000";
+const TRANSACT: &str = "transact --partitions 3 --span 2 --producers 2 --rate 500 --seconds 0.04";
 const LATENCY: &str = "latency --partitions 3 --rate 1000 --seconds 0.05 --connections 2";
 
 #[test]
@@ -94,6 +97,8 @@ fn what_is_done_is_counted() {
             "follow --topics 2 --partitions 2 --rate 1000 --seconds 0.05",
             &[("records", 50)],
         ),
+        // A record and a marker for each of two partitions.
+        (TRANSACT, &[("requests", 60), ("records", 80), ("retries", 0)]),
         ("create --topic new --topics 3 --partitions 2", &[("requests", 2)]),
         ("delete --topics 150", &[("requests", 2)]),
         ("idle --connections 3", &[("requests", 3)]),
@@ -147,6 +152,23 @@ fn the_times_of_all_records_are_noted() {
 }
 
 #[test]
+fn a_transaction_is_timed_in_its_commit_and_as_a_whole() {
+    let done = run(Fault::None, TRANSACT).unwrap();
+    for field in ["commit_us", "transaction_us", "slip_us"] {
+        assert_eq!(done[field]["count"], 20, "{field}");
+    }
+    assert!(done["commit_us"]["max"].as_u64() <= done["transaction_us"]["max"].as_u64());
+}
+
+#[test]
+fn what_passes_is_sent_again_and_counted() {
+    let done = run(Fault::ProduceError, TRANSACT).unwrap();
+    for (field, value) in [("requests", 61), ("records", 80), ("retries", 1)] {
+        assert_eq!(done[field], value, "{field}");
+    }
+}
+
+#[test]
 fn whatever_is_wrong_ends_the_run() {
     for (fault, line, message) in [
         (Fault::ProduceError, PRODUCE, "refused: NOT_ENOUGH_REPLICAS (19)"),
@@ -167,6 +189,16 @@ fn whatever_is_wrong_ends_the_run() {
             Fault::DoublesABatch,
             &format!("{PRODUCE} --acks 0"),
             "the offsets say that 510 came",
+        ),
+        (
+            Fault::LosesAMarker,
+            &format!("{TRANSACT} --patience 0"),
+            "80 records were acknowledged, and the offsets say that 79 came",
+        ),
+        (
+            Fault::LosesOffsets,
+            TRANSACT,
+            "load-group has committed [10, 10], the broker knows of [0, 0]",
         ),
         (
             Fault::FetchError,

@@ -31,7 +31,7 @@ const OURS: &str = "klamm-bench-";
 /// What to compare, and how thoroughly.
 #[derive(clap::Args)]
 pub(super) struct Comparison {
-    /// Scenarios, or families of them (s2 is s2-none, s2-lz4 and s2-zstd); without, all but the long ones
+    /// Scenarios, or families of them (s2 is s2-none, s2-lz4 and s2-zstd; groups, transactions); without, all but the long ones
     scenarios: Vec<String>,
     /// Say what the scenarios are, and run none
     #[arg(long)]
@@ -81,6 +81,7 @@ pub(super) fn run(args: &Comparison) -> Result<bool> {
             "{:18} from a kill to the first acknowledged record; has options of its own",
             "restart"
         );
+        println!("\nFamilies: {}.", scenarios::families().join(", "));
         println!(
             "\nA scenario takes about three minutes, of which --warm 30 saves half a minute and --pairs 3 another;\n\
              all but the long ones take three quarters of an hour with --warm 30."

@@ -46,6 +46,14 @@ pub(super) struct Done {
     pub(super) end_to_end_us: Option<Quantiles>,
     /// How late requests were sent because of the load program itself.
     pub(super) slip_us: Option<Quantiles>,
+    /// From EndTxn to its answer.
+    pub(super) commit_us: Option<Quantiles>,
+    /// From when a transaction was due until its EndTxn was answered.
+    pub(super) transaction_us: Option<Quantiles>,
+    /// What a group took to go on after a member came or went.
+    pub(super) rebalance_us: Option<Quantiles>,
+    /// Requests that were sent again, as the broker asked for.
+    pub(super) retries: Option<u64>,
 }
 
 /// What a histogram of microseconds says.
@@ -68,8 +76,18 @@ impl Done {
     /// The share of the time of the slowest in a hundred records that is the load program's own lateness, if it is too
     /// large for the time to be the broker's.
     pub(super) fn late_share(&self) -> Option<f64> {
-        let share = self.slip_us?.p99 / self.end_to_end_us?.p99;
+        let share = self.slip_us?.p99 / self.since_due()?.p99;
         (share > SLIP_LIMIT).then_some(share)
+    }
+
+    /// What was timed from when it was due; nothing is where there was no schedule.
+    pub(super) fn since_due(&self) -> Option<Quantiles> {
+        self.end_to_end_us.or(self.transaction_us)
+    }
+
+    /// What each had to be durable by the time at which it was seen: records, or else commits.
+    pub(super) fn shown(&self) -> Option<Quantiles> {
+        self.end_to_end_us.or(self.commit_us)
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Measured {
     pub(super) memory: Memory,
     /// By how much the broker's anonymous memory grew in it, in bytes.
     pub(super) grown: i64,
-    /// What there were of: connections, or partitions.
+    /// What there were of: connections, partitions, groups, records of offsets, members that came or went.
     pub(super) count: u32,
     /// CPU seconds a second, with everything set up and nobody asking.
     pub(super) idle: Option<f64>,
@@ -98,6 +98,30 @@ impl Measured {
         Some(self.done()?.end_to_end_us?.p999 / 1e3)
     }
 
+    pub(super) fn commit_p50(&self) -> Option<f64> {
+        Some(self.done()?.commit_us?.p50 / 1e3)
+    }
+
+    pub(super) fn commit_p99(&self) -> Option<f64> {
+        Some(self.done()?.commit_us?.p99 / 1e3)
+    }
+
+    pub(super) fn transaction_p50(&self) -> Option<f64> {
+        Some(self.done()?.transaction_us?.p50 / 1e3)
+    }
+
+    pub(super) fn transaction_p99(&self) -> Option<f64> {
+        Some(self.done()?.transaction_us?.p99 / 1e3)
+    }
+
+    pub(super) fn rebalance_p50(&self) -> Option<f64> {
+        Some(self.done()?.rebalance_us?.p50 / 1e3)
+    }
+
+    pub(super) fn cpu_ms_each(&self) -> Option<f64> {
+        Some(self.cpu_us_each()? / 1e3)
+    }
+
     pub(super) fn ack_p50(&self) -> Option<f64> {
         Some(self.done()?.ack_us?.p50 / 1e3)
     }
@@ -141,6 +165,20 @@ pub(super) mod tests {
                 p999: 9_000.0,
                 ..Quantiles::default()
             }),
+            commit_us: Some(Quantiles {
+                p50: 500.0,
+                p99: 4_000.0,
+                ..Quantiles::default()
+            }),
+            transaction_us: Some(Quantiles {
+                p50: 2_000.0,
+                p99: 8_000.0,
+                ..Quantiles::default()
+            }),
+            rebalance_us: Some(Quantiles {
+                p50: 501_500.0,
+                ..Quantiles::default()
+            }),
             ..Done::default()
         });
         for (name, figure, expected) in [
@@ -157,6 +195,12 @@ pub(super) mod tests {
             ("p50", run.seen_p50(), Some(0.25)),
             ("p99", run.seen_p99(), Some(3.0)),
             ("p99.9", run.seen_p999(), Some(9.0)),
+            ("commit p50", run.commit_p50(), Some(0.5)),
+            ("commit p99", run.commit_p99(), Some(4.0)),
+            ("transaction p50", run.transaction_p50(), Some(2.0)),
+            ("transaction p99", run.transaction_p99(), Some(8.0)),
+            ("rebalance p50", run.rebalance_p50(), Some(501.5)),
+            ("ms each", run.cpu_ms_each(), Some(5.0)),
             ("ack p50", run.ack_p50(), None),
         ] {
             assert_eq!(figure, expected, "{name}");

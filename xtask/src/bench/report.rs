@@ -197,7 +197,7 @@ fn overloaded(outcome: &Outcome) -> Option<String> {
         .iter()
         .flat_map(|pair| outcome.sides.iter().zip(&pair.runs));
     let (side, seconds) = runs
-        .filter(|(_, run)| run.done.as_ref().is_some_and(|done| done.end_to_end_us.is_some()))
+        .filter(|(_, run)| run.done.as_ref().is_some_and(|done| done.since_due().is_some()))
         .map(|(side, run)| (side, run.seconds))
         .find(|(_, seconds)| load.amount.is_overrun(*seconds))?;
     Some(format!(

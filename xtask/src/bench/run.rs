@@ -231,7 +231,7 @@ struct Row<'a> {
 
 impl<'a> Row<'a> {
     fn start(&self, side: Side) -> Result<Worker<'a>> {
-        Worker::start(side, self.scenario.durability, self.programs, self.place)
+        Worker::start(side, self.scenario, self.programs, self.place)
     }
 
     /// Starts a side, warms it, counts its sync calls, and stops it until its turn comes.

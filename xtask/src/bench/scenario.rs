@@ -8,9 +8,13 @@ use super::{measured::Measured, subject::Side, syncs::Durability};
 pub(super) struct Scenario {
     /// What it is called on the command line; a name before a dash calls all that begin with it.
     pub(super) name: &'static str,
+    /// What calls it together with others that are named otherwise; empty when nothing does.
+    pub(super) family: &'static str,
     pub(super) what: &'static str,
     /// On both sides.
     pub(super) durability: Durability,
+    /// Lines of `server.properties` on both sides.
+    pub(super) settings: &'static [(&'static str, &'static str)],
     /// Ours, and whom it stands beside.
     pub(super) sides: [Side; 2],
     /// The limit program can do this too.
@@ -40,6 +44,8 @@ pub(super) enum Work {
     Groups { count: u32 },
     /// A process starts on so many records that groups have committed, until it tells the offsets of all.
     GroupLoad { groups: u32, records: u32 },
+    /// A member joins a group, or leaves it, and comes or goes again.
+    Rebalance(Rebalance),
     /// Much data goes through, in pieces, and leaves memory behind.
     Through(Load, u32),
 }
@@ -65,6 +71,17 @@ pub(super) struct Load {
     /// The same, for the run under `strace`, where a broker that makes many calls follows no high rate.
     pub(super) traced: Option<&'static str>,
     pub(super) amount: Amount,
+}
+
+/// Work of the load program on a group.
+#[derive(Clone, Copy)]
+pub(super) struct Rebalance {
+    /// The command and its options.
+    pub(super) command: &'static str,
+    /// Of the topic that the members share.
+    pub(super) partitions: u16,
+    /// How often it is done in a run.
+    pub(super) rounds: u32,
 }
 
 /// How much of it.
@@ -111,7 +128,7 @@ impl Amount {
 impl Work {
     pub(super) fn process(&self) -> Process {
         match self {
-            Work::Load(_) | Work::Librdkafka { .. } => Process::Warm,
+            Work::Load(_) | Work::Librdkafka { .. } | Work::Rebalance(_) => Process::Warm,
             Work::Connections { process, .. } | Work::Partitions { process, .. } => *process,
             Work::Start | Work::Through(..) | Work::Groups { .. } | Work::GroupLoad { .. } => Process::Fresh,
         }
@@ -120,18 +137,35 @@ impl Work {
     /// Whether every side writes the same number of records, so that two sides can be compared in it.
     pub(super) fn has_fixed_count(&self) -> bool {
         match self {
-            Work::Load(load) => load.fill.is_none() && matches!(load.amount, Amount::Megabytes(_)),
+            Work::Load(load) => load.fill.is_none() && load.has_fixed_amount(),
             Work::Through(..) | Work::Librdkafka { .. } => true,
             Work::Connections { .. }
             | Work::Partitions { .. }
             | Work::Start
             | Work::Groups { .. }
-            | Work::GroupLoad { .. } => false,
+            | Work::GroupLoad { .. }
+            | Work::Rebalance(_) => false,
         }
     }
 }
 
+impl Rebalance {
+    /// What the load program is called with.
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let mut all: Vec<String> = self.command.split_whitespace().map(str::to_owned).collect();
+        all.extend(["--partitions".to_owned(), self.partitions.to_string()]);
+        all.extend(["--rounds".to_owned(), self.rounds.to_string()]);
+        all
+    }
+}
+
 impl Load {
+    /// Whether it is as much on every side: so many bytes, or so many a second.
+    fn has_fixed_amount(&self) -> bool {
+        let mut options = self.command.split_whitespace();
+        matches!(self.amount, Amount::Megabytes(_)) || options.any(|option| option == "--rate")
+    }
+
     /// What the load program is called with.
     pub(super) fn arguments(&self) -> Vec<String> {
         self.with(self.command, self.amount)
@@ -286,6 +320,38 @@ mod tests {
             "fetch --connections 3 --topics 10 --partitions 6 --seconds 2"
         );
         assert_eq!(many.fill_arguments(), None);
+    }
+
+    #[test]
+    fn amounts_are_compared_where_they_are_fixed() {
+        let load = |command, amount| {
+            Work::Load(Load {
+                traced: None,
+                topics: 1,
+                partitions: 6,
+                fill: None,
+                command,
+                amount,
+            })
+        };
+        for (work, fixed) in [
+            (load("produce --acks 1", Amount::Megabytes(3)), true),
+            (load("transact --rate 100", Amount::Seconds(3)), true),
+            (load("commit --connections 50", Amount::Seconds(3)), false),
+        ] {
+            assert_eq!(work.has_fixed_count(), fixed);
+        }
+    }
+
+    #[test]
+    fn a_rebalance_is_spelled_out() {
+        let rebalance = Rebalance {
+            command: "consumer-group --members 10",
+            partitions: 900,
+            rounds: 4,
+        };
+        let line = rebalance.arguments().join(" ");
+        assert_eq!(line, "consumer-group --members 10 --partitions 900 --rounds 4");
     }
 
     #[test]

@@ -4,6 +4,10 @@
 //! Sizes are chosen so that a run takes some seconds, and so that what it writes fits the page cache of a small machine:
 //! beyond that the disk would be measured, and the same disk stands behind both.
 
+mod coordinated;
+
+use std::collections::BTreeSet;
+
 use super::{
     measured::Measured,
     scenario::{Amount, Figure, Goal, Load, Process, Scenario, Work, cost, own_cost, rate},
@@ -230,50 +234,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "10,000 idle connections to a fresh process",
         10_000,
     ),
-    Scenario {
-        figures: &[
-            cost(
-                "broker us/request",
-                Measured::cpu_us_per_request,
-                &[Goal::RatioAtMost(0.4)],
-            ),
-            rate("requests/s", Measured::requests_per_second, &[]),
-        ],
-        ..load(
-            "g1",
-            "offsets of ten partitions committed by a request, 50 connections, a group each",
-            Load {
-                partitions: 10,
-                ..small_requests("commit --connections 50")
-            },
-        )
-    },
-    Scenario {
-        figures: &[cost(
-            "KiB each",
-            Measured::grown_kib_each,
-            &[Goal::RatioAtMost(0.3)],
-        )],
-        ..other(
-            "g2-memory",
-            "10,000 idle groups, each with offsets of ten partitions: memory added to a fresh process",
-            Work::Groups { count: 10_000 },
-        )
-    },
-    Scenario {
-        figures: &[
-            rate("load ms", Measured::milliseconds, &[Goal::RatioAtMost(0.3)]),
-            cost("CPU us a record, with the start", Measured::cpu_us_each, &[]),
-        ],
-        ..other(
-            "g2-load",
-            "1,000,000 records of offsets, of 10,000 groups: from the first answer of a process to the last group's offsets",
-            Work::GroupLoad {
-                groups: 10_000,
-                records: 1_000_000,
-            },
-        )
-    },
+    coordinated::OFFSETS,
+    coordinated::GROUP_MEMORY,
+    coordinated::GROUP_LOAD,
+    coordinated::MEMBER_JOINS,
+    coordinated::MEMBER_LEAVES,
+    coordinated::TRANSACTIONS,
+    coordinated::DURABLE_TRANSACTIONS,
     Scenario {
         figures: &[
             rate(
@@ -372,8 +339,10 @@ const fn load(name: &'static str, what: &'static str, load: Load) -> Scenario {
 const fn other(name: &'static str, what: &'static str, work: Work) -> Scenario {
     Scenario {
         name,
+        family: "",
         what,
         durability: Durability::PageCache,
+        settings: &[],
         sides: [Side::Klamm, Side::Kafka],
         has_limit: false,
         is_beside_optional: false,
@@ -465,10 +434,20 @@ const fn connection_memory(name: &'static str, what: &'static str, count: u32) -
     }
 }
 
-/// The rows with these names, in the order of the table: a name, or the part of one before a dash. Without names, all
-/// but the long ones. A long one is taken when it is named itself, or when `full` asks for them.
+/// What calls several rows that are named otherwise.
+pub(super) fn families() -> Vec<&'static str> {
+    let all = SCENARIOS.iter().map(|scenario| scenario.family);
+    let all: BTreeSet<_> = all.filter(|family| !family.is_empty()).collect();
+    all.into_iter().collect()
+}
+
+/// The rows with these names, in the order of the table: a name, the part of one before a dash, or a family. Without names,
+/// all but the long ones. A long one is taken when it is named itself, or when `full` asks for them.
 pub(super) fn select(names: &[String], full: bool) -> Result<Vec<&'static Scenario>, String> {
     let matches = |scenario: &Scenario, name: &str| {
+        if scenario.family == name && !name.is_empty() {
+            return true;
+        }
         let rest = scenario.name.strip_prefix(name);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     };
@@ -478,8 +457,9 @@ pub(super) fn select(names: &[String], full: bool) -> Result<Vec<&'static Scenar
     {
         let known: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
         return Err(format!(
-            "there is no scenario {unknown}; there are {}, and restart, which goes alone",
-            known.join(", ")
+            "there is no scenario {unknown}; there are {}, the families {}, and restart, which goes alone",
+            known.join(", "),
+            families().join(", ")
         ));
     }
     // A family of which all are long is meant as it is.
@@ -500,8 +480,6 @@ pub(super) fn select(names: &[String], full: bool) -> Result<Vec<&'static Scenar
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     fn selected(names: &[&str], full: bool) -> Vec<&'static str> {
@@ -515,6 +493,7 @@ mod tests {
         let names: BTreeSet<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
         assert_eq!(names.len(), SCENARIOS.len());
         assert!(!names.contains("restart"));
+        assert!(families().iter().all(|family| !names.contains(family)));
     }
 
     #[test]
@@ -523,11 +502,26 @@ mod tests {
         assert_eq!(selected(&["s4"], false), ["s4-1k", "s4-10k", "s4-50k"]);
         assert_eq!(selected(&["s4-1k", "s1"], false), ["s1", "s4-1k"]);
         assert_eq!(selected(&["memory"], false), ["memory"]);
-        let error = select(&["s3".to_owned()], false).err().unwrap();
-        assert!(
-            error.contains("no scenario s3") && error.contains("s6-10"),
-            "{error}"
+        for unknown in ["s3", ""] {
+            let error = select(&[unknown.to_owned()], false).err().unwrap();
+            assert!(
+                error.contains("no scenario") && error.contains("s6-10") && error.contains("groups"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_family_is_called_by_its_name() {
+        let groups = ["g1", "g2-memory", "g2-load", "g3", "g4"];
+        let transactions = ["t1", "t1d"];
+        assert_eq!(selected(&["groups"], false), groups);
+        assert_eq!(selected(&["transactions"], false), transactions);
+        assert_eq!(
+            selected(&["groups", "transactions"], false),
+            [&groups[..], &transactions].concat()
         );
+        assert_eq!(families(), ["groups", "transactions"]);
     }
 
     #[test]

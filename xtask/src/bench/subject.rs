@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal};
 use serde::Serialize;
 use tempfile::TempDir;
 
-use super::{driver::Driver, programs::Programs, syncs::Durability};
+use super::{driver::Driver, programs::Programs, scenario::Scenario, syncs::Durability};
 use crate::{
     broker::{Broker, Kind, Machine, Setup, free_port},
     process,
@@ -54,10 +54,15 @@ impl Side {
         }
     }
 
-    /// The lines of `server.properties` that are not those of every test.
-    fn properties(self, durability: Durability) -> Vec<(String, String)> {
+    /// The lines of `server.properties` that are not those of every test; both sides have those of the scenario.
+    fn properties(
+        self,
+        durability: Durability,
+        settings: &[(&'static str, &'static str)],
+    ) -> Vec<(String, String)> {
         // Deleted topics leave the disk at once, so that the next run does not pay for writing them back.
         let mut lines = vec![("log.segment.delete.delay.ms", "100")];
+        lines.extend_from_slice(settings);
         match self {
             Side::Klamm | Side::KlammOneWorker | Side::KlammTwoWorkers => {
                 lines.push(match durability {
@@ -110,7 +115,7 @@ impl<'a> Subject<'a> {
     /// Starts a side on empty data in a folder of its own under `place`.
     pub(super) fn start(
         side: Side,
-        durability: Durability,
+        scenario: &Scenario,
         programs: &'a Programs,
         place: &Path,
     ) -> Result<Self> {
@@ -119,7 +124,7 @@ impl<'a> Subject<'a> {
                 kind,
                 partitions: 1,
                 program: programs.klamm.clone(),
-                properties: side.properties(durability),
+                properties: side.properties(scenario.durability, scenario.settings),
                 machine: Machine::Production,
                 place: place.to_owned(),
                 ends_with_us: true,
@@ -327,7 +332,7 @@ mod tests {
     use super::*;
 
     fn value(side: Side, durability: Durability, key: &str) -> Option<String> {
-        let lines = side.properties(durability);
+        let lines = side.properties(durability, &[("group.initial.rebalance.delay.ms", "7")]);
         lines
             .into_iter()
             .find(|(found, _)| found == key)
@@ -351,6 +356,13 @@ mod tests {
             (Side::Kafka, Fsync, "klamm.durability", None),
             (Side::KlammOneWorker, PageCache, "klamm.workers", Some("1")),
             (Side::Klamm, PageCache, "klamm.workers", None),
+            (Side::Klamm, Fsync, "group.initial.rebalance.delay.ms", Some("7")),
+            (
+                Side::Kafka,
+                PageCache,
+                "group.initial.rebalance.delay.ms",
+                Some("7"),
+            ),
         ] {
             let found = value(side, durability, key);
             assert_eq!(found.as_deref(), expected, "{side:?} {durability:?} {key}");

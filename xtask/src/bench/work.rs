@@ -20,9 +20,9 @@ use super::{
     probe::{self, Machine, Memory},
     programs::Programs,
     restart::Waiting,
-    scenario::{Amount, Load, Process, Work},
+    scenario::{Amount, Load, Process, Scenario, Work},
     subject::{Side, Subject},
-    syncs::{Counted, Counting, Durability},
+    syncs::{Counted, Counting, Durability, Shown},
     window::Window,
 };
 use crate::process;
@@ -49,6 +49,8 @@ pub(super) struct Worker<'a> {
     /// Where files go that several sides use.
     place: PathBuf,
     filled: Option<Filled>,
+    /// The topic of groups whose members come and go.
+    pub(super) shared: Option<String>,
     /// Nothing is measured, and nobody waits for what is measured at rest.
     is_warming: bool,
 }
@@ -64,15 +66,16 @@ struct Filled {
 impl<'a> Worker<'a> {
     pub(super) fn start(
         side: Side,
-        durability: Durability,
+        scenario: &Scenario,
         programs: &'a Programs,
         place: &Path,
     ) -> Result<Self> {
         Ok(Worker {
-            subject: Subject::start(side, durability, programs, place)?,
-            durability,
+            subject: Subject::start(side, scenario, programs, place)?,
+            durability: scenario.durability,
             place: place.to_owned(),
             filled: None,
+            shared: None,
             is_warming: false,
         })
     }
@@ -88,6 +91,7 @@ impl<'a> Worker<'a> {
             Work::Librdkafka { records, codec } => self.librdkafka(records, codec),
             Work::Groups { count } => self.groups(count),
             Work::GroupLoad { groups, records } => self.group_load(groups, records),
+            Work::Rebalance(rebalance) => self.rebalance(&rebalance),
         }
         .with_context(|| format!("{}\n{}", self.subject.side.name(), self.subject.tail()))
     }
@@ -109,7 +113,8 @@ impl<'a> Worker<'a> {
                 | Work::Start
                 | Work::Through(..)
                 | Work::Groups { .. }
-                | Work::GroupLoad { .. } => begun.elapsed(),
+                | Work::GroupLoad { .. }
+                | Work::Rebalance(_) => begun.elapsed(),
             };
         }
         self.is_warming = false;
@@ -141,9 +146,10 @@ impl<'a> Worker<'a> {
             requests: done.requests.context("a load counts its requests")?,
             seconds: done.seconds,
             records: done.records.context("a load counts its records")?,
-            seen: done
-                .end_to_end_us
-                .map(|seen| Duration::from_secs_f64(seen.p50 / 1e6)),
+            shown: done.shown().map(|shown| Shown {
+                count: shown.count,
+                within: Duration::from_secs_f64(shown.p50 / 1e6),
+            }),
             one_by_one: self.subject.side == Side::Kafka,
         };
         self.durability

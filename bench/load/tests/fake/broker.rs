@@ -17,6 +17,8 @@ use klamm_protocol::messages::create_topics_request::CreateTopicsRequest;
 use klamm_protocol::messages::create_topics_response::{CreatableTopicResult, CreateTopicsResponse};
 use klamm_protocol::messages::delete_topics_request::DeleteTopicsRequest;
 use klamm_protocol::messages::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
+use klamm_protocol::messages::end_txn_request::EndTxnRequest;
+use klamm_protocol::messages::end_txn_response::EndTxnResponse;
 use klamm_protocol::messages::fetch_request::FetchRequest;
 use klamm_protocol::messages::fetch_response::{FetchResponse, FetchableTopicResponse, PartitionData};
 use klamm_protocol::messages::init_producer_id_response::InitProducerIdResponse;
@@ -34,6 +36,8 @@ use klamm_protocol::messages::produce_response::{
 };
 use klamm_protocol::{ApiKey, Message, Reader, Records, RequestHeader, Writer, encode_response};
 use klamm_records::{BatchBuilder, BatchHeader, HEADER_BYTES};
+
+use crate::coordinator::{self, Transactions};
 
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +59,13 @@ pub(crate) enum Fault {
     RepeatsABatch,
     /// Produce is served up to version 12.
     OldVersions,
+    /// The fifth transaction has a marker too few.
+    LosesAMarker,
+    /// The offsets of no transaction are kept.
+    LosesOffsets,
 }
 
-/// Which produce request is treated badly.
+/// Which produce request, or EndTxn, is treated badly.
 const FIFTH: usize = 5;
 const SESSION: i32 = 7;
 
@@ -69,9 +77,11 @@ pub(crate) struct Broker {
 struct State {
     topics: BTreeMap<String, Topic>,
     produced: usize,
-    /// The next sequence number by producer, topic and partition.
-    sequences: BTreeMap<(i64, Uuid, i32), i32>,
+    /// The next sequence number by producer and its epoch, topic and partition.
+    sequences: BTreeMap<(i64, i16, Uuid, i32), i32>,
     producers: i64,
+    ended: usize,
+    transactions: Transactions,
 }
 
 struct Topic {
@@ -225,6 +235,16 @@ impl Connection {
                 Some(self.in_order(shared.fault, encode(header, &response)))
             }
             ApiKey::Fetch => Some(encode(header, &self.fetch(shared, state, read(reader, version)))),
+            ApiKey::FindCoordinator => Some(encode(header, &coordinator::found(&read(reader, version)))),
+            ApiKey::OffsetFetch => Some(encode(header, &state.transactions.fetch(&read(reader, version)))),
+            ApiKey::TxnOffsetCommit => {
+                let mut state = state;
+                Some(encode(header, &state.transactions.commit(&read(reader, version))))
+            }
+            ApiKey::EndTxn => Some(encode(
+                header,
+                &end_txn(shared.fault, state, &read(reader, version)),
+            )),
             other => panic!("{other:?} is not answered"),
         }
     }
@@ -437,7 +457,8 @@ fn produce(
         let mut partition_responses = Vec::new();
         for data in &topic.partition_data {
             let batch = data.records.bytes().unwrap();
-            let in_order = in_sequence(&mut state, topic.topic_id, data.index, batch);
+            let in_order =
+                fault == Fault::ProduceError || in_sequence(&mut state, topic.topic_id, data.index, batch);
             let times = match fault {
                 Fault::ProduceError | Fault::LosesABatch => 0,
                 Fault::DoublesABatch => 2,
@@ -445,6 +466,11 @@ fn produce(
             };
             for _ in 0..times {
                 append(state.partition(topic.topic_id, data.index), batch);
+                let header = BatchHeader::parse(batch).unwrap();
+                if header.is_transactional() {
+                    let producer = header.producer_id;
+                    state.transactions.appended(producer, topic.topic_id, data.index);
+                }
             }
             partition_responses.push(PartitionProduceResponse {
                 index: data.index,
@@ -469,6 +495,18 @@ fn produce(
     })
 }
 
+fn end_txn(fault: Fault, mut state: MutexGuard<'_, State>, request: &EndTxnRequest) -> EndTxnResponse {
+    state.ended += 1;
+    let (response, mut markers) = state.transactions.end(request, fault == Fault::LosesOffsets);
+    if fault == Fault::LosesAMarker && state.ended == FIFTH {
+        markers.pop();
+    }
+    for (topic, partition, marker) in markers {
+        append(state.partition(topic, partition), &marker);
+    }
+    response
+}
+
 /// Whether the batch of an idempotent producer follows its last one.
 fn in_sequence(state: &mut State, topic: Uuid, partition: i32, batch: &Bytes) -> bool {
     let header = BatchHeader::parse(batch).unwrap();
@@ -477,7 +515,7 @@ fn in_sequence(state: &mut State, topic: Uuid, partition: i32, batch: &Bytes) ->
     };
     let next = state
         .sequences
-        .entry((producer.id.0, topic, partition))
+        .entry((producer.id.0, producer.epoch.0, topic, partition))
         .or_default();
     let follows = producer.base_sequence == Some(*next);
     *next += header.record_count;
