@@ -66,6 +66,8 @@ async function features() {
     for (const [name, compression] of CODECS) await check(`codec ${name}`, () => produceSamples(admin, name, compression))
     await administer(admin)
     await check('two share in a group', () => share(admin))
+    await check('a copy in transactions', () => copied(admin))
+    await check('an old instance is shut out', () => shutOut(admin))
   })
 }
 
@@ -111,6 +113,116 @@ async function member(topic, read) {
     },
   })
   return member
+}
+
+const COPIED = { partitions: 3, sends: 10, inOne: 5 }
+
+/** Copies a topic in transactions with the offsets of what was copied; every third is aborted, and its records are read again. */
+async function copied(admin) {
+  const [source, target] = ['kafkajs-source', 'kafkajs-target']
+  await admin.createTopics({ topics: [source, target].map((topic) => ({ topic, numPartitions: COPIED.partitions })) })
+  await fill(source)
+  const consumer = kafka.consumer({ groupId: target, maxBytesPerPartition: 1, heartbeatInterval: 300 })
+  const producer = transactional(target)
+  let [steps, done, failure] = [0, 0, null]
+  const copy = async (batch) => {
+    const transaction = await producer.transaction()
+    const messages = batch.messages.map(({ value }) => ({ partition: batch.partition, value }))
+    await sent(transaction, { topic: target, messages, acks: -1 })
+    const offset = String(BigInt(batch.lastOffset()) + 1n)
+    const topics = [{ topic: source, partitions: [{ partition: batch.partition, offset }] }]
+    await transaction.sendOffsets({ consumerGroupId: target, topics })
+    if (steps++ % 3 === 2) {
+      await transaction.abort()
+      return consumer.seek({ topic: source, partition: batch.partition, offset: batch.firstOffset() })
+    }
+    await transaction.commit()
+    done += messages.length
+  }
+  await withClient(producer, () =>
+    withClient(consumer, async () => {
+      await consumer.subscribe({ topic: source, fromBeginning: true })
+      const eachBatch = ({ batch }) => copy(batch).catch((error) => (failure ??= error))
+      await consumer.run({ autoCommit: false, eachBatch })
+      await until('all is copied', () => failure !== null || done >= COPIED.partitions * COPIED.sends * COPIED.inOne)
+    }),
+  )
+  if (failure !== null) throw failure
+  const each = Array.from({ length: COPIED.sends * COPIED.inOne }, (_, n) => String(n))
+  same(await committed(target, COPIED.partitions * each.length), Array(COPIED.partitions).fill(each))
+  const [offsets] = await admin.fetchOffsets({ groupId: target, topics: [source] })
+  same(offsets.partitions.map(({ offset }) => offset), Array(COPIED.partitions).fill(String(each.length)))
+}
+
+/** Each send is a batch of its own, so that it can be copied by itself. */
+async function fill(topic) {
+  const producer = kafka.producer({ createPartitioner: Partitioners.DefaultPartitioner })
+  await withClient(producer, async () => {
+    for (let send = 0; send < COPIED.sends; send++) {
+      const messages = []
+      for (let n = send * COPIED.inOne; n < (send + 1) * COPIED.inOne; n++) {
+        for (let partition = 0; partition < COPIED.partitions; partition++) messages.push({ partition, value: String(n) })
+      }
+      await producer.send({ topic, messages, acks: -1 })
+    }
+  })
+}
+
+/** A second producer of a transactional id ends what the first one has begun, and the first one cannot go on. */
+async function shutOut(admin) {
+  const topic = 'kafkajs-fenced'
+  await admin.createTopics({ topics: [{ topic, numPartitions: 1 }] })
+  const begin = async (producer, value) => {
+    const transaction = await producer.transaction()
+    await sent(transaction, { topic, messages: [{ partition: 0, value }], acks: -1 })
+    return transaction
+  }
+  const [old, next] = [transactional(topic), transactional(topic)]
+  await withClient(old, () =>
+    withClient(next, async () => {
+      const first = await begin(old, 'never')
+      const second = await begin(next, 'once')
+      const error = await first.commit().then(() => null, (error) => error.type)
+      same(['PRODUCER_FENCED', 'INVALID_PRODUCER_EPOCH'].includes(error), true)
+      await second.commit()
+    }),
+  )
+  same(await committed(topic, 1), [['once']])
+}
+
+function transactional(transactionalId) {
+  const createPartitioner = Partitioners.DefaultPartitioner
+  return kafka.producer({ transactionalId, idempotent: true, maxInFlightRequests: 1, createPartitioner })
+}
+
+/** The first send of a transaction, which may come before the end of the one before is written: kafkajs does not wait for it. */
+async function sent(transaction, records) {
+  for (const limit = Date.now() + PATIENCE_MS; ; ) {
+    try {
+      return await transaction.send(records)
+    } catch (error) {
+      if (error.type !== 'CONCURRENT_TRANSACTIONS' || Date.now() > limit) throw error
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+/** The committed values of each partition of a topic, once there are so many and no more come. */
+async function committed(topic, count) {
+  const values = []
+  let [total, last] = [0, Date.now()]
+  const consumer = kafka.consumer({ groupId: `${topic}-reader`, maxWaitTimeInMs: 100 })
+  await withClient(consumer, async () => {
+    await consumer.subscribe({ topic, fromBeginning: true })
+    await consumer.run({
+      eachMessage: async ({ partition, message }) => {
+        ;(values[partition] ??= []).push(String(message.value))
+        ;[total, last] = [total + 1, Date.now()]
+      },
+    })
+    await until('all is read', () => total >= count && Date.now() - last > 500)
+  })
+  return values
 }
 
 async function until(what, isSo) {
