@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 import java.util.Random;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -20,6 +21,7 @@ import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndTimestamp;
+import org.apache.kafka.clients.consumer.SubscriptionPattern;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
@@ -125,9 +127,9 @@ public final class Clients {
                     producer.flush();
                 }
                 Map<TopicPartition, Map<Long, Integer>> read = new HashMap<>();
-                try (var first = member(topic, one)) {
+                try (var first = member(topic, one, Map.of())) {
                     poll(List.of(first), read, () -> first.assignment().size() == PARTITIONS && !read.isEmpty());
-                    try (var second = member(topic, other)) {
+                    try (var second = member(topic, other, Map.of())) {
                         var both = List.of(first, second);
                         poll(both, read, () -> first.assignment().size() == 2 && second.assignment().size() == 2);
                         poll(both, read, () -> read.values().stream().mapToInt(Map::size).sum() == PARTITIONS * RECORDS);
@@ -149,10 +151,53 @@ public final class Clients {
             return null;
         }
 
-        private static KafkaConsumer<byte[], byte[]> member(String topic, String strategy) {
+        /** A static member that is away for a moment gets back what it had, and the other one notices nothing. */
+        static Object fixed(String strategy) throws Exception {
+            String topic = "java-groups-static-" + strategy;
+            try (Admin admin = admin()) {
+                admin.createTopics(List.of(new NewTopic(topic, PARTITIONS, (short) 1))).all().get();
+            }
+            Map<TopicPartition, Map<Long, Integer>> read = new HashMap<>();
+            try (var first = member(topic, strategy, Map.of("group.instance.id", "one"))) {
+                Set<TopicPartition> had;
+                // It does not leave when it is closed.
+                try (var second = member(topic, strategy, Map.of("group.instance.id", "two"))) {
+                    var both = List.of(first, second);
+                    poll(both, read, () -> first.assignment().size() == 2 && second.assignment().size() == 2);
+                    had = Set.copyOf(second.assignment());
+                }
+                var kept = Set.copyOf(first.assignment());
+                int generation = first.groupMetadata().generationId();
+                try (var again = member(topic, strategy, Map.of("group.instance.id", "two"))) {
+                    poll(List.of(first, again), read, () -> again.assignment().equals(had));
+                    same(first.assignment(), kept);
+                    same(first.groupMetadata().generationId(), generation);
+                }
+            }
+            return null;
+        }
+
+        /** A member that subscribes to an expression gets the topics that it fits. */
+        static Object expression() throws Exception {
+            String topic = "java-expression-";
+            try (Admin admin = admin(); var member = unsubscribed(topic, CONSUMER, Map.of())) {
+                List<NewTopic> topics = new ArrayList<>();
+                for (String name : List.of("one", "two", "three")) {
+                    topics.add(new NewTopic(topic + name, PARTITIONS, (short) 1));
+                }
+                admin.createTopics(topics).all().get();
+                member.subscribe(new SubscriptionPattern(topic + "t.*"));
+                poll(List.of(member), new HashMap<>(), () -> member.assignment().size() == 2 * PARTITIONS);
+                same(member.assignment().stream().anyMatch(where -> where.topic().equals(topic + "one")), false);
+            }
+            return null;
+        }
+
+        private static KafkaConsumer<byte[], byte[]> unsubscribed(String group, String strategy, Map<String, String> more) {
             Properties config = new Properties();
+            config.putAll(more);
             config.put("bootstrap.servers", BOOTSTRAP);
-            config.put("group.id", topic);
+            config.put("group.id", group);
             config.put("enable.auto.commit", "false");
             config.put("auto.offset.reset", "earliest");
             config.put("max.poll.records", "20");
@@ -162,7 +207,11 @@ public final class Clients {
                 config.put("heartbeat.interval.ms", "300");
                 config.put("partition.assignment.strategy", "org.apache.kafka.clients.consumer." + strategy);
             }
-            var consumer = new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+            return new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+        }
+
+        private static KafkaConsumer<byte[], byte[]> member(String topic, String strategy, Map<String, String> more) {
+            var consumer = unsubscribed(topic, strategy, more);
             consumer.subscribe(List.of(topic), new ConsumerRebalanceListener() {
                 @Override
                 public void onPartitionsRevoked(Collection<TopicPartition> revoked) {
@@ -212,6 +261,10 @@ public final class Clients {
                 check("a member of the consumer protocol comes to the " + strategy, () -> Groups.share(strategy, Groups.CONSUMER));
             }
             check("two share in the consumer protocol", () -> Groups.share(Groups.CONSUMER, Groups.CONSUMER));
+            for (String strategy : List.of("RangeAssignor", "CooperativeStickyAssignor", Groups.CONSUMER)) {
+                check("a static member returns, by " + strategy, () -> Groups.fixed(strategy));
+            }
+            check("a member of an expression", Groups::expression);
         }
 
         private static List<ProducerRecord<byte[], byte[]>> samples(String topic) {
