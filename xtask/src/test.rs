@@ -12,6 +12,7 @@
 
 mod check;
 mod cli;
+mod dump;
 mod exactly;
 mod go;
 mod group;
