@@ -39,10 +39,12 @@ func features() {
 	check("delete records", func() error { return deleteRecords(cl, admin) })
 	check("unknown topic", func() error { return unknownTopic(admin) })
 	check("cluster", func() error { return cluster(admin) })
-	for name, balancer := range map[string]kgo.GroupBalancer{
-		"range": kgo.RangeBalancer(), "cooperative": kgo.CooperativeStickyBalancer(),
-	} {
-		check("two share by "+name, func() error { return share(admin, name, balancer) })
+	for _, balance := range balances {
+		check("two share by "+balance.name, func() error { return balance.share(admin) })
+		// The coordinator may deal anew when a member is back; the members of one that assigns themselves are not asked.
+		if !balance.isNew {
+			check("a static member returns, by "+balance.name, func() error { return balance.returned(admin) })
+		}
 	}
 	transactions(admin)
 }
