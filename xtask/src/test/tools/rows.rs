@@ -363,18 +363,6 @@ pub(super) const ROWS: &[Row] = &[
         prints: &["tools-group"],
     },
     Row {
-        name: "groups-delete-offsets",
-        class: GROUPS,
-        arguments: &[
-            "--delete-offsets",
-            "--group",
-            "tools-verifiable",
-            "--topic",
-            "tools",
-        ],
-        prints: &["Request succeed for deleting offsets", "Successful"],
-    },
-    Row {
         name: "groups-delete",
         class: GROUPS,
         arguments: &["--delete", "--group", "tools-group"],
