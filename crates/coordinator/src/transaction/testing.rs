@@ -14,6 +14,8 @@
 //!
 //! A producer is `1000@0` (id and epoch), a partition `a-0`. What a step says are the answers that leave because of it.
 
+mod words;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -21,6 +23,8 @@ use klamm_metadata::{Image, MetadataRecord, Position};
 use klamm_model::{ErrorCode, Offset, ProducerEpoch, ProducerId, TimestampMs, TopicPartition, Uuid};
 use klamm_protocol::metadata_records::{FeatureLevelRecord, PartitionRecord, RemoveTopicRecord, TopicRecord};
 
+use self::words::{name, partitions};
+pub(super) use self::words::{partition, producer, say};
 use super::record::TransactionRecord;
 use super::request::*;
 use super::shard::{TransactionShard, TransactionTimer};
@@ -57,54 +61,6 @@ pub(super) fn image(version: i16) -> Image {
         }
     }
     Image::default().apply(Position::default(), &records).unwrap().0
-}
-
-pub(super) fn producer(text: &str) -> TransactionalProducer {
-    let (id, epoch) = text.split_once('@').unwrap();
-    TransactionalProducer {
-        id: ProducerId(id.parse().unwrap()),
-        epoch: ProducerEpoch(epoch.parse().unwrap()),
-    }
-}
-
-fn name(producer: TransactionalProducer) -> String {
-    format!("{}@{}", producer.id, producer.epoch)
-}
-
-pub(super) fn partition(text: &str) -> TopicPartition {
-    let (topic, number) = text.split_once('-').unwrap();
-    TopicPartition::new(topic, number.parse().unwrap())
-}
-
-fn partitions<'a>(words: impl Iterator<Item = &'a str>) -> Vec<TopicPartition> {
-    words.map(partition).collect()
-}
-
-/// What an answer says, in a word or two.
-pub(super) fn say(answer: &TransactionAnswer) -> String {
-    let code = |code: &ErrorCode| format!("{code:?}");
-    match answer {
-        TransactionAnswer::NeedsProducerId => "needs an id".to_owned(),
-        TransactionAnswer::Initialized(Ok(producer)) => name(*producer),
-        TransactionAnswer::Added(ErrorCode::None) => "added".to_owned(),
-        TransactionAnswer::Verified(Ok(verdicts)) => {
-            let verdicts = verdicts.iter().map(|(partition, verdict)| {
-                let verdict = match verdict {
-                    ErrorCode::None => "ok".to_owned(),
-                    other => code(other),
-                };
-                format!("{partition} {verdict}")
-            });
-            verdicts.collect::<Vec<_>>().join(", ")
-        }
-        TransactionAnswer::Ended(Ok(None)) => "ended".to_owned(),
-        TransactionAnswer::Ended(Ok(Some(producer))) => format!("ended {}", name(*producer)),
-        TransactionAnswer::Initialized(Err(error))
-        | TransactionAnswer::Added(error)
-        | TransactionAnswer::Verified(Err(error))
-        | TransactionAnswer::Ended(Err(error)) => code(error),
-        other => format!("{other:?}"),
-    }
 }
 
 /// See [`Driver::parked`].
