@@ -76,7 +76,7 @@ macro_rules! api_table {
                 })*
                 $(ApiKey::$late => {
                     let request = serial.decode::<klamm_protocol::messages::$late_request>(header.api_version).await?;
-                    let wait = Wait::new(&mut serial.body, phases, context);
+                    let wait = Wait::new(serial.body, phases, context);
                     let response = Box::pin(handlers::$late_module::handle(context, request, wait)).await;
                     context.broker.metrics.requests.answered(header.api_key, &response);
                     serial.encode(header, &response)

@@ -48,6 +48,11 @@ impl Body {
         self.at = 0;
     }
 
+    /// What is not decoded yet.
+    pub(crate) fn rest(&self) -> &[u8] {
+        &self.bytes[self.at..]
+    }
+
     /// Decodes what comes next. `decode` is called again from the start when it had to wait for memory.
     pub(crate) async fn decode<T>(
         &mut self,

@@ -5,6 +5,7 @@
 //! node's pool.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use klamm_net::{Connection, ConnectionInfo, Frame, Outcome, Output, Overlap, Piece, Service};
 use klamm_protocol::{
@@ -67,8 +68,8 @@ impl Service for ClientService {
             broker: self.broker.clone(),
             info,
             writer: Writer::new(),
-            produce: produce::Reused::default(),
-            fetch: fetch::Reused::default(),
+            produce: None,
+            fetch: None,
         }
     }
 
@@ -89,19 +90,21 @@ pub(crate) struct Client {
     info: ConnectionInfo,
     /// Memory for encoding, used again by each answer.
     writer: Writer,
-    produce: produce::Reused,
-    fetch: fetch::Reused,
+    /// Of a connection that produces.
+    produce: Option<Box<produce::Reused>>,
+    /// Of a connection that fetches.
+    fetch: Option<Box<fetch::Reused>>,
 }
 
 /// What a serial handler's request is read from and its answer written to.
 pub(crate) struct Serial<'a> {
     /// Kept until the answer is written.
-    pub(crate) body: Body,
+    pub(crate) body: &'a mut Body,
     writer: &'a mut Writer,
 }
 
 impl<'a> Serial<'a> {
-    pub(crate) fn new(body: Body, writer: &'a mut Writer) -> Self {
+    pub(crate) fn new(body: &'a mut Body, writer: &'a mut Writer) -> Self {
         Self { body, writer }
     }
 
@@ -234,15 +237,14 @@ fn own(header: &mut RequestHeader) {
 }
 
 impl Client {
-    async fn serve(&mut self, frame: Frame, out: &mut Output) -> Result<Outcome<produce::Parked>, Fault> {
-        let Frame {
-            bytes,
-            charge,
-            received,
-            is_fresh,
-        } = frame;
+    async fn serve(
+        &mut self,
+        body: &mut Body,
+        (received, is_fresh): (Duration, bool),
+        out: &mut Output,
+    ) -> Result<Outcome<produce::Parked>, Fault> {
         let broker = &self.broker;
-        let prefix = RequestPrefix::peek(&bytes).map_err(Fault::Header)?;
+        let prefix = RequestPrefix::peek(body.rest()).map_err(Fault::Header)?;
         let row = api_table::row(prefix.api_key);
         if prefix.api_key == ApiKey::ApiVersions.to_i16() && check_version(prefix, row).is_err() {
             api_versions::answer_unsupported(&mut self.writer, prefix.correlation_id)?;
@@ -250,7 +252,6 @@ impl Client {
             return Ok(Outcome::Answered);
         }
         check_version(prefix, row)?;
-        let mut body = Body::new(bytes, charge, self.decode_pool.clone());
         let mut header = body.decode(RequestHeader::decode).await.map_err(Fault::Header)?;
         if api_table::is_waiting(header.api_key) {
             own(&mut header);
@@ -268,8 +269,8 @@ impl Client {
                 produce::handle(
                     &context,
                     &header,
-                    &mut body,
-                    &mut self.produce,
+                    body,
+                    self.produce.get_or_insert_default(),
                     &mut self.writer,
                     out,
                     &phases,
@@ -277,8 +278,8 @@ impl Client {
                 .await?
             }
             ApiKey::Fetch => {
-                let (reused, writer) = (&mut self.fetch, &mut self.writer);
-                fetch::handle(&context, &header, &mut body, reused, writer, out, &mut phases).await?;
+                let (reused, writer) = (self.fetch.get_or_insert_default(), &mut self.writer);
+                fetch::handle(&context, &header, body, reused, writer, out, &mut phases).await?;
                 hold(&context, &header, out)?;
                 broker
                     .metrics
@@ -311,18 +312,31 @@ impl Connection for Client {
             .map_or(Overlap::Serial, |row| row.overlap)
     }
 
-    async fn handle(&mut self, frame: Frame, out: &mut Output) -> Outcome<produce::Parked> {
-        let api_key = frame
-            .bytes
+    // The frame is taken apart before the future begins: its argument would have room in it beside what is made of it.
+    fn handle<'a>(
+        &'a mut self,
+        frame: Frame,
+        out: &'a mut Output,
+    ) -> impl Future<Output = Outcome<produce::Parked>> + Send + 'a {
+        let Frame {
+            bytes,
+            charge,
+            received,
+            is_fresh,
+        } = frame;
+        let api_key = bytes
             .first_chunk::<2>()
             .map_or(-1, |key| i16::from_be_bytes(*key));
-        match self.serve(frame, out).await {
-            Ok(outcome) => outcome,
-            Err(fault) => {
-                self.broker.metrics.requests.faulted(api_key);
-                self.writer.clear();
-                out.clear();
-                Outcome::Close(fault.to_string())
+        let mut body = Body::new(bytes, charge, self.decode_pool.clone());
+        async move {
+            match self.serve(&mut body, (received, is_fresh), out).await {
+                Ok(outcome) => outcome,
+                Err(fault) => {
+                    self.broker.metrics.requests.faulted(api_key);
+                    self.writer.clear();
+                    out.clear();
+                    Outcome::Close(fault.to_string())
+                }
             }
         }
     }

@@ -130,7 +130,7 @@ fn start(runtime: &tokio::runtime::Runtime, folder: &Path) -> (Node, SocketAddr)
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 const CONNECTIONS: usize = 256;
-const CONNECTION_AT_MOST: isize = 7 * 1024;
+const CONNECTION_AT_MOST: isize = 6 * 1024;
 
 #[test]
 fn a_connection_that_rests_takes_little() {

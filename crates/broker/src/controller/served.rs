@@ -158,7 +158,7 @@ async fn show(serving: &Serving<'_>, header: &RequestHeader, serial: &mut Serial
         }
         ApiKey::Envelope => {
             let request: EnvelopeRequest = serial.decode(version).await?;
-            let answer = answer_envelope(serving, request, &mut serial.body).await;
+            let answer = answer_envelope(serving, request, serial.body).await;
             serial.encode(header, &answer)
         }
         other => Err(Fault::NotServed(other.to_i16())),

@@ -101,7 +101,7 @@ impl Peer {
             context: &context,
             controller,
         };
-        let mut serial = Serial::new(body, &mut self.writer);
+        let mut serial = Serial::new(&mut body, &mut self.writer);
         Box::pin(served::serve(&serving, &header, &mut serial)).await?;
         hold(&context, &header, out)?;
         emit(&mut self.writer, header.api_key, out, |_| None);
