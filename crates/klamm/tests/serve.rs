@@ -219,7 +219,7 @@ fn a_transaction_with_a_longer_timeout_than_is_allowed_by_now_is_ended() {
     serve.signal(Signal::TERM);
     assert_eq!(serve.wait().code, Some(0));
     let serve = Serve::new(folder.path())
-        .set("transaction.max.timeout.ms", "60000")
+        .set("transaction.max.timeout.ms", "1")
         .start();
     let ended = klamm(&words("transaction abort x -y", &serve.bootstrap()), "");
     assert_eq!(

@@ -20,9 +20,10 @@ use crate::connect::known_topic;
 use crate::failure::{Hinted, of_refusal};
 use crate::output::{Output, argument, printable};
 
-/// The timeout that an id is given when its producer is ended. The next producer brings its own; that of the last one may be longer than
-/// the cluster allows by now, which would be refused just where a transaction is open for too long.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// The timeout that an id is given when its producer is ended: the least there is. Nothing is open under it, and the next producer
+/// brings its own; that of the last one may be longer than the cluster allows by now, which would be refused just where a transaction
+/// is open for too long.
+const TIMEOUT: Duration = Duration::from_millis(1);
 
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("which").args(["start_offset", "producer_id"]))]
@@ -110,8 +111,7 @@ async fn end(admin: &Admin, found: &TransactionDescription) -> Outcome {
     let id = found.id.as_str();
     match plan(State::named(&found.state)) {
         Plan::Abort => {
-            let timeout = found.timeout.min(LONGEST_TIMEOUT);
-            let fenced = admin.fence_transactional_id(id, timeout).await;
+            let fenced = admin.fence_transactional_id(id, TIMEOUT).await;
             Outcome::of_answer(id, "ended", fenced)
         }
         Plan::Nothing(why) => Outcome::new(id, why, Ok(())),
