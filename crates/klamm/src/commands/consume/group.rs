@@ -86,10 +86,10 @@ pub(super) async fn run(
     ended(result, left)
 }
 
-/// What went wrong first, if anything did. That nobody reads any more is nothing that went wrong.
+/// What went wrong first, if anything did. That nobody reads any more, or that a signal came, is nothing that went wrong.
 fn ended(result: anyhow::Result<()>, left: anyhow::Result<()>) -> anyhow::Result<()> {
     match result {
-        Err(error) if !is_broken_pipe(&error) => Err(error),
+        Err(error) if !is_broken_pipe(&error) && !error.is::<Interrupted>() => Err(error),
         result => left.and(result),
     }
 }
@@ -180,12 +180,15 @@ fn is_done(member: &GroupConsumer, rest: &Rest) -> bool {
 mod tests {
     use std::io::{Error, ErrorKind};
 
+    use klamm_env::real::Stop;
+
     use super::*;
 
     #[test]
     fn what_is_not_committed_is_told_unless_something_went_wrong_before() {
         let gone = || Err(Error::from(ErrorKind::BrokenPipe).into());
         let failed = || Err(anyhow::anyhow!("failed"));
+        let stopped = || Err(Interrupted(Stop::Interrupt).into());
         let left = || Err(uncommitted("my group"));
         let cases = [
             (Ok(()), Ok(()), "done"),
@@ -194,6 +197,9 @@ mod tests {
             (failed(), left(), "failed"),
             (failed(), Ok(()), "failed"),
             (gone(), Ok(()), "broken pipe"),
+            (stopped(), left(), "interrupted: what was printed last"),
+            (stopped(), failed(), "failed"),
+            (stopped(), Ok(()), "interrupted"),
         ];
         for (place, (result, left, expected)) in cases.into_iter().enumerate() {
             let told = match ended(result, left) {
