@@ -64,48 +64,65 @@ impl Client {
         isolation: Isolation,
     ) -> Result<BTreeMap<TopicPartition, OffsetAt>, ClientError> {
         let offsets = self.find_offsets(asked, isolation).await;
-        offsets.error.map_or(Ok(offsets.found), Err)
+        offsets.error().map_or(Ok(offsets.found), Err)
     }
 
-    /// As [`Client::list_offsets`]: what was found, and one of the reasons why not all was.
+    /// As [`Client::list_offsets`]: what was found, and why not all was. One that is refused for good ends the search for no other.
     pub(crate) async fn find_offsets(
         &self,
         asked: &[(TopicPartition, OffsetSpec)],
         isolation: Isolation,
     ) -> Offsets {
-        let mut found = BTreeMap::new();
+        let mut brought = Offsets::default();
         let (client, asked) = (self, asked);
-        let remaining = parking_lot::Mutex::new(&mut found);
+        let shared = parking_lot::Mutex::new(&mut brought);
         let all = self.retrying(|| async {
             let todo: Vec<(TopicPartition, OffsetSpec)> = {
-                let found = remaining.lock();
+                let found = &shared.lock().found;
                 let open = asked
                     .iter()
                     .filter(|(partition, _)| !found.contains_key(partition));
                 open.cloned().collect()
             };
+            let mut result = Offsets::default();
             let unled = todo.iter().map(|(partition, _)| partition);
             let unled = unled.filter(|partition| client.known_leader(partition).is_none());
             let topics: BTreeSet<&str> = unled.map(|partition| &*partition.topic).collect();
             for topic in topics {
                 // A new one is looked for a while.
-                client.lookup(topic).await?;
+                if let Err(error) = client.lookup(topic).await {
+                    result.failed(error);
+                }
             }
-            let result = client.list_offsets_once(&todo, isolation).await;
-            remaining.lock().extend(result.found);
-            result.error.map_or(Ok(()), Err)
+            client.list_offsets_into(&mut result, &todo, isolation).await;
+            let mut brought = shared.lock();
+            brought.found.append(&mut result.found);
+            brought.refused.clone_from(&result.refused);
+            result.passing.or(result.refused).map_or(Ok(()), Err)
         });
-        let error = all.await.err();
-        Offsets { found, error }
+        if let Err(error) = all.await {
+            brought.failed(error);
+        }
+        brought
     }
 
-    /// One attempt: what was found, and one of the reasons why not all was. A partition without a leader keeps nobody waiting.
+    /// One attempt: what was found, and why not all was. A partition without a leader keeps nobody waiting.
     pub(crate) async fn list_offsets_once(
         &self,
         asked: &[(TopicPartition, OffsetSpec)],
         isolation: Isolation,
     ) -> Offsets {
         let mut result = Offsets::default();
+        self.list_offsets_into(&mut result, asked, isolation).await;
+        result
+    }
+
+    async fn list_offsets_into(
+        &self,
+        result: &mut Offsets,
+        asked: &[(TopicPartition, OffsetSpec)],
+        isolation: Isolation,
+    ) {
         let mut by_leader: BTreeMap<BrokerId, Vec<(&TopicPartition, OffsetSpec, i32)>> = BTreeMap::new();
         for (partition, spec) in asked {
             match self.leader_now(partition) {
@@ -114,20 +131,19 @@ impl Client {
                     *spec,
                     leader.epoch.map_or(-1, |epoch| epoch.0),
                 )),
-                Err(error) => result.error = Some(error),
+                Err(error) => result.failed(error),
             }
         }
         for (broker, partitions) in by_leader {
-            if let Err(error) = self.offsets_of(broker, &partitions, isolation, &mut result).await {
-                result.error = Some(error);
+            if let Err(error) = self.offsets_of(broker, &partitions, isolation, result).await {
+                result.failed(error);
             }
         }
-        if result.error.is_some() {
+        if result.error().is_some() {
             let topics: Vec<&str> = asked.iter().map(|(partition, _)| &*partition.topic).collect();
             // Should it fail, the next attempt will say so.
             let _ = self.refresh_once(&topics).await;
         }
-        result
     }
 
     async fn offsets_of(
@@ -166,7 +182,7 @@ impl Client {
         for topic in response.topics {
             for partition in topic.partitions {
                 if let Err(refusal) = Refusal::check(partition.error_code, None) {
-                    result.error = Some(ClientError::refused(ApiKey::ListOffsets, refusal));
+                    result.failed(ClientError::refused(ApiKey::ListOffsets, refusal));
                     continue;
                 }
                 let at = OffsetAt {
@@ -187,5 +203,23 @@ impl Client {
 #[derive(Default)]
 pub(crate) struct Offsets {
     pub(crate) found: BTreeMap<TopicPartition, OffsetAt>,
-    pub(crate) error: Option<ClientError>,
+    /// Why something was not, for good: the first reason of the last attempt.
+    refused: Option<ClientError>,
+    /// Why something else was not, for now.
+    passing: Option<ClientError>,
+}
+
+impl Offsets {
+    /// One of the reasons why not all was brought; one that does not pass, if there is one.
+    pub(crate) fn error(&self) -> Option<ClientError> {
+        self.refused.as_ref().or(self.passing.as_ref()).cloned()
+    }
+
+    fn failed(&mut self, error: ClientError) {
+        let reason = match error.is_transient() {
+            true => &mut self.passing,
+            false => &mut self.refused,
+        };
+        reason.get_or_insert(error);
+    }
 }

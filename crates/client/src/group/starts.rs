@@ -146,12 +146,12 @@ impl GroupConsumer {
         let ends = client
             .list_offsets_once(&asked(OffsetSpec::Latest), isolation)
             .await;
-        found.reason = ends.error;
+        found.reason = ends.error();
         let starts = match self.config.start {
             OffsetSpec::Latest => ends.found.clone(),
             start => {
                 let starts = client.list_offsets_once(&asked(start), isolation).await;
-                found.reason = found.reason.take().or(starts.error);
+                found.reason = found.reason.take().or(starts.error());
                 starts.found
             }
         };

@@ -11,8 +11,8 @@ use crate::consumer::{Isolation, OffsetSpec};
 use crate::error::ClientError;
 
 impl Admin {
-    /// The ends of `partitions`, by topic. Left out are those that are not there or have no leader, and those about which the leader says
-    /// nothing else than an error for as long as a call may take.
+    /// The ends of `partitions`, by topic. Left out are those that are not there or have no leader, those about which the leader says an
+    /// error that does not pass, and those about which it says no other than one that may, for as long as a call may take.
     pub async fn known_ends(
         &self,
         partitions: &[TopicPartition],
@@ -27,7 +27,7 @@ impl Admin {
             .map(|partition| (partition.clone(), OffsetSpec::Latest))
             .collect();
         let told = self.client.find_offsets(&asked, Isolation::ReadUncommitted).await;
-        if let Some(error) = told.error {
+        if let Some(error) = told.error() {
             let partitions = asked.len() - told.found.len();
             tracing::warn!(%error, partitions, "the ends of some partitions are not known");
         }

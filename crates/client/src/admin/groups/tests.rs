@@ -146,6 +146,32 @@ fn a_partition_whose_end_is_not_told_hides_no_other_end() {
 }
 
 #[test]
+fn an_end_that_is_told_late_is_waited_for_beside_one_that_is_refused_for_good() {
+    for (refused, late) in [(0, 1), (1, 0)] {
+        let broker = testing::broker(&[("t", 2)]);
+        let codes = [
+            (refused, ErrorCode::TopicAuthorizationFailed),
+            (late, ErrorCode::NotLeaderOrFollower),
+        ];
+        for (index, code) in codes {
+            broker.lock().untold.insert(("t".into(), index), code);
+        }
+        let shared = broker.clone();
+        testing::with_broker(&broker, move |env| async move {
+            let admin = Admin::new(testing::client(&env).await);
+            let partitions = [0, 1].map(|index| TopicPartition::new("t", index));
+            let soon = async {
+                env.sleep(Duration::from_millis(500)).await;
+                shared.lock().untold.remove(&("t".into(), late));
+            };
+            let (ends, ()) = tokio::join!(admin.known_ends(&partitions), soon);
+            let told = BTreeMap::from([(TopicPartition::new("t", late), Offset(0))]);
+            assert_eq!(ends.unwrap(), told, "refused: {refused}");
+        });
+    }
+}
+
+#[test]
 fn the_time_of_the_first_unread_record_is_found() {
     let broker = testing::broker(&[("t", 2)]);
     let shared = broker.clone();
