@@ -155,7 +155,8 @@ impl Output {
     /// From now on, within a runtime, what is shown is held until it is [sent](Self::send).
     pub(crate) fn hold(&mut self) -> anyhow::Result<()> {
         self.flush()?;
-        self.writer = Writer::Held(Held::new());
+        let held = Held::new().context("cannot wait for whoever reads standard output")?;
+        self.writer = Writer::Held(held);
         Ok(())
     }
 

@@ -31,18 +31,19 @@ enum To {
 
 impl Held {
     /// For standard output, within a runtime.
-    pub(super) fn new() -> Self {
+    pub(super) fn new() -> io::Result<Self> {
         // SAFETY: the process never closes its standard output, nor puts another file in its place.
         let reader = unsafe { AsyncFd::register_with_interest(io::stdout(), Interest::WRITABLE) };
-        // The system refuses to wait for what is always ready.
-        let to = match reader {
+        let to = match reader.map_err(io::Error::from) {
             Ok(reader) => To::Reader(reader),
-            Err(_) => To::File(io::stdout()),
+            Err(error) if is_of_a_file(&error) => To::File(io::stdout()),
+            // Written to without a wait, a pipe could keep whoever prints.
+            Err(error) => return Err(error),
         };
-        Self {
+        Ok(Self {
             bytes: Vec::new(),
             to,
-        }
+        })
     }
 
     /// Sends off all that is held. Who gives this up drops the rest.
@@ -70,6 +71,11 @@ impl Held {
     }
 }
 
+/// Whether the system refuses to wait because nobody has to: it is always ready.
+fn is_of_a_file(refused: &io::Error) -> bool {
+    Errno::from_io_error(refused) == Some(Errno::PERM)
+}
+
 /// Waits until there is room.
 async fn wait(reader: &AsyncFd<io::Stdout>) -> io::Result<()> {
     loop {
@@ -89,5 +95,28 @@ fn has_room(stdout: &impl AsFd) -> io::Result<bool> {
         Ok(_) => Ok(!waited[0].revents().is_empty()),
         Err(Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::event::epoll;
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_always_ready_is_written_to_without_a_wait() {
+        let queue = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let file = tempfile::tempfile().unwrap();
+        let refused = epoll::add(
+            &queue,
+            &file,
+            epoll::EventData::new_u64(0),
+            epoll::EventFlags::OUT,
+        );
+        assert!(is_of_a_file(&refused.unwrap_err().into()));
+        for errno in [Errno::NOSPC, Errno::NOMEM, Errno::BADF] {
+            assert!(!is_of_a_file(&errno.into()), "{errno}");
+        }
     }
 }
