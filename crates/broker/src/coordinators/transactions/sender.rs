@@ -259,20 +259,25 @@ fn pause(failures: u32) -> Duration {
 /// Says in the log that markers could not be written, ever more seldom.
 fn tell_of_failures(markers: &Markers, written: &[(TopicPartition, ErrorCode)]) {
     let failures = markers.failures.saturating_add(1);
-    let mut failed = written
-        .iter()
-        .filter(|(_, code)| outcome(*code) == MarkerOutcome::Failed);
-    let Some((partition, code)) = failed.next().filter(|_| is_told(failures)) else {
+    let failed = || {
+        let failed = |(_, code): &&(_, ErrorCode)| outcome(*code) == MarkerOutcome::Failed;
+        written.iter().filter(failed)
+    };
+    let Some((partition, code)) = failed().find(|(_, code)| is_told(failures, *code)) else {
         return;
     };
     let (transactional_id, producer_id) = (&markers.transactional_id, markers.producer.id);
-    let others = failed.count();
+    let others = failed().count() - 1;
     tracing::warn!(%transactional_id, %producer_id, failures, %partition, %code, others, "the end of a transaction cannot be written to a partition: tried again");
 }
 
-/// Whether so many failures in a row are worth a line.
-fn is_told(failures: u32) -> bool {
-    10_u32.checked_pow(failures.ilog10()) == Some(failures)
+/// Whether so many failures in a row are worth a line. Where the leader is on its way, or still reads the partition, as after each
+/// start, the first is not.
+fn is_told(failures: u32, code: ErrorCode) -> bool {
+    match failures {
+        1 => code != ErrorCode::NotLeaderOrFollower,
+        _ => 10_u32.checked_pow(failures.ilog10()) == Some(failures),
+    }
 }
 
 /// What the answer of a partition's leader means.
@@ -298,10 +303,18 @@ mod tests {
 
     #[test]
     fn failures_are_told_ever_more_seldom() {
-        let told = (1..=20_000)
-            .chain([u32::MAX])
-            .filter(|failures| is_told(*failures));
-        assert_eq!(told.collect::<Vec<_>>(), [1, 10, 100, 1_000, 10_000]);
+        let told = |code| {
+            let failures = (1..=20_000).chain([u32::MAX]);
+            let told = failures.filter(move |failures| is_told(*failures, code));
+            told.collect::<Vec<_>>()
+        };
+        let powers = [1, 10, 100, 1_000, 10_000];
+        assert_eq!(told(ErrorCode::KafkaStorageError), powers);
+        assert_eq!(
+            told(ErrorCode::NotLeaderOrFollower),
+            powers[1..],
+            "after a start, this is the usual course"
+        );
     }
 
     #[test]
