@@ -1,8 +1,8 @@
 //! Writes the markers that end a producer's transaction in the partitions that are led here.
 //!
 //! Always holds: a marker is told to be written once it is committed, under the leadership that it was written under, and not
-//! before. Those for many partitions are written some at a time. A topic of coordinators other than those of groups gets none: nothing
-//! there is written in a transaction, its coordinator is the only writer, and Kafka's cannot read a marker.
+//! before. Those for many partitions are written some at a time. A topic of coordinators other than those of groups gets none:
+//! nothing there is written in a transaction, its coordinator is the only writer, and Kafka's cannot read a marker.
 //!
 //! Next: `transactions/sender.rs`, which orders them, and `handlers/write_txn_markers.rs`, for those that others order.
 

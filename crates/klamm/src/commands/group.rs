@@ -14,7 +14,7 @@ use klamm_client::Admin;
 
 use crate::connect::Session;
 use crate::failure::{Hinted, nearest};
-use crate::output::{Output, argument, printable};
+use crate::output::{Output, printable};
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
@@ -47,8 +47,8 @@ async fn unknown_group(admin: &Admin, name: &str) -> anyhow::Error {
     };
     let hint = match nearest(name, known.iter().map(|group| group.name.as_str())) {
         Some(near) => format!(
-            "did you mean {}? klamm group list shows those that exist",
-            argument(near)
+            "did you mean '{}'? klamm group list shows those that exist",
+            printable(near)
         ),
         None => "klamm group list shows those that exist".to_owned(),
     };

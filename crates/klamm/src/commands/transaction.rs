@@ -14,7 +14,7 @@ use klamm_client::admin::transactions::TransactionFilter;
 
 use crate::connect::Session;
 use crate::failure::{Hinted, nearest};
-use crate::output::{Output, argument, printable};
+use crate::output::{Output, printable};
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
@@ -51,8 +51,8 @@ async fn unknown_id(admin: &Admin, id: &str) -> anyhow::Error {
 fn not_known<'a>(id: &str, known: impl IntoIterator<Item = &'a str>) -> anyhow::Error {
     let hint = match nearest(id, known) {
         Some(near) => format!(
-            "did you mean {}? klamm transaction list shows those that are known",
-            argument(near)
+            "did you mean '{}'? klamm transaction list shows those that are known",
+            printable(near)
         ),
         None => "klamm transaction list shows those that are known".to_owned(),
     };
@@ -65,11 +65,12 @@ mod tests {
     use crate::failure::hint;
 
     #[test]
-    fn the_nearest_id_is_one_argument_whatever_is_in_it() {
+    fn the_nearest_id_is_named_on_one_line_whatever_is_in_it() {
         let cases = [
-            ("pay", "pays", "did you mean pays? "),
+            ("pay", "pays", "did you mean 'pays'? "),
+            ("-pay", "-pays", "did you mean '-pays'? "),
             ("my pay", "my pays", "did you mean 'my pays'? "),
-            ("pay x", "pay\nx", r"did you mean $'pay\u000ax'? "),
+            ("pay x", "pay\nx", r"did you mean 'pay\nx'? "),
         ];
         for (id, known, expected) in cases {
             let error = not_known(id, [known]);

@@ -404,9 +404,9 @@ const CALLS: &[Call] = &[
             "group        cli-g\ntype         consumer\nstate        empty\ncoordinator  1\n...\nTOPIC  PARTITION  COMMITTED  END  LAG  LAG TIME  MEMBER\ncli-p  0          8          8    0    0ms       -\ncli-z  0          0          5    5    *s *-\n",
         ),
     call(GROUP, "group describe cli-g -o yaml").prints("- name: cli-g\n  type: consumer\n...\n    lag: 5\n    lag_ms: *\n    member: null\n"),
-    call(GROUP, "group describe cli-gg").fails(&["there is no group 'cli-gg'", "did you mean cli-g?"]),
+    call(GROUP, "group describe cli-gg").fails(&["there is no group 'cli-gg'", "did you mean 'cli-g'?"]),
     call(GROUP, "group delete cli-g").fails(&["there is no terminal to ask", "-y"]),
-    call(GROUP, "group delete cli-gg -y").fails(&["there is no group 'cli-gg'", "did you mean cli-g?"]),
+    call(GROUP, "group delete cli-gg -y").fails(&["there is no group 'cli-gg'", "did you mean 'cli-g'?"]),
     call(GROUP, "group delete cli-gg --if-exists -y").prints("GROUP   STATUS\ncli-gg  does not exist\n"),
     call(GROUP, "group delete cli-g cli-gg --yes")
         .prints("GROUP   STATUS\ncli-g   deleted\ncli-gg  failed: GROUP_ID_NOT_FOUND*\n")

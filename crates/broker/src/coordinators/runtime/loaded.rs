@@ -358,12 +358,12 @@ impl<S: Shard> Loaded<S> {
         };
         // What the topic does not take now, it may never take.
         let unwritten = unwritten.filter(|_| code == ErrorCode::UnknownServerError);
-        if let Some(about) = unwritten {
+        if let Some(about) = unwritten
+            && self.do_without(around, about, code).is_ok()
+        {
             let partition = around.partition;
             tracing::error!(%partition, what = ?timer, "what follows for a coordinator cannot be recorded: the topic does not take it; it goes on without");
-            if self.do_without(around, about, code).is_ok() {
-                return true;
-            }
+            return true;
         }
         let at = self.again_at(around, code, &timer);
         self.timers.set(timer, at);

@@ -2,7 +2,7 @@
 //!
 //! Always holds: one shard at a time, behind one lock, which is held for a decision and never across a wait; a shard that is
 //! given up takes with it everybody who waits for it, and they are told so. A ticket is never given twice. From when there is a
-//! seat, which is before the partition is read, nobody else writes there.
+//! seat, which is before the partition is read, nobody else writes there while it is led in the epoch that the seat was taken in.
 //!
 //! Next: `drive.rs` for the task that appends, loads and lets timers ring.
 

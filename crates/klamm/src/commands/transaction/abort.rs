@@ -1,7 +1,8 @@
 //! `klamm transaction abort`: by transactional id, or in one partition.
 //!
 //! Always holds: by its id, a transaction is ended by its coordinator, everywhere, and its producer is ended with it; that it was
-//! aborted is not said, because the producer may have been quicker and committed it. In a partition, one is ended that no coordinator will end; one that a coordinator knows is left to it.
+//! aborted is not said, because the producer may have been quicker and committed it. In a partition, one is ended that no coordinator
+//! will end; one that a coordinator knows is left to it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -54,7 +54,7 @@ pub(super) const CALLS: &[Call] = &[
     call(TRANSACTION, "transaction describe cli-x -o yaml")
         .prints("- transactional_id: cli-x\n  state: empty\n...\n  timeout_ms: 60000\n...\n"),
     call(TRANSACTION, "transaction describe cli-y")
-        .fails(&["there is no transactional id 'cli-y'", "did you mean cli-x?"]),
+        .fails(&["there is no transactional id 'cli-y'", "did you mean 'cli-x'?"]),
     call(TRANSACTION, "transaction describe cli-y cli-x cli-x")
         .prints("transactional id  cli-x\nstate             empty\n*\n*\n*\n*\n*\n*\n")
         .fails(&["error: there is no transactional id 'cli-y'"]),
@@ -62,7 +62,7 @@ pub(super) const CALLS: &[Call] = &[
     call(TRANSACTION, "transaction abort cli-x -y")
         .prints("TRANSACTION  STATUS\ncli-x        nothing is open\n"),
     call(TRANSACTION, "transaction abort cli-y -y")
-        .fails(&["there is no transactional id 'cli-y'", "did you mean cli-x?"]),
+        .fails(&["there is no transactional id 'cli-y'", "did you mean 'cli-x'?"]),
     call(TRANSACTION, "transaction abort cli-x cli-y --yes")
         .prints("TRANSACTION  STATUS\ncli-x        nothing is open\ncli-y        failed: TRANSACTIONAL_ID_NOT_FOUND*\n")
         .fails(&["error: 1 of 2 transactions were not ended", "klamm transaction list"]),
