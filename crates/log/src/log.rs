@@ -170,6 +170,11 @@ impl Log {
         self.producers.verification_over(producer_id, guard);
     }
 
+    /// Somebody who asked with `guard` whether a producer may write here was told to ask again.
+    pub fn verification_left(&mut self, producer_id: ProducerId, guard: VerificationGuard) {
+        self.producers.verification_left(producer_id, guard);
+    }
+
     /// Forgets producers that were silent for too long.
     pub fn expire_producers(&mut self, now: TimestampMs) {
         let expiration: Duration = self.config.producer_id_expiration;

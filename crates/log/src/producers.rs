@@ -266,6 +266,9 @@ impl ProducerState {
         });
         if let Some(transactions) = &mut self.transactions {
             transactions.expire(now, limit);
+            if transactions.is_empty() {
+                self.transactions = None;
+            }
         }
     }
 

@@ -115,7 +115,7 @@ async fn verify(
         None => Ok(Some(asking.go_on())),
         Some(code) => {
             if is_worth_another_try(code) {
-                asking.go_on();
+                asking.leave();
             }
             Err(code)
         }

@@ -191,6 +191,16 @@ impl ProducerState {
         Ok(Some(transactions.verify(asked, now)))
     }
 
+    /// Somebody with this guard was told to ask again.
+    pub(crate) fn verification_left(&mut self, id: ProducerId, guard: VerificationGuard) {
+        if let Some(transactions) = &mut self.transactions {
+            transactions.left(id, guard);
+            if transactions.is_empty() {
+                self.transactions = None;
+            }
+        }
+    }
+
     /// Somebody with this guard was told no, for good, or does not wait for an answer.
     pub(crate) fn verification_over(&mut self, id: ProducerId, guard: VerificationGuard) {
         if let Some(transactions) = &mut self.transactions {

@@ -478,8 +478,47 @@ fn a_verification_of_which_nothing_came_is_forgotten() {
     let guard = state.verify(&asked, Offset(0), TimestampMs(100)).unwrap();
     state.expire(TimestampMs(1099), Duration::from_millis(1000));
     assert_eq!(state.verify(&asked, Offset(0), TimestampMs(1099)).unwrap(), guard);
-    state.expire(TimestampMs(1100), Duration::from_millis(1000));
-    assert_ne!(state.verify(&asked, Offset(0), TimestampMs(1100)).unwrap(), guard);
+    state.expire(TimestampMs(2098), Duration::from_millis(1000));
+    assert!(state.is_verified(ProducerId(1), guard.unwrap()), "asked again");
+    state.expire(TimestampMs(2099), Duration::from_millis(1000));
+    assert_ne!(state.verify(&asked, Offset(0), TimestampMs(2099)).unwrap(), guard);
+}
+
+#[test]
+fn producers_that_no_coordinator_is_there_for_do_not_fill_the_memory() {
+    let mut state = ProducerState::default();
+    let verify = |state: &mut ProducerState, id, sequence| {
+        let asked = Verification {
+            producer_id: ProducerId(id),
+            producer_epoch: ProducerEpoch(0),
+            base_sequence: Some(sequence),
+            bumps_epoch: false,
+        };
+        state.verify(&asked, Offset(0), TimestampMs(0)).unwrap().unwrap()
+    };
+    let real = verify(&mut state, 1, 0);
+    state.verification_left(ProducerId(1), real);
+    // One that waits for an answer is no matter of the bound.
+    let waits = verify(&mut state, 2, 0);
+    let made_up: Vec<_> = (3..5_000)
+        .map(|id| {
+            let guard = verify(&mut state, id, 0);
+            state.verification_left(ProducerId(id), guard);
+            (ProducerId(id), guard)
+        })
+        .collect();
+    let kept = made_up
+        .iter()
+        .filter(|(id, guard)| state.is_verified(*id, *guard));
+    assert_eq!(kept.count(), 998);
+    assert!(state.is_verified(ProducerId(2), waits));
+    assert_eq!(verify(&mut state, 1, 5), real, "what is remembered stays");
+    let (day, minutes) = (Duration::from_secs(86_400), Duration::from_secs(5 * 60));
+    let end = minutes.as_millis() as i64;
+    state.expire(TimestampMs(end - 1), day);
+    assert!(state.is_verified(ProducerId(1), real));
+    state.expire(TimestampMs(end), day);
+    assert_eq!(state, ProducerState::default());
 }
 
 #[test]

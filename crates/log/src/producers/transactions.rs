@@ -8,7 +8,8 @@
 //! producer's first record in the transaction, or with a marker. Only a batch with the guard of the running verification, or of
 //! a transaction that is open, is appended: so an answer of the coordinator that comes after the marker opens nothing that nobody
 //! would ever end. One that the coordinator refuses, or whose asker goes away, leaves nothing behind, or producers that do not exist
-//! would fill the memory; one that is to be tried again is remembered, so that no later batch comes before the one that was first.
+//! would fill the memory. One that is to be tried again is remembered, so that no later batch comes before the one that was first:
+//! for minutes after it was last asked about, and so many of them in a partition, since nobody has said that there is such a producer.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +19,14 @@ use klamm_records::BatchHeader;
 
 /// Given out so far. Of the process, not of the log: a log that forgets all its transactions must not give one out again.
 static GUARDS: AtomicU64 = AtomicU64::new(0);
+
+/// How long a verification goes on that is not asked about any more: much longer than a coordinator may take to answer, and than a
+/// producer waits before it tries again.
+const QUIET_MS: i64 = 5 * 60 * 1_000;
+
+/// Among how many verifications of a partition one goes on with nobody who asks the coordinator. Forgotten beyond that is which batch
+/// of the producer was the first: should a later one come before it, the first is refused, as out of order.
+const MOST_LEFT: usize = 1_000;
 
 /// Stands for one verification; no two are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,13 +55,16 @@ pub struct Verification {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Verifying {
     pub(super) guard: VerificationGuard,
-    since: TimestampMs,
+    /// When it was last asked about.
+    asked_at: TimestampMs,
     epoch: i16,
     /// No batch may be appended before the one with this number, which was seen and is being tried again.
     pub(super) lowest_sequence: i32,
     pub(super) bumps_epoch: bool,
-    /// Those who ask the coordinator, or were told to ask again, or yes.
+    /// Those who ask the coordinator, or were told yes.
     askers: u32,
+    /// Somebody was told to ask again.
+    is_left: bool,
 }
 
 impl Verifying {
@@ -90,12 +102,14 @@ impl Transactions {
             .entry(asked.producer_id)
             .or_insert_with(|| Verifying {
                 guard: VerificationGuard::next(),
-                since: now,
+                asked_at: now,
                 epoch,
                 lowest_sequence: sequence,
                 bumps_epoch: asked.bumps_epoch,
                 askers: 0,
+                is_left: false,
             });
+        verifying.asked_at = now;
         verifying.askers = verifying.askers.saturating_add(1);
         if epoch > verifying.epoch || (epoch == verifying.epoch && sequence < verifying.lowest_sequence) {
             verifying.epoch = epoch;
@@ -114,21 +128,31 @@ impl Transactions {
 
     /// The coordinator has said no for good to one who asked, or will not be heard: a verification that nobody else waits for is over.
     pub(super) fn over(&mut self, id: ProducerId, guard: VerificationGuard) {
-        if let Some(verifying) = self
-            .verifying
-            .get_mut(&id)
-            .filter(|verifying| verifying.guard == guard)
-        {
-            verifying.askers -= 1;
-            if verifying.askers == 0 {
-                self.verifying.remove(&id);
-            }
+        self.answered(id, guard, false);
+    }
+
+    /// One who asked is to ask again: the verification goes on, unless too many do.
+    pub(super) fn left(&mut self, id: ProducerId, guard: VerificationGuard) {
+        let has_room = self.verifying.len() <= MOST_LEFT;
+        self.answered(id, guard, has_room);
+    }
+
+    fn answered(&mut self, id: ProducerId, guard: VerificationGuard, is_left: bool) {
+        let found = self.verifying.get_mut(&id);
+        let Some(verifying) = found.filter(|verifying| verifying.guard == guard) else {
+            return;
+        };
+        verifying.askers -= 1;
+        verifying.is_left |= is_left;
+        if verifying.askers == 0 && !verifying.is_left {
+            self.verifying.remove(&id);
         }
     }
 
     /// Forgets verifications of which nothing came.
     pub(super) fn expire(&mut self, now: TimestampMs, limit_ms: i64) {
+        let limit_ms = limit_ms.min(QUIET_MS);
         self.verifying
-            .retain(|_, verifying| now.ms_since(verifying.since) < limit_ms);
+            .retain(|_, verifying| now.ms_since(verifying.asked_at) < limit_ms);
     }
 }

@@ -154,7 +154,7 @@ pub(super) async fn verify(
             None => Ok(asking.go_on()),
             Some(why) => {
                 if is_worth_another_try(why) {
-                    asking.go_on();
+                    asking.leave();
                 }
                 Err(Denied { why, is_added })
             }

@@ -1,7 +1,7 @@
 //! What transactions ask of a partition.
 //!
 //! Always holds: who begins to ask whether a producer may write here, and goes away before there is an answer, leaves nothing
-//! behind.
+//! behind; who is told to ask again, nothing that stays for long if nobody does.
 
 use std::future::poll_fn;
 use std::ops::Range;
@@ -33,11 +33,17 @@ impl Asking {
         &self.partition
     }
 
-    /// The coordinator has said yes, or that it must be asked again: the verification goes on without this one. The batch is
-    /// appended with the guard after a yes.
+    /// The coordinator has said yes: the batch is appended with the guard.
     pub(crate) fn go_on(mut self) -> VerificationGuard {
         self.goes_on = true;
         self.guard
+    }
+
+    /// The coordinator must be asked again: the verification waits for that.
+    pub(crate) fn leave(mut self) {
+        self.goes_on = true;
+        self.partition
+            .with(|log| log.verification_left(self.producer_id, self.guard));
     }
 }
 

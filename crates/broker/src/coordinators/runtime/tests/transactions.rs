@@ -147,8 +147,11 @@ async fn who_goes_away_before_the_coordinator_answers_leaves_nothing_behind() {
     assert!(is_known(), "another one asks");
     drop(other);
     assert!(!is_known());
-    // Who was told to ask again is waited for.
-    verify().go_on();
+    // Who was told to ask again is waited for, and not for ever.
+    verify().leave();
     drop(verify());
     assert!(is_known());
+    let minutes = fixture.now().plus_ms(10 * 60 * 1_000);
+    fixture.partition.with(|log| log.expire_producers(minutes));
+    assert!(!is_known());
 }
