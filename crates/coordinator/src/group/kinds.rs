@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use klamm_metadata::Image;
 use klamm_model::{ErrorCode, Offset, TimestampMs};
 use klamm_protocol::ByteString;
 use klamm_protocol::coordinator_records::{OffsetCommitKey, OffsetCommitValue};
@@ -226,12 +227,13 @@ impl GroupShard {
 
     pub(super) fn fetch(
         &self,
+        image: &Image,
         ticket: Ticket,
         require_stable: bool,
         group: &OffsetFetchRequestGroup,
     ) -> GroupResult {
         let fetched = match self.check_fetch(group) {
-            Ok(()) => self.offsets.fetch(group, require_stable),
+            Ok(()) => self.offsets.fetch(image, group, require_stable),
             Err(code) => OffsetFetchResponseGroup {
                 group_id: group.group_id.clone(),
                 error_code: code.code(),

@@ -155,7 +155,7 @@ impl Shard for GroupShard {
             Request::OffsetFetch {
                 require_stable,
                 group,
-            } => self.fetch(ticket, require_stable, &group),
+            } => self.fetch(around.image, ticket, require_stable, &group),
             Request::OffsetDelete(request) => self.delete_offsets(ticket, &request),
             Request::DescribeGroups { version, groups } => self.describe(ticket, version, &groups),
             Request::ListGroups(request) => self.list(ticket, &request),

@@ -22,6 +22,9 @@ use crate::contract::TimerChange;
 /// The most that is looked at in one decision, in groups and offsets.
 const LOOKED_AT_ONCE: usize = 5_000;
 
+/// After which time offsets of a topic that is gone, which had to wait for a transaction, are looked for again.
+const LEFT_AGAIN_MS: i64 = 60_000;
+
 /// What one decision has left to look at. A group is looked at as a whole.
 struct Budget(usize);
 
@@ -152,7 +155,8 @@ impl GroupShard {
         result
     }
 
-    /// Takes back the offsets of a topic that is gone, in the groups behind `after`; what is too much for now, with the timer.
+    /// Takes back the offsets of a topic that is gone, in the groups behind `after`; what is too much for now, and what has to wait for
+    /// a transaction to end, with the timer.
     fn delete_offsets_of(
         &self,
         now: TimestampMs,
@@ -161,27 +165,28 @@ impl GroupShard {
         budget: &mut Budget,
         result: &mut GroupResult,
     ) {
-        let later = |after: Option<Arc<str>>| {
+        let at = |after: Option<Arc<str>>, at: TimestampMs| {
             let name = name.clone();
-            TimerChange::At(Timer::TopicDeleted { name, id, after }, now)
+            TimerChange::At(Timer::TopicDeleted { name, id, after }, at)
         };
         if budget.is_spent() {
-            result.timers.push(later(after.map(Into::into)));
+            result.timers.push(at(after.map(Into::into), now));
             return;
         }
-        if after.is_none() {
-            self.offsets
-                .delete_pending_of_topic(name, id, &mut result.records);
-        }
+        let (offsets, records) = (&self.offsets, &mut result.records);
+        let mut all = after.is_some() || offsets.delete_pending_of_topic(name, id, records);
         let bounds = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
-        for (group, offsets) in self.offsets.groups_in(bounds) {
-            offsets.delete_topic(group, (name, id), self.offsets.pending(), &mut result.records);
+        for (group, of_group) in offsets.groups_in(bounds) {
+            all &= of_group.delete_topic(group, (name, id), offsets.pending(), records);
             // Of a group only one topic is looked at.
-            budget.0 = budget.0.saturating_sub(1 + offsets.partitions(name).count());
+            budget.0 = budget.0.saturating_sub(1 + of_group.partitions(name).count());
             if budget.is_spent() {
-                result.timers.push(later(Some(group.clone())));
-                return;
+                result.timers.push(at(Some(group.clone()), now));
+                break;
             }
+        }
+        if !all {
+            result.timers.push(at(None, now.plus_ms(LEFT_AGAIN_MS)));
         }
     }
 }

@@ -68,35 +68,48 @@ impl Offsets {
         }
     }
 
-    /// Deletes what is pending of a topic that is gone, but for that of another one of this name.
-    pub(crate) fn delete_pending_of_topic(&self, topic: &str, id: TopicId, records: &mut Vec<GroupRecord>) {
-        let pending = self.pending.of_topic(topic);
-        let pending = pending.filter(|(group, partition, _)| {
-            let mut ids = self.pending.topic_ids(group, topic, *partition);
-            ids.all(|pending| is_of(id, pending))
-        });
-        records.extend(pending.map(|(group, partition, _)| tombstone(group, topic, partition)));
+    /// Deletes what is pending of a topic that is gone, but for that of another one of this name. Whether all of it could go.
+    pub(crate) fn delete_pending_of_topic(
+        &self,
+        topic: &str,
+        id: TopicId,
+        records: &mut Vec<GroupRecord>,
+    ) -> bool {
+        let mut all = true;
+        for (group, partition, _) in self.pending.of_topic(topic) {
+            let ids = || self.pending.topic_ids(group, topic, partition);
+            if ids().all(|pending| is_of(id, pending)) {
+                records.push(tombstone(group, topic, partition));
+            } else {
+                all &= !ids().any(|pending| is_of(id, pending));
+            }
+        }
+        all
     }
 }
 
 impl GroupOffsets {
     /// Deletes the offsets of a topic that is gone, but for those of another one of this name. The tombstone of an offset takes back
-    /// what is pending for its partition as well: where that is of the other topic, the offset stays. It is not told to who asks for
-    /// that topic, and goes when the transaction commits.
+    /// what is pending for its partition as well: where that is of the other topic, the offset stays until its transaction has ended.
+    /// It is not told to who asks for that topic. Whether all of them could go.
     pub(crate) fn delete_topic(
         &self,
         group: &str,
         (topic, id): (&str, TopicId),
         pending: &Pending,
         records: &mut Vec<GroupRecord>,
-    ) {
+    ) -> bool {
+        let mut all = true;
         let partitions = self.partitions(topic);
-        let partitions = partitions.filter(|committed| is_of(id, committed.topic_id()));
-        let gone = partitions.filter(|committed| {
+        for committed in partitions.filter(|committed| is_of(id, committed.topic_id())) {
             let mut ids = pending.topic_ids(group, topic, committed.partition());
-            ids.all(|pending| is_of(id, pending))
-        });
-        records.extend(gone.map(|committed| tombstone(group, topic, committed.partition())));
+            if ids.all(|pending| is_of(id, pending)) {
+                records.push(tombstone(group, topic, committed.partition()));
+            } else {
+                all = false;
+            }
+        }
+        all
     }
 }
 

@@ -1,10 +1,12 @@
 //! OffsetFetch: of the partitions that are asked for, or of all.
 //!
 //! With `require_stable`, a partition with an offset pending in a transaction is answered UNSTABLE_OFFSET_COMMIT, to be asked for
-//! again. A topic that was deleted and made again has another id, and none of the offsets of the earlier one.
+//! again. A topic that was deleted and made again has another id, and none of the offsets of the earlier one: who asks by name asks for
+//! the topic that has the name now.
 //!
 //! Next: `delete.rs`.
 
+use klamm_metadata::Image;
 use klamm_model::{ErrorCode, TopicId};
 use klamm_protocol::ByteString;
 use klamm_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
@@ -18,12 +20,13 @@ impl Offsets {
     /// The answer to somebody who may ask.
     pub(crate) fn fetch(
         &self,
+        image: &Image,
         request: &OffsetFetchRequestGroup,
         require_stable: bool,
     ) -> OffsetFetchResponseGroup {
         let topics = match &request.topics {
-            Some(_) => self.fetch_named(request, require_stable),
-            None => self.fetch_all(&request.group_id, require_stable),
+            Some(_) => self.fetch_named(image, request, require_stable),
+            None => self.fetch_all(image, &request.group_id, require_stable),
         };
         OffsetFetchResponseGroup {
             group_id: request.group_id.clone(),
@@ -34,57 +37,65 @@ impl Offsets {
 
     fn fetch_named(
         &self,
+        image: &Image,
         request: &OffsetFetchRequestGroup,
         require_stable: bool,
     ) -> Vec<OffsetFetchResponseTopics> {
         let offsets = self.of(&request.group_id);
-        let topics = request
-            .topics
-            .iter()
-            .flatten()
-            .map(|topic| OffsetFetchResponseTopics {
+        let topics = request.topics.iter().flatten().map(|topic| {
+            let id = if topic.topic_id.is_zero() {
+                id_now(image, &topic.name)
+            } else {
+                topic.topic_id
+            };
+            let told = |partition| {
+                if require_stable && self.pending.is_open(&request.group_id, &topic.name, partition) {
+                    return nothing(partition, ErrorCode::UnstableOffsetCommit);
+                }
+                let committed = offsets.and_then(|offsets| offsets.get(&topic.name, partition));
+                match committed.filter(|committed| may_be(committed.topic_id(), id)) {
+                    Some(committed) => found(committed),
+                    None => nothing(partition, ErrorCode::None),
+                }
+            };
+            OffsetFetchResponseTopics {
                 name: topic.name.clone(),
                 topic_id: topic.topic_id,
-                partitions: topic
-                    .partition_indexes
-                    .iter()
-                    .map(|&partition| {
-                        if require_stable && self.pending.is_open(&request.group_id, &topic.name, partition) {
-                            return nothing(partition, ErrorCode::UnstableOffsetCommit);
-                        }
-                        let committed = offsets.and_then(|offsets| offsets.get(&topic.name, partition));
-                        match committed.filter(|committed| may_be(committed.topic_id(), topic.topic_id)) {
-                            Some(committed) => found(committed),
-                            None => nothing(partition, ErrorCode::None),
-                        }
-                    })
-                    .collect(),
+                partitions: topic.partition_indexes.iter().copied().map(told).collect(),
                 ..Default::default()
-            });
+            }
+        });
         topics.collect()
     }
 
-    fn fetch_all(&self, group: &str, require_stable: bool) -> Vec<OffsetFetchResponseTopics> {
+    fn fetch_all(&self, image: &Image, group: &str, require_stable: bool) -> Vec<OffsetFetchResponseTopics> {
         let Some(offsets) = self.of(group) else {
             return Vec::new();
         };
-        let topics = offsets
-            .topics()
-            .map(|(topic, partitions)| OffsetFetchResponseTopics {
-                name: topic.into(),
-                partitions: partitions
-                    .map(|committed| {
-                        if require_stable && self.pending.is_open(group, topic, committed.partition()) {
-                            nothing(committed.partition(), ErrorCode::UnstableOffsetCommit)
-                        } else {
-                            found(committed)
-                        }
-                    })
-                    .collect(),
-                ..Default::default()
+        let topics = offsets.topics().filter_map(|(topic, partitions)| {
+            let id = id_now(image, topic);
+            let partitions = partitions.filter_map(|committed| {
+                let partition = committed.partition();
+                if require_stable && self.pending.is_open(group, topic, partition) {
+                    return Some(nothing(partition, ErrorCode::UnstableOffsetCommit));
+                }
+                may_be(committed.topic_id(), id).then(|| found(committed))
             });
+            let partitions: Vec<_> = partitions.collect();
+            (!partitions.is_empty()).then(|| OffsetFetchResponseTopics {
+                name: topic.into(),
+                partitions,
+                ..Default::default()
+            })
+        });
         topics.collect()
     }
+}
+
+/// The id of the topic that has the name now; zero if none has.
+fn id_now(image: &Image, topic: &str) -> TopicId {
+    let topic = image.topics().by_name(topic);
+    topic.map_or(TopicId::ZERO, |topic| topic.id)
 }
 
 /// Whether these can be ids of one topic: zero stands for one that is not known.

@@ -1,5 +1,6 @@
 //! When offsets go: by themselves, with their topic, or because somebody asks.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use klamm_metadata::{MetadataRecord, Position};
@@ -10,8 +11,8 @@ use klamm_protocol::coordinator_records::{
 };
 use klamm_protocol::metadata_records::{RemoveTopicRecord, TopicRecord};
 
-use super::{OTHER, TOPIC, commit_in, delete, deleted, producer};
-use crate::group::driver::{Driver, Join, commit, commit_of, join, leave, sync};
+use super::{OTHER, TOPIC, commit_in, delete, deleted, fetch_named, producer};
+use crate::group::driver::{Driver, Join, commit, commit_of, fetched, join, leave, sync};
 use crate::group::record::GroupRecord;
 use crate::group::request::Request;
 use crate::group::{Answer, Timer};
@@ -423,5 +424,61 @@ fn what_is_pending_for_a_topic_that_was_made_anew_outlives_what_was_committed_fo
         assert_eq!(driver.offsets(), left, "{pending:?}");
         driver.reload();
         assert_eq!(driver.offsets(), left, "{pending:?}");
+    }
+}
+
+#[test]
+fn an_offset_of_a_topic_that_is_gone_is_not_told_of_the_one_with_its_name_and_goes_when_a_transaction_aborts()
+{
+    // (of which topics offsets are pending, of them: the one that is aborted, and then the one that is committed)
+    for pending in [vec![OTHER], vec![OTHER, TOPIC]] {
+        let mut driver = Driver::new();
+        let at = |index| Position { index, term: 1 };
+        let made = MetadataRecord::Topic(TopicRecord {
+            name: "t".into(),
+            topic_id: OTHER,
+            ..Default::default()
+        });
+        let (with_other, _) = driver.image.apply(at(1), &[made]).unwrap();
+        driver.change(with_other);
+        if pending.len() == 1 {
+            let Request::OffsetCommit { version, mut request } = commit(-1, "", &[(0, 5_000)]) else {
+                panic!()
+            };
+            Arc::make_mut(&mut request).topics[0].topic_id = TOPIC;
+            driver.at_once(Request::OffsetCommit { version, request });
+        }
+        for (id, topic_id) in (0..).zip(&pending) {
+            let Request::TxnOffsetCommit { version, mut request } = commit_in(id, -1, &[(0, 5_000)]) else {
+                panic!()
+            };
+            Arc::make_mut(&mut request).topics[0].topic_id = *topic_id;
+            driver.at_once(Request::TxnOffsetCommit { version, request });
+        }
+        let timer = Timer::TopicDeleted {
+            name: "t".into(),
+            id: TOPIC,
+            after: None,
+        };
+        driver.timers.insert(timer, driver.now);
+        driver.pass(0);
+        for id in (0..).take(pending.len()) {
+            driver.end(producer(id), id == 1);
+        }
+        let answer = driver.at_once(fetch_named(Uuid::ZERO, &[0], false));
+        assert_eq!(fetched(&answer), [("t".into(), 0, -1, 0)], "{pending:?}");
+        assert_eq!(driver.offsets(), [], "{pending:?}");
+        let kept = |driver: &Driver| {
+            driver
+                .shard
+                .offsets
+                .groups()
+                .map(|(_, kept)| kept.len())
+                .sum::<usize>()
+        };
+        assert_eq!(kept(&driver), 1, "it had to wait");
+        driver.pass(60_000);
+        assert_eq!(kept(&driver), 0, "{pending:?}");
+        assert!(driver.timers.keys().eq([&Timer::ExpireOffsets]));
     }
 }
