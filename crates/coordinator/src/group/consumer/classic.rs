@@ -231,6 +231,11 @@ impl ConsumerGroup {
         let member_id = copied(&request.member_id);
         let mut outcome = Outcome::new(ErrorCode::None);
         outcome.timers.push(session(member_id.clone(), classic));
+        if self.seen.awaited.contains(&member_id) {
+            // It joins in any case, or is fenced: what it was told of may have come to nothing, and may have been lost.
+            outcome.response = ErrorCode::RebalanceInProgress;
+            return outcome;
+        }
         let assigns_late = self.assigns_late(around, config, &mut outcome);
         if assigns_late || self.has_news_for(&member_id, &member.current) {
             outcome.response = ErrorCode::RebalanceInProgress;
@@ -261,7 +266,7 @@ impl ConsumerGroup {
     }
 
     /// Whether a target is to be made, and no member of the consumer protocol is there whose heartbeat makes it: members of the classic
-    /// protocol make one when they join.
+    /// protocol make one when they join. What costs most is looked at last: this is asked at each heartbeat until one of them does.
     fn assigns_late<R>(
         &self,
         (image, now): (&Image, TimestampMs),
@@ -269,15 +274,18 @@ impl ConsumerGroup {
         outcome: &mut Outcome<R>,
     ) -> bool {
         let is_due = self.epoch > self.target.epoch;
-        if !is_due && self.seen.topics || !self.is_left_to_classic() {
+        if !is_due && self.seen.topics {
+            return false;
+        }
+        let interval = config.consumer_assignment_interval_of(&self.id);
+        if !may_assign(self.target.made_at, interval, now) || !self.is_left_to_classic() {
             return false;
         }
         if !is_due && self.topics_hash(image) == self.metadata_hash {
             outcome.notes.push(Note::TopicsSeen(position(image)));
             return false;
         }
-        let interval = config.consumer_assignment_interval_of(&self.id);
-        may_assign(self.target.made_at, interval, now)
+        true
     }
 
     /// Whether only members of the classic protocol are there: others are away.

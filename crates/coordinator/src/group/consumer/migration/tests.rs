@@ -950,6 +950,29 @@ fn what_a_classic_member_had_is_shared_out_while_the_only_consumer_member_is_awa
 }
 
 #[test]
+fn a_classic_member_that_was_told_to_join_is_told_so_until_it_does() {
+    let mut world = World::new();
+    world.driver.config.consumer_migration_policy = MigrationPolicy::Upgrade;
+    world.beat(joining("new", &["t"]));
+    let mut members = world.classic_beside("new", 1);
+    world.beat(quiet("new", -1));
+    world.obey(&mut members, 2);
+    assert_eq!(had(&members), [0, 1, 2, 3]);
+    let (generation, id) = (members[0].generation, members[0].id.clone());
+    assert_eq!(world.alive(generation, &id), ErrorCode::None);
+    let before = world.cluster.image();
+    world.cluster.grow("t", 5);
+    world.driver.change(world.cluster.image());
+    assert_eq!(world.alive(generation, &id), ErrorCode::RebalanceInProgress);
+    // The topics are again what they were; the member has its time to join all the same.
+    world.driver.change(before);
+    assert_eq!(world.alive(generation, &id), ErrorCode::RebalanceInProgress);
+    world.obey(&mut members, 1);
+    let (generation, id) = (members[0].generation, members[0].id.clone());
+    assert_eq!(world.alive(generation, &id), ErrorCode::None, "it has joined");
+}
+
+#[test]
 fn the_last_consumer_member_goes_however_it_goes() {
     for how in 0..3 {
         let mut world = World::new();
