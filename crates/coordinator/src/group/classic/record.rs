@@ -2,8 +2,8 @@
 //!
 //! Always holds: of what a member can speak, only the protocol of the generation is recorded, as in Kafka: a member that joins a
 //! loaded group and can speak more says something new, and the group rebalances. A group with members is recorded when all have, or can
-//! have, what was recorded as theirs. One that a consumer group has become is recorded earlier, and without a leader, which Kafka always
-//! names: nobody knows yet that it leads, and after a load the members are told to join (`kinds.rs`).
+//! have, what was recorded as theirs. One that a consumer group has become, and that is to rebalance, is recorded earlier, and without
+//! a leader, which Kafka always names: nobody knows yet that it leads, and after a load the members are told to join (`kinds.rs`).
 //!
 //! Next: `group/record.rs` for the bytes.
 

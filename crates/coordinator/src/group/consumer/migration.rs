@@ -6,9 +6,9 @@
 //! ```
 //!
 //! Always holds: the generation becomes the epoch, or the next one where partitions were given to nobody, and the epoch the
-//! generation, so neither goes back. What a member had it still
-//! has, but for what a leader gave to two of them: what it was told, not what it is to have, and on the way there also what it owned when
-//! it joined last. (Kafka takes the target for it on the way back, and what a member owned for nobody's on the way there.) All records that take the one back and make the other stand in one decision.
+//! generation, so neither goes back. What a member had it still has, but for what a leader gave to two of them: what it was told, not
+//! what it is to have, and on the way there also what it owned when it joined last. (Kafka takes the target for it on the way back, and
+//! what a member owned for nobody's on the way there.) All records that take the one back and make the other stand in one decision.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
