@@ -2,9 +2,10 @@
 //!
 //! Always holds: what a seed does is the same in every run; a step says all that is chosen in it, so that a list from which others
 //! were taken out means the same in the steps that are left. What fails is told with its seed and how to run that alone:
-//! `KLAMM_SEEDS=7..8 cargo test -p klamm-coordinator NAME`. The same variable runs more of them.
+//! `KLAMM_SEEDS=7..8 cargo test -p klamm-coordinator NAME`. The same variable runs more of them, and what cannot be read in it is an error.
 
 use std::cell::Cell;
+use std::env::{self, VarError};
 use std::fmt::Debug;
 use std::ops::Range;
 use std::panic::{self, AssertUnwindSafe};
@@ -64,8 +65,10 @@ pub(crate) trait Model {
 
 /// Runs the first `seeds`, of `steps` steps at most. `test` is the name by which one of them is run again.
 pub(crate) fn run<M: Model>(test: &str, seeds: u64, steps: usize) {
-    let asked = std::env::var(SEEDS).ok();
-    let seeds = asked.as_deref().and_then(range).unwrap_or(0..seeds);
+    run_range::<M>(test, asked().unwrap_or(0..seeds), steps);
+}
+
+fn run_range<M: Model>(test: &str, seeds: Range<u64>, steps: usize) {
     if let Err(failure) = first_failure::<M>(seeds, steps) {
         let Failure { seed, why, steps, of } = failure;
         let count = steps.len();
@@ -77,9 +80,20 @@ pub(crate) fn run<M: Model>(test: &str, seeds: u64, steps: usize) {
     }
 }
 
+/// The seeds that were asked for.
+fn asked() -> Option<Range<u64>> {
+    match env::var(SEEDS) {
+        Ok(text) => Some(range(&text).unwrap_or_else(|| panic!("{SEEDS}={text}: give FROM..TO, like 7..8"))),
+        Err(VarError::NotPresent) => None,
+        Err(unreadable) => panic!("{SEEDS}: {unreadable}"),
+    }
+}
+
+/// One with nothing in it would pass whatever is wrong.
 fn range(text: &str) -> Option<Range<u64>> {
     let (from, to) = text.split_once("..")?;
-    Some(from.parse().ok()?..to.parse().ok()?)
+    let range = from.parse().ok()?..to.parse().ok()?;
+    (!range.is_empty()).then_some(range)
 }
 
 struct Failure<S> {
@@ -205,11 +219,17 @@ mod tests {
         assert!(failure.of > 2);
         let again = first_failure::<Picky>(failure.seed..failure.seed + 1, 200);
         assert!(again.is_err_and(|again| again.seed == failure.seed));
-        let told = quietly(|| run::<Picky>("picky", 100, 200)).unwrap_err();
+        let told = quietly(|| run_range::<Picky>("picky", 0..100, 200)).unwrap_err();
         let how = format!("KLAMM_SEEDS={}..{}", failure.seed, failure.seed + 1);
         assert!(told.contains(&how), "{told}");
+    }
+
+    #[test]
+    fn a_range_of_seeds_that_cannot_be_read_or_is_empty_is_none() {
         assert_eq!(range("3..9"), Some(3..9));
-        assert_eq!(range("3"), None);
+        for unreadable in ["", "3", "3..", "..9", "3..x", "9..3", "3..3", "3..=9"] {
+            assert_eq!(range(unreadable), None, "{unreadable}");
+        }
     }
 
     #[test]
@@ -224,6 +244,6 @@ mod tests {
             fn act(&mut self, (): ()) {}
             fn finish(&mut self) {}
         }
-        run::<Easy>("easy", 10, 10);
+        run_range::<Easy>("easy", 0..10, 10);
     }
 }
