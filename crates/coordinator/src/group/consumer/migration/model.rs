@@ -25,6 +25,7 @@ use crate::group::consumer::testing::{Cluster, joining, quiet, told};
 use crate::group::consumer::{LEAVE_EPOCH, STATIC_LEAVE_EPOCH};
 use crate::group::driver::{Driver, leave};
 use crate::group::request::{Client as Peer, Request};
+use crate::seeds::{self, Choices, Model};
 use classic::Classic;
 
 const TOPICS: [(&str, TopicId); 2] = [("t0", Uuid([1; 16])), ("t1", Uuid([2; 16]))];
@@ -32,22 +33,6 @@ const INSTANCES: [&str; 2] = ["i0", "i1"];
 /// How long a client is silent until it is sure that it may be out of its group: less than the session.
 const CLASSIC_SILENCE_MS: i64 = 9_000;
 const CONSUMER_SILENCE_MS: i64 = 40_000;
-
-pub(super) struct Rng(u64);
-
-impl Rng {
-    pub(super) fn below(&mut self, bound: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) as usize) % bound
-    }
-
-    pub(super) fn chance(&mut self, one_in: usize) -> bool {
-        self.below(one_in) == 0
-    }
-}
 
 type Partition = (&'static str, i32);
 
@@ -81,8 +66,7 @@ struct Consumer {
 }
 
 struct World {
-    seed: u64,
-    rng: Rng,
+    rng: Choices,
     driver: Driver,
     cluster: Cluster,
     /// By their number.
@@ -93,12 +77,36 @@ struct World {
     is_calm: bool,
 }
 
-fn named(id: &TopicId) -> &'static str {
-    let (name, _) = TOPICS.iter().find(|(_, topic)| topic == id).unwrap();
-    name
+/// What happens, and what is chosen in it: also who comes to its turn then, and what is lost.
+#[derive(Clone, Debug)]
+struct Step {
+    what: What,
+    how: u64,
 }
 
-impl World {
+#[derive(Clone, Debug)]
+enum What {
+    Birth,
+    Leave,
+    Die,
+    ChangeSides,
+    Grow,
+    Reload,
+    /// Somebody's poll loop is busy for so long.
+    Busy {
+        ms: i64,
+    },
+    /// Nobody comes to its turn for so long.
+    Pause {
+        ms: i64,
+    },
+    /// Only the turns.
+    Turns,
+}
+
+impl Model for World {
+    type Step = Step;
+
     fn new(seed: u64) -> Self {
         let mut cluster = Cluster::default();
         for ((name, id), partitions) in TOPICS.into_iter().zip([4, 3]) {
@@ -106,57 +114,92 @@ impl World {
         }
         let mut driver = Driver::new();
         driver.change(cluster.image());
-        if seed.is_multiple_of(3) {
+        // Drawn, each for itself: all of them meet.
+        let mut rng = Choices::new(!seed);
+        if rng.one_in(3) {
             driver.config.consumer_migration_policy = MigrationPolicy::Upgrade;
         }
-        if seed.is_multiple_of(4) {
+        if rng.one_in(3) {
             driver.config.consumer_assignment_interval = std::time::Duration::ZERO;
         }
+        let is_cooperative = rng.one_in(2);
         Self {
-            seed,
-            rng: Rng(seed),
+            rng,
             driver,
             cluster,
             clients: BTreeMap::new(),
             born: 0,
-            is_cooperative: seed.is_multiple_of(2),
+            is_cooperative,
             is_calm: false,
         }
     }
 
-    fn step(&mut self) {
-        match self.rng.below(24) {
-            0 | 1 if self.clients.len() < 5 => {
-                let instance = self.free_instance().filter(|_| self.rng.chance(2));
-                let is_classic = self.rng.chance(2);
+    fn draw(choices: &mut Choices) -> Step {
+        let what = match choices.below(24) {
+            0 | 1 => What::Birth,
+            2 => What::Leave,
+            3 if choices.one_in(3) => What::Die,
+            4 | 5 => What::ChangeSides,
+            6 if choices.one_in(5) => What::Grow,
+            7 if choices.one_in(2) => What::Reload,
+            8 => What::Busy {
+                ms: choices.below(20_000) as i64,
+            },
+            9 => What::Pause {
+                ms: choices.below(3_000) as i64,
+            },
+            _ => What::Turns,
+        };
+        let how = choices.next();
+        Step { what, how }
+    }
+
+    fn act(&mut self, step: Step) {
+        self.rng = Choices::new(step.how);
+        match step.what {
+            What::Birth if self.clients.len() < 5 => {
+                let instance = self.free_instance().filter(|_| self.rng.one_in(2));
+                let is_classic = self.rng.one_in(2);
                 self.birth(instance, is_classic);
             }
-            2 => self.with_someone(Self::leave),
-            3 if self.rng.chance(3) => self.with_someone(|world, number| {
+            What::Leave => self.with_someone(Self::leave),
+            What::Die => self.with_someone(|world, number| {
                 world.clients.remove(&number);
             }),
-            4 | 5 => self.with_someone(Self::change_sides),
-            6 if self.rng.chance(5) => self.grow(),
-            7 if self.rng.chance(2) => self.reload(),
-            8 => self.with_someone(|world, number| {
-                let until = world.driver.now.0 + world.rng.below(20_000) as i64;
+            What::ChangeSides => self.with_someone(Self::change_sides),
+            What::Grow => self.grow(),
+            What::Reload => self.reload(),
+            What::Busy { ms } => self.with_someone(|world, number| {
+                let until = world.driver.now.0 + ms;
                 world.clients.get_mut(&number).unwrap().busy_until = until;
             }),
-            9 => {
-                let ms = self.rng.below(3_000) as i64;
-                self.pass(ms);
-            }
-            _ => {}
+            What::Pause { ms } => self.pass(ms),
+            What::Birth | What::Turns => {}
         }
         for number in self.numbers() {
-            if self.rng.chance(2) {
-                self.act(number);
+            if self.rng.one_in(2) {
+                self.turn(number);
             }
         }
         let ms = self.rng.below(700) as i64;
         self.pass(ms);
     }
 
+    fn finish(&mut self) {
+        // Whatever the last step was.
+        self.rng = Choices::new(0);
+        self.settle(150);
+        self.grow();
+        self.settle(30);
+    }
+}
+
+fn named(id: &TopicId) -> &'static str {
+    let (name, _) = TOPICS.iter().find(|(_, topic)| topic == id).unwrap();
+    name
+}
+
+impl World {
     fn numbers(&self) -> Vec<usize> {
         self.clients.keys().copied().collect()
     }
@@ -179,7 +222,7 @@ impl World {
     fn birth(&mut self, instance: Option<&'static str>, is_classic: bool) {
         self.born += 1;
         let mut topics: Vec<&'static str> = TOPICS.map(|(name, _)| name).to_vec();
-        if self.rng.chance(3) {
+        if self.rng.one_in(3) {
             topics.remove(self.rng.below(2));
         }
         let side = if is_classic {
@@ -202,7 +245,7 @@ impl World {
             side,
         };
         self.clients.insert(self.born, client);
-        self.act(self.born);
+        self.turn(self.born);
     }
 
     /// It says that it goes.
@@ -216,7 +259,7 @@ impl World {
             // A static member only goes.
             Side::Classic(_) => {}
             Side::Consumer(consumer) => {
-                let is_back_soon = client.instance.is_some() && self.rng.chance(2);
+                let is_back_soon = client.instance.is_some() && self.rng.one_in(2);
                 let epoch = if is_back_soon {
                     STATIC_LEAVE_EPOCH
                 } else {
@@ -238,7 +281,7 @@ impl World {
             return;
         };
         let is_classic = matches!(self.clients[&number].side, Side::Classic(_));
-        if self.rng.chance(4) {
+        if self.rng.one_in(4) {
             self.clients.remove(&number);
         } else {
             self.leave(number);
@@ -282,7 +325,7 @@ impl World {
         }
     }
 
-    fn act(&mut self, number: usize) {
+    fn turn(&mut self, number: usize) {
         match self.clients[&number].side {
             Side::Classic(_) => self.classic_turn(number),
             Side::Consumer(_) => self.consumer_turn(number),
@@ -324,8 +367,8 @@ impl World {
         let request = self.heartbeat_of(number);
         let answer = self.beat(request);
         let now = self.driver.now.0;
-        let is_lost = !self.is_calm && self.rng.chance(8);
-        let takes_up = self.is_calm || self.rng.chance(2);
+        let is_lost = !self.is_calm && self.rng.one_in(8);
+        let takes_up = self.is_calm || self.rng.one_in(2);
         let client = self.clients.get_mut(&number).unwrap();
         client.heard_at = now;
         let Side::Consumer(consumer) = &mut client.side else {
@@ -353,7 +396,7 @@ impl World {
                 consumer.told.clear();
                 client.reads.clear();
             }
-            Err(code) => panic!("seed {}: {code:?}", self.seed),
+            Err(code) => panic!("it is told {code:?}"),
         }
         if takes_up || now - consumer.told_at > 15_000 {
             client.reads.clone_from(&consumer.told);
@@ -361,7 +404,7 @@ impl World {
     }
 
     fn heartbeat_of(&mut self, number: usize) -> ConsumerGroupHeartbeatRequest {
-        let repeats_all = self.rng.chance(4);
+        let repeats_all = self.rng.one_in(4);
         let client = &self.clients[&number];
         let Side::Consumer(consumer) = &client.side else {
             panic!("it was one");
@@ -390,8 +433,8 @@ impl World {
             for partition in &client.reads {
                 if let Some(other) = readers.insert(*partition, *number) {
                     panic!(
-                        "seed {}: {partition:?} is read by {other} and {number}\n{:#?}\n{:#?}",
-                        self.seed, self.clients, self.driver.shard.groups
+                        "{partition:?} is read by {other} and {number}\n{:#?}\n{:#?}",
+                        self.clients, self.driver.shard.groups
                     );
                 }
             }
@@ -406,7 +449,7 @@ impl World {
         }
         for _ in 0..seconds {
             for number in self.numbers() {
-                self.act(number);
+                self.turn(number);
             }
             self.pass(1_000);
         }
@@ -427,8 +470,8 @@ impl World {
             .collect();
         assert_eq!(
             read, wanted,
-            "seed {}\n{:#?}\n{:#?}",
-            self.seed, self.clients, self.driver.shard.groups
+            "{:#?}\n{:#?}",
+            self.clients, self.driver.shard.groups
         );
     }
 }
@@ -460,13 +503,6 @@ impl Client {
 
 #[test]
 fn whatever_members_of_both_protocols_do_a_partition_has_one_reader_and_all_are_read_in_the_end() {
-    for seed in 0..200 {
-        let mut world = World::new(seed);
-        for _ in 0..150 {
-            world.step();
-        }
-        world.settle(150);
-        world.grow();
-        world.settle(30);
-    }
+    let test = "whatever_members_of_both_protocols_do";
+    seeds::run::<World>(test, 600, 300);
 }

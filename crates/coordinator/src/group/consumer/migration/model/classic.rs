@@ -14,12 +14,13 @@ use klamm_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use klamm_protocol::messages::{JoinGroupResponse, SyncGroupRequest};
 
 use super::super::tests::embed;
-use super::{Client, Partition, Rng, Side, TOPICS, World};
+use super::{Client, Partition, Side, TOPICS, World};
 use crate::contract::Ticket;
 use crate::group::answer::Answer;
 use crate::group::consumer::embedded;
 use crate::group::driver::{Driver, Join, heartbeat, join};
 use crate::group::request::Request;
+use crate::seeds::Choices;
 
 #[derive(Debug)]
 pub(super) struct Classic {
@@ -49,7 +50,7 @@ enum Phase {
 }
 
 impl Classic {
-    pub(super) fn new(rng: &mut Rng) -> Self {
+    pub(super) fn new(rng: &mut Choices) -> Self {
         Self {
             id: String::new(),
             generation: -1,
@@ -150,7 +151,6 @@ impl World {
     }
 
     fn note_code(&mut self, number: usize, code: ErrorCode) {
-        let seed = self.seed;
         let classic = self.classic(number);
         match code {
             ErrorCode::None | ErrorCode::RebalanceInProgress => {}
@@ -164,7 +164,7 @@ impl World {
                 classic.has_lost = true;
                 classic.id.clear();
             }
-            code => panic!("seed {seed}: {number} is told {code:?}"),
+            code => panic!("{number} is told {code:?}"),
         }
     }
 
@@ -218,7 +218,7 @@ impl World {
 
     /// Whether there was an answer.
     fn take_answer(&mut self, number: usize) -> bool {
-        let is_lost = !self.is_calm && self.rng.chance(12);
+        let is_lost = !self.is_calm && self.rng.one_in(12);
         let now = self.driver.now.0;
         match self.classic(number).phase {
             Phase::Joining(ticket) => {
@@ -256,7 +256,7 @@ impl World {
                 classic.id = told.member_id.to_string();
                 classic.generation = told.generation_id;
                 // Who reads nothing may take its time.
-                if !self.is_cooperative && !self.is_calm && self.rng.chance(4) {
+                if !self.is_cooperative && !self.is_calm && self.rng.one_in(4) {
                     self.classic(number).phase = Phase::Joined(Box::new(told));
                 } else {
                     self.sync(number, told);
