@@ -11,8 +11,8 @@
 //!
 //! Always holds: a member comes to the target's epoch only once it has let go of all that is not in the target, and is given only
 //! what no other member has. What it is to let go stays its own until it says that it is not. The previous epoch
-//! changes with the epoch only, so that a member which comes again because answers are late is known however often it does while its
-//! epoch stays. Once it is moved on again before it has heard of the first move, its own is older than the previous one, and it is fenced.
+//! changes with the epoch only, so that a member which comes again because answers are late is known however often it does: it is not
+//! moved on again before it has heard of its epoch (`turn.rs`).
 
 use std::collections::BTreeSet;
 

@@ -239,12 +239,20 @@ impl<'a> Turn<'a> {
                            The member must abandon all its partitions and rejoin.";
             Refusal::new(ErrorCode::FencedMemberEpoch, message)
         })?;
+        let next = next.filter(|next| next.epoch == before.epoch || self.has_heard_of_its_epoch());
         if let Some(next) = &next {
             self.outcome
                 .records
                 .push(self.group.recorder().current(self.member_id, Some(next)));
         }
         Ok(next)
+    }
+
+    /// Not if the member says its previous epoch: the answer with the present one is late or lost. It is not moved on before it has
+    /// heard of that; what it would say next might else be older than all that is known of it.
+    fn has_heard_of_its_epoch(&self) -> bool {
+        let said = self.request.member_epoch;
+        said <= 0 || said == self.membership.before.current.epoch
     }
 }
 

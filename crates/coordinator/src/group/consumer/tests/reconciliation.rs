@@ -150,6 +150,40 @@ fn a_member_that_is_to_let_go_may_lose_any_number_of_answers() {
 }
 
 #[test]
+fn a_member_may_lose_any_number_of_answers_while_others_join() {
+    let mut driven = Driven::new(&[("t", 4)]);
+    let topic = driven.topic_id("t");
+    let heard = driven.ask(&joining("a", &["t"])).unwrap().member_epoch;
+    let owns = owning("a", heard, topic, &[0, 1, 2, 3]);
+    // The epoch grows with each of these, and nothing changes for it.
+    let mut told_last = heard;
+    for other in ["b", "c", "d", "e"] {
+        driven.ask(&joining(other, &["none"])).unwrap();
+        let answer = driven.ask(&Request {
+            member_epoch: heard,
+            ..owns.clone()
+        });
+        told_last = answer
+            .unwrap_or_else(|refusal| panic!("{other}: {refusal}"))
+            .member_epoch;
+        assert_eq!(told_last, heard + 1, "{other}");
+    }
+    // It hears at last, and comes to the target's epoch with the next one; what it is to let go it lets go then, too.
+    driven.ask(&joining("f", &["t"])).unwrap();
+    let answer = driven
+        .ask(&Request {
+            member_epoch: told_last,
+            ..owns.clone()
+        })
+        .unwrap();
+    assert_eq!(told(&answer), Some(vec![(topic, vec![0, 1])]));
+    let answer = driven
+        .ask(&owning("a", answer.member_epoch, topic, &[0, 1]))
+        .unwrap();
+    assert_eq!(answer.member_epoch, driven.epochs().1);
+}
+
+#[test]
 fn a_member_that_leaves_moves_its_own_partitions() {
     let mut driven = Driven::new(&[("t", 5)]);
     let topic = driven.topic_id("t");
