@@ -19,7 +19,6 @@ use crate::stage::{Stage, Topics};
 use crate::verdict::{Verdict, unless};
 use crate::{Protocol, Surroundings};
 
-const GROUP: &str = "bank";
 const ACCOUNTS: i64 = 100;
 /// What each account begins with.
 const OPENING: i64 = 1_000;
@@ -53,10 +52,13 @@ pub(crate) struct Args {
 pub(crate) fn run(surroundings: Surroundings, args: &Args) -> Result<ExitCode> {
     let seed = surroundings.seed.unwrap_or_else(draw_seed);
     println!("seed {seed}");
+    // Both protocols may play on one broker.
+    let group = format!("bank-{}", args.protocol.name());
+    let (postings, applied) = (format!("{group}-postings"), format!("{group}-applied"));
     let plan = Plan {
         task: "transfer",
-        group: GROUP.to_owned(),
-        source: format!("{GROUP}-transfers"),
+        group: group.clone(),
+        source: format!("{group}-transfers"),
         protocol: args.protocol,
         seed,
         postings: POSTINGS,
@@ -66,10 +68,7 @@ pub(crate) fn run(surroundings: Surroundings, args: &Args) -> Result<ExitCode> {
     };
     let topics = Topics {
         source: (plan.source.clone(), PARTITIONS),
-        targets: vec![
-            (format!("{GROUP}-postings"), POSTINGS),
-            (format!("{GROUP}-applied"), PARTITIONS),
-        ],
+        targets: vec![(postings.clone(), POSTINGS), (applied.clone(), PARTITIONS)],
     };
     let mut stage = Stage::new(surroundings, topics, plan)?;
     stage.feed(RATE)?;
@@ -90,7 +89,11 @@ pub(crate) fn run(surroundings: Surroundings, args: &Args) -> Result<ExitCode> {
         })?;
     }
     stage.audit()?;
-    Ok(judge(&stage, deaths, args))
+    let mut verdict = Verdict::default();
+    verdict.rules(&stage.ledger.history);
+    judge_books(&stage.ledger, &postings, &applied, &mut verdict);
+    judge_lives(&stage, deaths, args, &mut verdict);
+    Ok(verdict.code())
 }
 
 /// How many of the workers are static members. In the classic protocol all of them, whose next lives take over what they had: else
@@ -172,11 +175,9 @@ fn drain(stage: &mut Stage) -> Result<()> {
     stage.end_work()
 }
 
-fn judge(stage: &Stage, deaths: u32, args: &Args) -> ExitCode {
-    let mut verdict = Verdict::default();
-    let (ledger, counts) = (&stage.ledger, &stage.crew.counts);
-    verdict.rules(&ledger.history);
-    let balances = balances(ledger);
+/// Whether the money is where the transfers say.
+fn judge_books(ledger: &Ledger, postings: &str, applied: &str, verdict: &mut Verdict) {
+    let balances = balances(ledger, postings);
     match &balances {
         Ok(balances) => {
             let total: i64 = balances.values().sum();
@@ -191,7 +192,12 @@ fn judge(stage: &Stage, deaths: u32, args: &Args) -> ExitCode {
         }
         Err(error) => verdict.say("the total is conserved", &[format!("{error:#}")]),
     }
-    verdict.say("every transfer is applied once", &wrong_applied(ledger));
+    verdict.say("every transfer is applied once", &wrong_applied(ledger, applied));
+}
+
+/// Whether all of it happened while workers and the broker were killed.
+fn judge_lives(stage: &Stage, deaths: u32, args: &Args, verdict: &mut Verdict) {
+    let (ledger, counts) = (&stage.ledger, &stage.crew.counts);
     let endings = ledger.endings();
     println!(
         "{} transfers; {endings:?}; workers killed {}, of these in transactions {}; stopped {}; the broker died {deaths} times",
@@ -211,13 +217,12 @@ fn judge(stage: &Stage, deaths: u32, args: &Args) -> ExitCode {
     let calm = counts.hung_in_calm.iter();
     let calm: Vec<String> = calm.map(|(does, times)| format!("{does}: {times}")).collect();
     verdict.say("nobody hung while the broker lived", &calm);
-    verdict.code()
 }
 
 /// What the accounts have, by the postings that the last reader found.
-fn balances(ledger: &Ledger) -> Result<BTreeMap<i64, i64>> {
+fn balances(ledger: &Ledger, topic: &str) -> Result<BTreeMap<i64, i64>> {
     let mut balances: BTreeMap<i64, i64> = (0..ACCOUNTS).map(|account| (account, OPENING)).collect();
-    for seen in ledger.at_the_end(&format!("{GROUP}-postings")) {
+    for seen in ledger.at_the_end(topic) {
         let mut words = seen.record.split(' ').skip(1);
         let (account, change) = words
             .next()
@@ -252,14 +257,13 @@ fn wrong_accounts(ledger: &Ledger, balances: &BTreeMap<i64, i64>) -> Vec<String>
 }
 
 /// The transfers that were not applied once, by the notes that the last reader found.
-fn wrong_applied(ledger: &Ledger) -> Vec<String> {
+fn wrong_applied(ledger: &Ledger, topic: &str) -> Vec<String> {
     let mut left: BTreeSet<String> = ledger
         .fed
         .keys()
         .map(|(partition, offset)| format!("{partition}:{offset}"))
         .collect();
-    let topic = format!("{GROUP}-applied");
-    let notes = ledger.at_the_end(&topic);
+    let notes = ledger.at_the_end(topic);
     let mut wrong: Vec<String> = notes
         .filter(|seen| !left.remove(&seen.record))
         .map(|seen| format!("{} was applied twice, or is no transfer", seen.record))
@@ -287,7 +291,7 @@ mod tests {
         ledger.enter(id, Said { at: 0, entry: fed });
         for ((topic, record), offset) in found.iter().zip(0..) {
             let entry = Entry::Saw {
-                topic: format!("{GROUP}-{topic}"),
+                topic: (*topic).to_owned(),
                 partition: 0,
                 offset,
                 transaction: "t".to_owned(),
@@ -313,7 +317,7 @@ mod tests {
             (&[giver, taker, note, giver, taker, note], true, false, false),
         ] {
             let ledger = ledger(found);
-            let balances = balances(&ledger).unwrap();
+            let balances = balances(&ledger, "postings").unwrap();
             let total: i64 = balances.values().sum();
             assert_eq!(total == ACCOUNTS * OPENING, is_conserved, "{found:?}");
             assert_eq!(
@@ -321,13 +325,17 @@ mod tests {
                 is_right,
                 "{found:?}"
             );
-            assert_eq!(wrong_applied(&ledger).is_empty(), is_applied, "{found:?}");
+            assert_eq!(
+                wrong_applied(&ledger, "applied").is_empty(),
+                is_applied,
+                "{found:?}"
+            );
         }
     }
 
     #[test]
     fn a_posting_of_no_account_is_an_error() {
-        assert!(balances(&ledger(&[("postings", "0:0 100 -30")])).is_err());
-        assert!(balances(&ledger(&[("postings", "0:0")])).is_err());
+        assert!(balances(&ledger(&[("postings", "0:0 100 -30")]), "postings").is_err());
+        assert!(balances(&ledger(&[("postings", "0:0")]), "postings").is_err());
     }
 }
