@@ -12,8 +12,9 @@ use crate::Protocol;
 use crate::entry::Entry;
 use crate::programs::{Id, Program, Programs};
 
-/// A worker that says nothing for so long hangs: it is killed, as if by chance. The broker is away for less.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// A worker that says nothing for so long hangs: it is killed, as if by chance. The broker is away for less, and workers give each
+/// single step less (`LIMIT` in `interop/python/books.py`).
+const PATIENCE: Duration = Duration::from_secs(45);
 /// When a worker that ended by itself begins its next life.
 const AGAIN: Duration = Duration::from_millis(300);
 
@@ -41,7 +42,7 @@ pub(crate) struct Counts {
     pub(crate) killed_in_transactions: u32,
     /// Stopped for longer than a session, and let go on.
     pub(crate) stopped: u32,
-    /// Killed because they hung, by what they were doing, in a life in which the broker died.
+    /// Killed because they hung, by what they were doing, in a life in which the broker died or was away.
     pub(crate) hung: BTreeMap<String, u32>,
     /// The same, in a life in which it did not.
     pub(crate) hung_in_calm: BTreeMap<String, u32>,
@@ -55,6 +56,8 @@ pub(crate) struct Crew {
     slots: Vec<Slot>,
     pub(crate) counts: Counts,
     is_leaving: bool,
+    /// Who begins now begins on a dead broker.
+    is_broker_down: bool,
 }
 
 /// A worker in all its lives.
@@ -74,6 +77,7 @@ struct Running {
     does: String,
     heard: Instant,
     is_in_transaction: bool,
+    /// The broker died in this life, or was away when it began.
     saw_broker_die: bool,
     /// It is stopped until then.
     stopped: Option<Instant>,
@@ -86,6 +90,7 @@ impl Crew {
             slots: Vec::new(),
             counts: Counts::default(),
             is_leaving: false,
+            is_broker_down: false,
         }
     }
 
@@ -107,7 +112,7 @@ impl Crew {
             does: "starting".to_owned(),
             heard: Instant::now(),
             is_in_transaction: false,
-            saw_broker_die: false,
+            saw_broker_die: self.is_broker_down,
             stopped: None,
         });
         Ok(())
@@ -214,9 +219,15 @@ impl Crew {
 
     /// The broker has died: what workers do from now on may fail, or hang.
     pub(crate) fn broker_died(&mut self) {
+        self.is_broker_down = true;
         for running in self.slots.iter_mut().filter_map(|slot| slot.running.as_mut()) {
             running.saw_broker_die = true;
         }
+    }
+
+    /// Its next life has begun.
+    pub(crate) fn broker_is_back(&mut self) {
+        self.is_broker_down = false;
     }
 
     /// Tells all to come to their end. Who is not there does not come back.
@@ -316,9 +327,8 @@ mod tests {
         assert_eq!(shortened("no number"), "no number");
     }
 
-    #[test]
-    fn who_is_static_and_who_is_not() {
-        let plan = Plan {
+    fn plan() -> Plan {
+        Plan {
             task: "copy",
             group: "g".to_owned(),
             source: "s".to_owned(),
@@ -328,7 +338,38 @@ mod tests {
             at_once: 10,
             pause: Duration::ZERO,
             statics: 1,
+        }
+    }
+
+    /// Programs that end at once.
+    fn programs() -> Programs {
+        let surroundings = crate::Surroundings {
+            bootstrap: String::new(),
+            python: "true".into(),
+            programs: "/".into(),
+            klamm: "true".into(),
+            seed: None,
         };
+        Programs::new(surroundings, std::sync::mpsc::channel().0)
+    }
+
+    #[test]
+    fn a_worker_born_while_the_broker_is_away_is_not_in_calm() {
+        let (mut programs, mut crew) = (programs(), Crew::new(plan()));
+        let saw = |crew: &Crew, at: usize| crew.slots[at].running.as_ref().unwrap().saw_broker_die;
+        let before = crew.hire(&mut programs).unwrap();
+        assert!(!saw(&crew, before));
+        crew.broker_died();
+        let meanwhile = crew.hire(&mut programs).unwrap();
+        assert!(saw(&crew, before) && saw(&crew, meanwhile));
+        crew.broker_is_back();
+        let after = crew.hire(&mut programs).unwrap();
+        assert!(!saw(&crew, after));
+    }
+
+    #[test]
+    fn who_is_static_and_who_is_not() {
+        let plan = plan();
         let text = |slot| plan.arguments(slot, 2).join(" ");
         assert!(text(0).ends_with("--instance g-0"), "{}", text(0));
         assert!(!text(1).contains("--instance"), "{}", text(1));

@@ -20,8 +20,8 @@ use crate::programs::{Heard, Id, Program, Programs};
 const TURN: Duration = Duration::from_millis(20);
 /// How often a group is described while it is waited for it.
 const LOOK: Duration = Duration::from_millis(300);
-/// How long processes get for their end.
-const END: Duration = Duration::from_secs(60);
+/// How long processes get for their end: longer than one that hangs is waited for.
+const END: Duration = Duration::from_secs(90);
 /// How long it may take to read everything.
 const AUDIT: Duration = Duration::from_secs(150);
 
@@ -153,7 +153,10 @@ impl Stage {
                     other.has_ended = true;
                 }
             }
-            Heard::Again => self.is_broker_down = false,
+            Heard::Again => {
+                self.is_broker_down = false;
+                self.crew.broker_is_back();
+            }
         }
         Ok(())
     }
