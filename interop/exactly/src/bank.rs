@@ -30,6 +30,8 @@ const POSTINGS: i32 = 6;
 const RATE: f64 = 150.0;
 /// One of so many is stopped in place of being killed.
 const STOPS: u64 = 8;
+/// In so many seconds at least one is, if not by chance then in the second half.
+const STOPS_FROM: u64 = 30;
 /// How long it may take until all work, and until all work is done.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often it is said how far they are.
@@ -117,6 +119,11 @@ impl Fate {
     fn draw(&self, from_ms: u64, to_ms: u64) -> Duration {
         Duration::from_millis(from_ms + self.rng.below(to_ms - from_ms))
     }
+
+    fn choose(&self, workers: &[usize]) -> Option<usize> {
+        let count = workers.len() as u64;
+        (count > 0).then(|| workers[self.rng.below(count) as usize])
+    }
 }
 
 /// Kills workers and broker for the time; how often the broker died.
@@ -129,16 +136,21 @@ fn kill(stage: &mut Stage, seed: u64, args: &Args) -> Result<u32> {
     };
     fate.worker = begun + fate.draw(300, 2_000);
     fate.broker = (!args.spare_the_broker).then(|| begun + fate.draw(2_000, 6_000));
-    while begun.elapsed() < Duration::from_secs(args.seconds) {
+    let time = Duration::from_secs(args.seconds);
+    while begun.elapsed() < time {
         stage.turn()?;
         let now = Instant::now();
         if now >= fate.worker {
-            let victim = usize::try_from(fate.rng.below(WORKERS as u64))?;
-            if fate.rng.one_in(STOPS) {
-                // Its session runs out and others go on with its part: when it wakes up it must not get through.
-                stage.crew.stop(victim, fate.draw(6_500, 9_000))?;
-            } else {
-                stage.crew.kill(victim, Some(fate.draw(0, 1_500)))?;
+            let is_due = begun.elapsed() * 2 > time && stage.crew.counts.stopped == 0;
+            let stops = fate.rng.one_in(STOPS) || is_due;
+            // Who is stopped is not killed before it has gone on.
+            if let Some(victim) = fate.choose(&stage.crew.awake(false)) {
+                if stops {
+                    // Its session runs out and others go on with its part: when it wakes up it must not get through.
+                    stage.crew.stop(victim, fate.draw(6_500, 9_000))?;
+                } else {
+                    stage.crew.kill(victim, Some(fate.draw(0, 1_500)))?;
+                }
             }
             fate.worker = now + fate.draw(300, 2_500);
         }
@@ -200,11 +212,12 @@ fn judge_lives(stage: &Stage, deaths: u32, args: &Args, verdict: &mut Verdict) {
     let (ledger, counts) = (&stage.ledger, &stage.crew.counts);
     let endings = ledger.endings();
     println!(
-        "{} transfers; {endings:?}; workers killed {}, of these in transactions {}; stopped {}; the broker died {deaths} times",
+        "{} transfers; {endings:?}; workers killed {}, of these in transactions {}; stopped {}, of these went on {}; the broker died {deaths} times",
         ledger.fed.len(),
         counts.killed,
         counts.killed_in_transactions,
-        counts.stopped
+        counts.stopped,
+        counts.went_on
     );
     println!("hung after a death of the broker: {:?}", counts.hung);
     println!("ended by themselves: {:?}", counts.died);
@@ -212,6 +225,10 @@ fn judge_lives(stage: &Stage, deaths: u32, args: &Args, verdict: &mut Verdict) {
     let is_lively = counts.killed >= least && counts.killed_in_transactions > 0 && endings.committed > 0;
     let wrong = unless(is_lively, || format!("{counts:?}, {endings:?}"));
     verdict.say("workers were killed in transactions", &wrong);
+    if args.seconds >= STOPS_FROM {
+        let wrong = unless(counts.went_on > 0, || format!("{counts:?}"));
+        verdict.say("a stopped worker went on", &wrong);
+    }
     let wrong = unless(args.spare_the_broker || deaths > 0, || "it lived on".to_owned());
     verdict.say("the broker was killed", &wrong);
     let calm = counts.hung_in_calm.iter();

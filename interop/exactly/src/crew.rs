@@ -17,6 +17,8 @@ use crate::programs::{Id, Program, Programs};
 const PATIENCE: Duration = Duration::from_secs(45);
 /// When a worker that ended by itself begins its next life.
 const AGAIN: Duration = Duration::from_millis(300);
+/// What a worker does that has said nothing yet.
+const STARTING: &str = "starting";
 
 /// What all workers are told.
 pub(crate) struct Plan {
@@ -40,8 +42,9 @@ pub(crate) struct Counts {
     pub(crate) killed: u32,
     /// Of those, in a transaction.
     pub(crate) killed_in_transactions: u32,
-    /// Stopped for longer than a session, and let go on.
     pub(crate) stopped: u32,
+    /// Of those, let go on when their session had run out.
+    pub(crate) went_on: u32,
     /// Killed because they hung, by what they were doing, in a life in which the broker died or was away.
     pub(crate) hung: BTreeMap<String, u32>,
     /// The same, in a life in which it did not.
@@ -109,7 +112,7 @@ impl Crew {
         slot.begins = None;
         slot.running = Some(Running {
             program,
-            does: "starting".to_owned(),
+            does: STARTING.to_owned(),
             heard: Instant::now(),
             is_in_transaction: false,
             saw_broker_die: self.is_broker_down,
@@ -160,6 +163,15 @@ impl Crew {
         }
     }
 
+    /// The workers that are not stopped, and of those the ones in a transaction if it matters.
+    pub(crate) fn awake(&self, in_transaction: bool) -> Vec<usize> {
+        let is_meant = |at: &usize| match &self.slots[*at].running {
+            Some(running) => running.stopped.is_none() && (running.is_in_transaction || !in_transaction),
+            None => !in_transaction,
+        };
+        (0..self.slots.len()).filter(is_meant).collect()
+    }
+
     /// Kills a worker, whose next life begins after a while, or never; whether there was one to kill.
     pub(crate) fn kill(&mut self, at: usize, again: Option<Duration>) -> Result<bool> {
         let slot = &mut self.slots[at];
@@ -173,10 +185,13 @@ impl Crew {
         Ok(true)
     }
 
-    /// Stops a worker for a while, after which it goes on where it was; whether there was one to stop.
+    /// Stops a worker for a while, after which it goes on where it was; whether there was one to stop that has begun to work.
     pub(crate) fn stop(&mut self, at: usize, pause: Duration) -> Result<bool> {
         let running = self.slots[at].running.as_mut();
-        let Some(running) = running.filter(|running| running.stopped.is_none()) else {
+        let works = |running: &&mut Running| {
+            running.stopped.is_none() && running.does != STARTING && running.does != "initializing"
+        };
+        let Some(running) = running.filter(works) else {
             return Ok(false);
         };
         running.program.signal("-STOP")?;
@@ -198,6 +213,7 @@ impl Crew {
             {
                 running.program.signal("-CONT")?;
                 (running.stopped, running.heard) = (None, now);
+                self.counts.went_on += 1;
             }
             let hangs = |running: &Running| {
                 running.stopped.is_none() && now.saturating_duration_since(running.heard) > PATIENCE
@@ -365,6 +381,23 @@ mod tests {
         crew.broker_is_back();
         let after = crew.hire(&mut programs).unwrap();
         assert!(!saw(&crew, after));
+    }
+
+    #[test]
+    fn a_worker_that_is_stopped_is_no_victim_until_it_goes_on() {
+        let (mut programs, mut crew) = (programs(), Crew::new(plan()));
+        for _ in 0..2 {
+            crew.hire(&mut programs).unwrap();
+        }
+        assert!(!crew.stop(0, Duration::ZERO).unwrap(), "it has not begun to work");
+        let running = crew.slots[0].running.as_mut().unwrap();
+        running.does = "reading".to_owned();
+        assert!(crew.stop(0, Duration::ZERO).unwrap());
+        assert_eq!((crew.awake(false), crew.awake(true)), (vec![1], vec![]));
+        crew.look_after(&mut programs).unwrap();
+        assert_eq!((crew.counts.stopped, crew.counts.went_on), (1, 1));
+        crew.slots[1].running.as_mut().unwrap().is_in_transaction = true;
+        assert_eq!((crew.awake(false), crew.awake(true)), (vec![0, 1], vec![1]));
     }
 
     #[test]
