@@ -221,6 +221,7 @@ fn judge_lives(stage: &Stage, deaths: u32, args: &Args, verdict: &mut Verdict) {
     );
     println!("hung after a death of the broker: {:?}", counts.hung);
     println!("ended by themselves: {:?}", counts.died);
+    verdict.say("nobody died of what must not be", &counts.died_wrongly);
     let least = u32::try_from(args.seconds / 5).unwrap_or(u32::MAX);
     let is_lively = counts.killed >= least && counts.killed_in_transactions > 0 && endings.committed > 0;
     let wrong = unless(is_lively, || format!("{counts:?}, {endings:?}"));

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::Protocol;
+use crate::death;
 use crate::entry::Entry;
 use crate::programs::{Id, Program, Programs};
 
@@ -51,6 +52,8 @@ pub(crate) struct Counts {
     pub(crate) hung_in_calm: BTreeMap<String, u32>,
     /// Ended by themselves, by what they said.
     pub(crate) died: BTreeMap<String, u32>,
+    /// Of those, what nobody may die of, in calm or at all.
+    pub(crate) died_wrongly: Vec<String>,
 }
 
 /// The workers.
@@ -82,6 +85,7 @@ struct Running {
     is_in_transaction: bool,
     /// The broker died in this life, or was away when it began.
     saw_broker_die: bool,
+    was_stopped: bool,
     /// It is stopped until then.
     stopped: Option<Instant>,
 }
@@ -116,6 +120,7 @@ impl Crew {
             heard: Instant::now(),
             is_in_transaction: false,
             saw_broker_die: self.is_broker_down,
+            was_stopped: false,
             stopped: None,
         });
         Ok(())
@@ -144,6 +149,11 @@ impl Crew {
             Entry::Trouble { .. } => "in trouble",
             Entry::Died { why } => {
                 *self.counts.died.entry(shortened(why)).or_default() += 1;
+                let is_calm = !running.saw_broker_die && !running.was_stopped;
+                if death::is_wrong(why, is_calm) {
+                    let when = if is_calm { "in calm" } else { "not in calm" };
+                    self.counts.died_wrongly.push(format!("{when}: {why}"));
+                }
                 "dying"
             }
             Entry::Done => "done",
@@ -195,6 +205,7 @@ impl Crew {
             return Ok(false);
         };
         running.program.signal("-STOP")?;
+        running.was_stopped = true;
         running.stopped = Some(Instant::now() + pause);
         self.counts.stopped += 1;
         Ok(true)
@@ -398,6 +409,20 @@ mod tests {
         assert_eq!((crew.counts.stopped, crew.counts.went_on), (1, 1));
         crew.slots[1].running.as_mut().unwrap().is_in_transaction = true;
         assert_eq!((crew.awake(false), crew.awake(true)), (vec![0, 1], vec![1]));
+    }
+
+    #[test]
+    fn a_hole_in_the_inputs_is_no_death_like_others() {
+        let (mut programs, mut crew) = (programs(), Crew::new(plan()));
+        crew.hire(&mut programs).unwrap();
+        let by = crew.slots[0].running.as_ref().unwrap().program.id;
+        for (why, wrong) in [
+            ("KafkaException KafkaError{code=_TIMED_OUT,val=-185,str=\"?\"}", 0),
+            ("AssertionError input 5 of 3 came in place of 4", 1),
+        ] {
+            crew.hear(by, &Entry::Died { why: why.to_owned() });
+            assert_eq!(crew.counts.died_wrongly.len(), wrong, "{why}");
+        }
     }
 
     #[test]

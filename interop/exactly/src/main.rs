@@ -12,6 +12,7 @@
 mod bank;
 mod copy;
 mod crew;
+mod death;
 mod describe;
 mod entry;
 mod ledger;
