@@ -65,7 +65,7 @@ class Auditor:
                 )
 
     def offsets(self):
-        """What the group has committed, with the demand that no transaction is pending there."""
+        """What the group has committed, with the demand that no transaction is pending there; whether all partitions were told."""
         where = [TopicPartition(self.options.source, partition) for partition in range(self.options.partitions)]
         asked = now()
         try:
@@ -73,9 +73,11 @@ class Auditor:
             found = self.group.committed(where, timeout=5)
         except KafkaException as error:
             # Pending, or nobody is there to answer.
-            return say("trouble", why=str(error))
+            say("trouble", why=str(error))
+            return False
         offsets = [[one.partition, max(one.offset, 0)] for one in found if not one.error]
         say("offsets", asked=asked, answered=now(), offsets=offsets)
+        return len(offsets) == len(where)
 
     def to_the_end(self):
         limit = time.monotonic() + LIMIT
@@ -88,7 +90,11 @@ class Auditor:
         say("ends", ends=[[*place, stable[place], ends[place]] for place in self.places])
         while any(self.next[place] < stable[place] for place in self.places) and time.monotonic() < limit + LIMIT:
             self.read()
-        self.offsets()
+        limit = time.monotonic() + LIMIT
+        while not self.offsets():
+            if time.monotonic() > limit:
+                raise RuntimeError("the offsets of the group are not told")
+            time.sleep(0.5)
         source = [(self.options.source, partition) for partition in range(self.options.partitions)]
         inputs = self.ends(source, IsolationLevel.READ_UNCOMMITTED)
         say("inputs", inputs=[[partition, offset] for (_, partition), offset in inputs.items()])

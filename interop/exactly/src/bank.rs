@@ -93,6 +93,7 @@ pub(crate) fn run(surroundings: Surroundings, args: &Args) -> Result<ExitCode> {
     stage.audit()?;
     let mut verdict = Verdict::default();
     verdict.rules(&stage.ledger.history);
+    verdict.say("all was looked at", &stage.ledger.unseen());
     judge_books(&stage.ledger, &postings, &applied, &mut verdict);
     judge_lives(&stage, deaths, args, &mut verdict);
     Ok(verdict.code())

@@ -58,6 +58,7 @@ pub(crate) fn run(surroundings: Surroundings, args: &Args) -> Result<ExitCode> {
     work(&mut stage, &mut verdict)?;
     stage.audit()?;
     verdict.rules(&stage.ledger.history);
+    verdict.say("all was looked at", &stage.ledger.unseen());
     let inputs = stage.ledger.fed.len();
     verdict.say(
         "every input is copied once, in order",

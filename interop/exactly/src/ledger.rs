@@ -122,6 +122,28 @@ impl Ledger {
         })
     }
 
+    /// What was not looked at although it was there: rules say nothing about it then.
+    pub(crate) fn unseen(&self) -> Vec<String> {
+        let saw = |reader: &Reader| reader.steps.iter().any(|step| matches!(step, Step::Saw(_)));
+        let readers = self.history.readers.iter();
+        let mut unseen: Vec<String> = readers
+            .filter(|reader| !saw(reader))
+            .map(|reader| format!("{} saw no record", reader.name))
+            .collect();
+        // The last one who asks is the auditor.
+        let asked = self.history.offsets.last().map(|last| &last.offsets);
+        if asked != Some(&self.history.inputs) {
+            let inputs = &self.history.inputs;
+            unseen.push(format!(
+                "the group is at {asked:?} at last, the inputs end at {inputs:?}"
+            ));
+        }
+        if self.endings().aborted == 0 {
+            unseen.push("nothing was aborted".to_owned());
+        }
+        unseen
+    }
+
     pub(crate) fn endings(&self) -> Endings {
         let mut endings = Endings::default();
         for transaction in self.history.transactions.values() {
@@ -151,4 +173,44 @@ fn begin(
     let taken = inputs.into_iter();
     let taken = taken.map(|(partition, from, to)| Taken { partition, from, to });
     history.began(name, writes.collect(), taken.collect());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_looked_at_shows() {
+        let (mut ledger, id) = (Ledger::default(), Id::of(1));
+        let say = |ledger: &mut Ledger, entry| ledger.enter(id, Said { at: 0, entry });
+        ledger.add_reader(id, "a reader");
+        say(&mut ledger, Entry::Inputs { inputs: vec![(0, 3)] });
+        assert_eq!(ledger.unseen().len(), 3, "{:?}", ledger.unseen());
+        let saw = Entry::Saw {
+            topic: "out".to_owned(),
+            partition: 0,
+            offset: 0,
+            transaction: "t".to_owned(),
+            record: "r".to_owned(),
+        };
+        say(&mut ledger, saw);
+        assert_eq!(ledger.unseen().len(), 2, "{:?}", ledger.unseen());
+        let begins = Entry::Began {
+            transaction: "t".to_owned(),
+            writes: Vec::new(),
+            inputs: Vec::new(),
+        };
+        say(&mut ledger, begins);
+        let transaction = "t".to_owned();
+        say(&mut ledger, Entry::Aborted { transaction });
+        for (offset, unseen) in [(2, 1), (3, 0)] {
+            let offsets = Entry::Offsets {
+                asked: 0,
+                answered: 0,
+                offsets: vec![(0, offset)],
+            };
+            say(&mut ledger, offsets);
+            assert_eq!(ledger.unseen().len(), unseen, "{:?}", ledger.unseen());
+        }
+    }
 }
