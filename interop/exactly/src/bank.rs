@@ -220,9 +220,7 @@ fn judge_lives(stage: &Stage, deaths: u32, args: &Args, verdict: &mut Verdict) {
         counts.stopped,
         counts.went_on
     );
-    println!("hung after a death of the broker: {:?}", counts.hung);
-    println!("ended by themselves: {:?}", counts.died);
-    verdict.say("nobody died of what must not be", &counts.died_wrongly);
+    counts.judge(verdict);
     let least = u32::try_from(args.seconds / 5).unwrap_or(u32::MAX);
     let is_lively = counts.killed >= least && counts.killed_in_transactions > 0 && endings.committed > 0;
     let wrong = unless(is_lively, || format!("{counts:?}, {endings:?}"));
@@ -233,9 +231,6 @@ fn judge_lives(stage: &Stage, deaths: u32, args: &Args, verdict: &mut Verdict) {
     }
     let wrong = unless(args.spare_the_broker || deaths > 0, || "it lived on".to_owned());
     verdict.say("the broker was killed", &wrong);
-    let calm = counts.hung_in_calm.iter();
-    let calm: Vec<String> = calm.map(|(does, times)| format!("{does}: {times}")).collect();
-    verdict.say("nobody hung while the broker lived", &calm);
 }
 
 /// What the accounts have, by the postings that the last reader found.

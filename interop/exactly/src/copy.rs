@@ -64,12 +64,8 @@ pub(crate) fn run(surroundings: Surroundings, args: &Args) -> Result<ExitCode> {
         "every input is copied once, in order",
         &wrong_copies(&stage.ledger, &format!("{group}-copied")),
     );
-    verdict.say("nobody died of what must not be", &stage.crew.counts.died_wrongly);
-    println!(
-        "{inputs} inputs, {:?}, {:?}",
-        stage.ledger.endings(),
-        stage.crew.counts
-    );
+    println!("{inputs} inputs, {:?}", stage.ledger.endings());
+    stage.crew.counts.judge(&mut verdict);
     Ok(verdict.code())
 }
 

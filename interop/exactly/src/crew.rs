@@ -12,6 +12,7 @@ use crate::Protocol;
 use crate::death;
 use crate::entry::Entry;
 use crate::programs::{Id, Program, Programs};
+use crate::verdict::Verdict;
 
 /// A worker that says nothing for so long hangs: it is killed, as if by chance. The broker is away for less, and workers give each
 /// single step less (`LIMIT` in `interop/python/books.py`).
@@ -54,6 +55,18 @@ pub(crate) struct Counts {
     pub(crate) died: BTreeMap<String, u32>,
     /// Of those, what nobody may die of, in calm or at all.
     pub(crate) died_wrongly: Vec<String>,
+}
+
+impl Counts {
+    /// Says how workers hung and died, and whether they may.
+    pub(crate) fn judge(&self, verdict: &mut Verdict) {
+        println!("hung after a death of the broker: {:?}", self.hung);
+        println!("ended by themselves: {:?}", self.died);
+        let calm = self.hung_in_calm.iter();
+        let calm: Vec<String> = calm.map(|(does, times)| format!("{does}: {times}")).collect();
+        verdict.say("nobody hung while the broker lived", &calm);
+        verdict.say("nobody died of what must not be", &self.died_wrongly);
+    }
 }
 
 /// The workers.
@@ -422,6 +435,35 @@ mod tests {
         ] {
             crew.hear(by, &Entry::Died { why: why.to_owned() });
             assert_eq!(crew.counts.died_wrongly.len(), wrong, "{why}");
+        }
+    }
+
+    #[test]
+    fn who_hangs_in_calm_is_a_breach() {
+        for (counts, is_bad) in [
+            (Counts::default(), false),
+            (
+                Counts {
+                    hung: [("committing".to_owned(), 1)].into(),
+                    ..Counts::default()
+                },
+                false,
+            ),
+            (
+                Counts {
+                    hung_in_calm: [("leaving".to_owned(), 1)].into(),
+                    ..Counts::default()
+                },
+                true,
+            ),
+        ] {
+            let mut verdict = Verdict::default();
+            counts.judge(&mut verdict);
+            assert_eq!(
+                verdict.code() == std::process::ExitCode::FAILURE,
+                is_bad,
+                "{counts:?}"
+            );
         }
     }
 
