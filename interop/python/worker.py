@@ -108,6 +108,9 @@ class Worker:
         if not assigned:
             return
         for partition in self.consumer.committed(assigned, timeout=LIMIT):
+            if partition.error:
+                # Not told is not nothing: read from the beginning, all would be applied twice.
+                raise KafkaException(partition.error)
             partition.offset = max(partition.offset, 0)
             self.seek(partition)
 
