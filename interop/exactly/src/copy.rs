@@ -116,9 +116,11 @@ fn shared(stage: &mut Stage, verdict: &mut Verdict, workers: &[usize], what: &st
     let mut names: Vec<String> = workers.iter().map(|worker| stage.crew.name(*worker)).collect();
     names.sort_unstable();
     let begun: Vec<u32> = workers.iter().map(|worker| stage.crew.commits(*worker)).collect();
+    // What is acknowledged now is there whenever the group is described from here on.
+    let acknowledged = stage.ledger.acknowledged();
     let group = stage.until_described(what, PATIENCE, |group| group.is_shared_by(&names, PARTITIONS))?;
     stage.show(what)?;
-    verdict.say(&format!("described: {what}"), &group.wrong_lags());
+    verdict.say(&format!("described: {what}"), &group.wrong_lags(&acknowledged));
     stage.until("all of them commit", PATIENCE, |stage| {
         let mut commits = workers
             .iter()

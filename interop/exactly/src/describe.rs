@@ -78,14 +78,17 @@ impl Group {
             && rows_agree
     }
 
-    /// What is wrong with the lags, which are what the offsets say.
-    pub(crate) fn wrong_lags(&self) -> Vec<String> {
+    /// What is wrong with the lags: they are what the offsets say, and no end is before what was acknowledged when it was asked
+    /// for it, by partition. That a commit was answered says nothing here: the group has its offsets once its marker is written.
+    pub(crate) fn wrong_lags(&self, acknowledged: &BTreeMap<i32, i64>) -> Vec<String> {
         let is_wrong = |row: &&Row| {
             let expected = row
                 .end_offset
                 .zip(row.committed_offset)
                 .map(|(end, committed)| end - committed);
-            row.lag != expected || expected.is_some_and(|lag| lag < 0)
+            let least = acknowledged.get(&row.partition);
+            let is_short = row.end_offset.zip(least).is_some_and(|(end, least)| end < *least);
+            row.lag != expected || expected.is_some_and(|lag| lag < 0) || is_short
         };
         let rows = self.offsets.iter().filter(is_wrong);
         rows.map(|row| format!("{row:?}")).collect()
@@ -135,11 +138,13 @@ mod tests {
     #[test]
     fn lags() {
         let mut group = Group::parse(TEXT).unwrap();
-        assert!(group.wrong_lags().is_empty());
+        assert!(group.wrong_lags(&[(0, 5), (2, 3)].into()).is_empty());
+        let wrong = group.wrong_lags(&[(0, 6)].into());
+        assert_eq!(wrong.len(), 1, "an end before what was acknowledged: {wrong:?}");
         assert!(!group.is_at_the_end());
         group.offsets.truncate(1);
         group.offsets[0].lag = Some(1);
-        assert_eq!(group.wrong_lags().len(), 1);
+        assert_eq!(group.wrong_lags(&BTreeMap::new()).len(), 1);
         group.offsets[0].committed_offset = Some(5);
         group.offsets[0].lag = Some(0);
         assert!(group.is_at_the_end());

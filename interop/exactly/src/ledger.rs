@@ -122,6 +122,15 @@ impl Ledger {
         })
     }
 
+    /// Where the inputs of each partition end at least.
+    pub(crate) fn acknowledged(&self) -> BTreeMap<i32, i64> {
+        // In their order, the last one of a partition stays.
+        self.fed
+            .keys()
+            .map(|(partition, offset)| (*partition, offset + 1))
+            .collect()
+    }
+
     /// What was not looked at although it was there: rules say nothing about it then.
     pub(crate) fn unseen(&self) -> Vec<String> {
         let saw = |reader: &Reader| reader.steps.iter().any(|step| matches!(step, Step::Saw(_)));
