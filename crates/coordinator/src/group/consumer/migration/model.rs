@@ -72,6 +72,8 @@ struct World {
     /// By their number.
     clients: BTreeMap<usize, Client>,
     born: usize,
+    /// What the last client of each instance wanted.
+    wanted: BTreeMap<&'static str, Vec<&'static str>>,
     is_cooperative: bool,
     /// Nothing goes wrong any more.
     is_calm: bool,
@@ -129,6 +131,7 @@ impl Model for World {
             cluster,
             clients: BTreeMap::new(),
             born: 0,
+            wanted: BTreeMap::new(),
             is_cooperative,
             is_calm: false,
         }
@@ -225,8 +228,23 @@ impl World {
         if self.rng.one_in(3) {
             topics.remove(self.rng.below(2));
         }
+        let group = self.driver.shard.groups.get("g");
+        let is_quiet =
+            instance.is_some() && is_classic && group.is_some_and(|group| group.classic().is_some());
+        if let Some(instance) = instance {
+            // A classic group that is at rest is not told when a static member wants something else, as in Kafka.
+            match self.wanted.get(instance) {
+                Some(wanted) if is_quiet => topics.clone_from(wanted),
+                _ => drop(self.wanted.insert(instance, topics.clone())),
+            }
+        }
         let side = if is_classic {
-            Side::Classic(Classic::new(&mut self.rng))
+            let mut classic = Classic::new(&mut self.rng);
+            if is_quiet {
+                // An older one that takes the leader's place there is not told that it leads, and sees no topic grow.
+                classic.version = 9;
+            }
+            Side::Classic(classic)
         } else {
             Side::Consumer(Consumer {
                 id: format!("m{}", self.born),

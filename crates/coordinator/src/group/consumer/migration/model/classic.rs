@@ -26,7 +26,7 @@ use crate::seeds::Choices;
 pub(super) struct Classic {
     pub(super) id: String,
     generation: i32,
-    version: i16,
+    pub(super) version: i16,
     protocols: [&'static str; 2],
     phase: Phase,
     /// It is to let go of everything before it joins.
