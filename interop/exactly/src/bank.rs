@@ -113,6 +113,8 @@ fn statics(protocol: Protocol) -> u32 {
 struct Fate {
     rng: SeededRng,
     worker: Instant,
+    /// It is only stopped.
+    stops: bool,
     broker: Option<Instant>,
 }
 
@@ -133,6 +135,7 @@ fn kill(stage: &mut Stage, seed: u64, args: &Args) -> Result<u32> {
     let mut fate = Fate {
         rng: SeededRng::new(seed, "bank"),
         worker: begun,
+        stops: false,
         broker: None,
     };
     fate.worker = begun + fate.draw(300, 2_000);
@@ -143,17 +146,10 @@ fn kill(stage: &mut Stage, seed: u64, args: &Args) -> Result<u32> {
         let now = Instant::now();
         if now >= fate.worker {
             let is_due = begun.elapsed() * 2 > time && stage.crew.counts.stopped == 0;
-            let stops = fate.rng.one_in(STOPS) || is_due;
-            // Who is stopped is not killed before it has gone on.
-            if let Some(victim) = fate.choose(&stage.crew.awake(false)) {
-                if stops {
-                    // Its session runs out and others go on with its part: when it wakes up it must not get through.
-                    stage.crew.stop(victim, fate.draw(6_500, 9_000))?;
-                } else {
-                    stage.crew.kill(victim, Some(fate.draw(0, 1_500)))?;
-                }
+            if strike(stage, &fate, fate.stops || is_due)? {
+                fate.worker = now + fate.draw(300, 2_500);
+                fate.stops = fate.rng.one_in(STOPS);
             }
-            fate.worker = now + fate.draw(300, 2_500);
         }
         if fate.broker.is_some_and(|broker| now >= broker) && !stage.is_broker_down {
             // A moment, or long enough for clients to notice that nobody is there.
@@ -172,6 +168,25 @@ fn kill(stage: &mut Stage, seed: u64, args: &Args) -> Result<u32> {
         }
     }
     Ok(deaths)
+}
+
+/// Stops or kills a worker; whether it was the moment for it. Who is stopped is no victim before it has gone on.
+fn strike(stage: &mut Stage, fate: &Fate, stops: bool) -> Result<bool> {
+    let crew = &mut stage.crew;
+    if stops {
+        if let Some(victim) = fate.choose(&crew.awake(false)) {
+            // Its session runs out and others go on with its part: when it wakes up it must not get through.
+            crew.stop(victim, fate.draw(6_500, 9_000))?;
+        }
+        return Ok(true);
+    }
+    // Until somebody was killed in a transaction, as far as is heard, only who is in one is.
+    let is_picky = crew.counts.killed_in_transactions == 0;
+    let Some(victim) = fate.choose(&crew.awake(is_picky)) else {
+        return Ok(!is_picky);
+    };
+    crew.kill(victim, Some(fate.draw(0, 1_500)))?;
+    Ok(true)
 }
 
 /// Nobody is killed any more: all is applied, and all come to their end.
