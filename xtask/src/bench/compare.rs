@@ -84,7 +84,7 @@ pub(super) fn run(args: &Comparison) -> Result<bool> {
         println!("\nFamilies: {}.", scenarios::families().join(", "));
         println!(
             "\nA scenario takes about three minutes, of which --warm 30 saves half a minute and --pairs 3 another;\n\
-             all but the long ones take three quarters of an hour with --warm 30."
+             all but the long ones take about an hour with --warm 30."
         );
         return Ok(true);
     }
