@@ -31,8 +31,8 @@ class ConfluentProducer:
             "transactional.id": transactional_id,
             "transaction.timeout.ms": 30_000,
             "linger.ms": 0,
-            # With the default, "rebootstrap", send_offsets_to_transaction waits for ever when the only broker goes and
-            # is back within a second: https://github.com/confluentinc/librdkafka/issues/5511
+            # With the default, "rebootstrap", send_offsets_to_transaction may wait for ever when the only broker goes and
+            # comes back, the likelier the quicker: https://github.com/confluentinc/librdkafka/issues/5511
             "metadata.recovery.strategy": "none",
         })
         self.producer.init_transactions(LIMIT)

@@ -48,8 +48,8 @@ class Worker:
             "transactional.id": f"{options.group}-{options.slot}",
             "transaction.timeout.ms": 10_000,
             "linger.ms": 0,
-            # With the default, "rebootstrap", send_offsets_to_transaction waits for ever when the only broker goes and is back
-            # within a few seconds: https://github.com/confluentinc/librdkafka/issues/5511
+            # With the default, "rebootstrap", send_offsets_to_transaction may wait for ever when the only broker goes and
+            # comes back, the likelier the quicker: https://github.com/confluentinc/librdkafka/issues/5511
             "metadata.recovery.strategy": "none",
         })
         self.producer.init_transactions(LIMIT)
