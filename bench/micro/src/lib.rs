@@ -12,6 +12,7 @@
 
 mod appending;
 mod codec;
+mod coordinating;
 mod inputs;
 mod node;
 mod reading;
@@ -70,4 +71,6 @@ pub const STEPS: &[Step] = &[
     step("request-fetch", node::fetch),
     // The same in a session of a hundred partitions of which one has news.
     step("request-fetch-100-partitions", node::fetch_one_of_hundred),
+    // A member of a hundred has left: a heartbeat shares ten thousand partitions out anew.
+    step("assign-100-members-10000-partitions", coordinating::assign),
 ];

@@ -167,8 +167,10 @@ const ROWS: &[Row] = &[
         &[
             "klamm-broker",
             "klamm-config",
+            "klamm-coordinator",
             "klamm-env",
             "klamm-log",
+            "klamm-metadata",
             "klamm-model",
             "klamm-protocol",
             "klamm-records",
