@@ -26,7 +26,7 @@ use klamm_protocol::messages::sync_group_response::SyncGroupResponse;
 use crate::admin::{self, Admin, check};
 use crate::exchange::{Exchange, READ_BYTES};
 use crate::poll::Poll;
-use crate::report::{self, Quantiles, Stopwatch};
+use crate::report::Rounds;
 use crate::topics::{Topics, Where};
 use crate::{clock, division, groups};
 
@@ -65,28 +65,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "three members make a group that one leaves"
     );
     let topics = args.place.find(1, args.partitions)?;
-    // The topic may be that of an earlier run.
-    let name = format!("{}-group-{}", topics.name(), clock::wall_ms());
-    groups::served(&mut Admin::open(topics.leader)?, &name)?;
+    let name = groups::fresh(&mut Admin::open(topics.leader)?, &topics)?;
     let mut work = Work::new(&topics, name, args.members)?;
     for number in 0..args.members {
         work.join(number)?;
     }
     work.until(Stage::is_in)?;
-    let mut watch = None;
-    let mut times = Vec::new();
+    let mut rounds = Rounds::default();
     for round in 0..args.rounds {
         let leaver = round % args.members;
-        report::gate("ready")?;
-        watch.get_or_insert_with(Stopwatch::start);
-        times.push(work.shrink(leaver)?);
-        report::gate("settled")?;
+        rounds.ready()?;
+        rounds.settled(work.shrink(leaver)?)?;
         work.grow(leaver)?;
     }
-    let watch = watch.unwrap_or_else(Stopwatch::start);
-    let mut done = watch.stop(work.requests);
-    done.rebalance_us = Some(Quantiles::exactly(&times));
-    report::say(&done)?;
+    rounds.done(work.requests)?;
     for number in 0..args.members {
         work.leave(number)?;
     }

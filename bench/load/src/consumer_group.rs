@@ -17,7 +17,7 @@ use crate::admin::{self, Admin};
 use crate::exchange::{Exchange, READ_BYTES};
 use crate::membership::{Group, Membership};
 use crate::poll::Poll;
-use crate::report::{self, Quantiles, Stopwatch};
+use crate::report::Rounds;
 use crate::topics::{Topics, Where};
 use crate::{clock, groups};
 
@@ -53,32 +53,24 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     );
     let topics = args.place.find(1, args.partitions)?;
     let mut admin = Admin::open(topics.leader)?;
-    // The topic may be that of an earlier run.
-    let name = format!("{}-group-{}", topics.name(), clock::wall_ms());
-    groups::served(&mut admin, &name)?;
+    let name = groups::fresh(&mut admin, &topics)?;
     let mut work = Work::new(topics, admin, &name)?;
     for _ in 0..args.members {
         work.join()?;
     }
     work.settle()?;
-    let mut watch = None;
-    let mut times = Vec::new();
+    let mut rounds = Rounds::default();
     for _ in 0..args.rounds {
         let start = work.lay_out();
         work.go_on(start - NOTICE)?;
-        report::gate("ready")?;
-        watch.get_or_insert_with(Stopwatch::start);
+        rounds.ready()?;
         work.go_on(start)?;
         let begun = work.join()?;
-        times.push(work.settle()? - begun);
-        report::gate("settled")?;
+        rounds.settled(work.settle()? - begun)?;
         work.leave()?;
         work.settle()?;
     }
-    let watch = watch.unwrap_or_else(Stopwatch::start);
-    let mut done = watch.stop(work.requests);
-    done.rebalance_us = Some(Quantiles::exactly(&times));
-    report::say(&done)?;
+    rounds.done(work.requests)?;
     while !work.members.is_empty() {
         work.leave()?;
     }

@@ -100,6 +100,13 @@ pub(crate) fn coordinated(admin: &mut Admin, what: Coordinated, key: &str) -> Re
     patiently(|| Ok(found(&admin.call(admin::FIND_COORDINATOR, &request)?)))
 }
 
+/// A name for a group that no earlier run has used, though the topic may be that of one. Its coordinator answers for it by now.
+pub(crate) fn fresh(admin: &mut Admin, topics: &Topics) -> Result<String> {
+    let name = format!("{}-group-{}", topics.name(), clock::wall_ms());
+    served(admin, &name)?;
+    Ok(name)
+}
+
 /// Waits until the coordinator of a group answers for it.
 pub(crate) fn served(admin: &mut Admin, group: &str) -> Result<()> {
     coordinated(admin, Coordinated::Group, group)?;

@@ -178,3 +178,33 @@ mod tests {
         }
     }
 }
+
+/// Something that happens in rounds, and takes its time in each; whoever measures is told before and after.
+#[derive(Default)]
+pub(crate) struct Rounds {
+    watch: Option<Stopwatch>,
+    times: Vec<u64>,
+}
+
+impl Rounds {
+    /// The next round may begin, as soon as this returns.
+    pub(crate) fn ready(&mut self) -> Result<()> {
+        gate("ready")?;
+        self.watch.get_or_insert_with(Stopwatch::start);
+        Ok(())
+    }
+
+    /// A round is over that took so many nanoseconds.
+    pub(crate) fn settled(&mut self, nanoseconds: u64) -> Result<()> {
+        self.times.push(nanoseconds);
+        gate("settled")
+    }
+
+    /// All are over: prints what they took.
+    pub(crate) fn done(self, requests: u64) -> Result<()> {
+        let watch = self.watch.unwrap_or_else(Stopwatch::start);
+        let mut done = watch.stop(requests);
+        done.rebalance_us = Some(Quantiles::exactly(&self.times));
+        say(&done)
+    }
+}

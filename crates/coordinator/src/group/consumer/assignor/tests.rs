@@ -312,37 +312,3 @@ fn ranges_go_by_instance_then_by_member() {
         }
     }
 }
-
-#[test]
-#[allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "the time that it takes is what is asked"
-)]
-fn a_hundred_members_share_ten_thousand_partitions_in_no_time() {
-    // 100 ms is what users may wait for; a build for debugging is some twenty times slower, and a busy machine three times.
-    let limit = std::time::Duration::from_millis(if cfg!(debug_assertions) { 6000 } else { 100 });
-    for topics in [1, 100, 10_000] {
-        for assignor in [Assignor::Uniform, Assignor::Range] {
-            // One member that has subscribed to something else makes all of it harder, and more so one that has much of its own.
-            for odd in [None, Some(1), Some(1_000)] {
-                let attempt = || {
-                    let mut case = Case::homogeneous(topics, 10_000 / topics, 100);
-                    if let Some(own) = odd {
-                        case.partitions.extend(vec![1; own]);
-                        case.members.insert("odd".to_owned(), (0..topics + own).collect());
-                    }
-                    let started = std::time::Instant::now();
-                    case.divide(assignor);
-                    let (gone, _) = case.members.pop_first().unwrap();
-                    case.targets.remove(&gone);
-                    case.divide(assignor);
-                    started.elapsed()
-                };
-                // Others may be using the processor.
-                let fastest = (0..3).map(|_| attempt()).min().unwrap();
-                assert!(fastest < limit, "{topics} {assignor:?} {odd:?} {fastest:?}");
-            }
-        }
-    }
-}
