@@ -163,7 +163,8 @@ public final class Clients {
                 // It does not leave when it is closed.
                 try (var second = member(topic, strategy, Map.of("group.instance.id", "two"))) {
                     var both = List.of(first, second);
-                    poll(both, read, () -> first.assignment().size() == 2 && second.assignment().size() == 2);
+                    poll(both, read, () -> first.assignment().size() == 2 && second.assignment().size() == 2
+                            && first.groupMetadata().generationId() == second.groupMetadata().generationId());
                     had = Set.copyOf(second.assignment());
                 }
                 var kept = Set.copyOf(first.assignment());

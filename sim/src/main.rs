@@ -71,7 +71,7 @@ fn main() -> ExitCode {
         }
     }
     println!(
-        "{acknowledged} records, transactions or commits acknowledged, {} ends of the node:",
+        "{acknowledged} records or transactions acknowledged, {} ends of the node:",
         ends.total()
     );
     println!(

@@ -78,7 +78,7 @@ pub struct Outcome {
     pub events: u64,
     /// How long it took, in simulated time.
     pub elapsed: Duration,
-    /// Records, transactions or commits that were acknowledged.
+    /// Records or transactions that were acknowledged.
     pub acknowledged: u64,
     /// How often the node was ended.
     pub ends: Ends,

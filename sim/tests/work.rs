@@ -1,8 +1,8 @@
 //! Groups and transactions on whole nodes that are crashed, by seed: every event is applied once, no partition has two owners, what
 //! was committed is there.
 //!
-//! The runner (`cargo run -p klamm-sim -- --world work`) goes through thousands of seeds; here are the first ones, and those that
-//! once failed, each under the name of what it found.
+//! The runner (`cargo run -p klamm-sim -- --world work`) goes through thousands of seeds; here are the first ones. One that fails
+//! there gets a test of its own, under the name of what it found.
 #![allow(clippy::unwrap_used)]
 
 use klamm_sim::scenario::Outcome;
@@ -16,7 +16,10 @@ fn good(seed: u64) -> Outcome {
         "cargo run -p klamm-sim -- --world work --from {seed} --seeds 1\n{}",
         found.join("\n")
     );
-    assert!(outcome.acknowledged > 0, "seed {seed} proves nothing");
+    assert!(
+        outcome.acknowledged > 0,
+        "seed {seed} commits no transaction and proves nothing"
+    );
     outcome
 }
 

@@ -66,6 +66,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         rounds.ready()?;
         work.go_on(start)?;
         let begun = work.join()?;
+        // At another moment between two requests, the members would learn of it earlier or later.
+        rounds.began_late(begun.saturating_sub(start));
         rounds.settled(work.settle()? - begun)?;
         work.leave()?;
         work.settle()?;

@@ -184,6 +184,8 @@ mod tests {
 pub(crate) struct Rounds {
     watch: Option<Stopwatch>,
     times: Vec<u64>,
+    /// How late what was due began.
+    slips: Vec<u64>,
 }
 
 impl Rounds {
@@ -200,11 +202,17 @@ impl Rounds {
         gate("settled")
     }
 
+    /// What was due in this round began so many nanoseconds later.
+    pub(crate) fn began_late(&mut self, nanoseconds: u64) {
+        self.slips.push(nanoseconds);
+    }
+
     /// All are over: prints what they took.
     pub(crate) fn done(self, requests: u64) -> Result<()> {
         let watch = self.watch.unwrap_or_else(Stopwatch::start);
         let mut done = watch.stop(requests);
         done.rebalance_us = Some(Quantiles::exactly(&self.times));
+        done.slip_us = (!self.slips.is_empty()).then(|| Quantiles::exactly(&self.slips));
         say(&done)
     }
 }

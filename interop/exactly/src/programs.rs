@@ -3,6 +3,7 @@
 //! Always holds: what a process said before it was killed is heard before its end is. A process goes with its handle.
 
 use std::io::{self, BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::Sender;
 use std::thread;
@@ -50,6 +51,17 @@ pub(crate) struct Program {
     input: Option<ChildStdin>,
 }
 
+/// Lets the system kill what this command starts when this program ends, however that happens: one that is stopped reads no end of
+/// its input, and would stay stopped. To be called on the thread that outlives all others.
+fn end_with_us(command: &mut Command) {
+    let prepare = || {
+        let signal = Some(rustix::process::Signal::KILL);
+        Ok(rustix::process::set_parent_process_death_signal(signal)?)
+    };
+    // SAFETY: it runs between fork and exec, and makes one system call without memory or locks.
+    unsafe { command.pre_exec(prepare) };
+}
+
 impl Programs {
     pub(crate) fn new(surroundings: Surroundings, heard: Sender<Heard>) -> Self {
         let again = heard.clone();
@@ -78,6 +90,7 @@ impl Programs {
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
+        end_with_us(&mut command);
         let mut process = command
             .spawn()
             .with_context(|| format!("cannot start {program}"))?;

@@ -44,6 +44,8 @@ pub(crate) struct Attempt {
     pub(crate) commit_asked: Option<Moment>,
     /// How it ended.
     pub(crate) told: Told,
+    /// When that was known.
+    pub(crate) told_at: Option<Moment>,
 }
 
 /// A producer that was given a transactional id.
@@ -101,6 +103,8 @@ pub(crate) struct Found {
     pub(crate) partition: i32,
     /// `None`: nothing.
     pub(crate) offset: Option<i64>,
+    /// Only what no transaction may still change was asked for.
+    pub(crate) stable: bool,
     pub(crate) asked: Moment,
     pub(crate) answered: Moment,
 }
@@ -160,12 +164,12 @@ impl Pages {
         before.outputs.extend(reading.outputs);
     }
 
-    /// How many transactions and commits were answered to be made.
+    /// How many transactions were answered to be committed.
     pub(crate) fn acknowledged(&self) -> u64 {
         let transactions = self.attempts.iter();
-        let transactions = transactions.filter(|attempt| attempt.told == Told::Committed);
-        let commits = self.commits.iter().filter(|commit| commit.answered.is_some());
-        (transactions.count() + commits.count()) as u64
+        transactions
+            .filter(|attempt| attempt.told == Told::Committed)
+            .count() as u64
     }
 }
 

@@ -60,6 +60,7 @@ pub(crate) async fn fetch(
         group,
         partition: *partition,
         offset: *offset,
+        stable,
         asked,
         answered,
     });

@@ -316,8 +316,11 @@ impl Producer {
         let (answer, code) = line.insist(api, &request, |answer| answer.error_code).await?;
         verdict(line, "EndTxn", code)?;
         let told = if commit { Told::Committed } else { Told::Aborted };
-        line.ledger
-            .write(|pages| pages.attempts[attempt as usize].told = told);
+        line.ledger.write(|pages| {
+            let told_at = Some(pages.moment());
+            let attempt = &mut pages.attempts[attempt as usize];
+            (attempt.told, attempt.told_at) = (told, told_at);
+        });
         if self.version == Version::Two {
             self.go_on(line, answer.producer_id, answer.producer_epoch);
         }

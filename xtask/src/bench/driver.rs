@@ -82,7 +82,7 @@ impl Done {
 
     /// What was timed from when it was due; nothing is where there was no schedule.
     pub(super) fn since_due(&self) -> Option<Quantiles> {
-        self.end_to_end_us.or(self.transaction_us)
+        self.end_to_end_us.or(self.transaction_us).or(self.rebalance_us)
     }
 
     /// What each had to be durable by the time at which it was seen: records, or else commits.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Report, atomic};
 use crate::history::Moment;
-use crate::work::ledger::{Commit, Found, Pages};
+use crate::work::ledger::{Commit, Found, Pages, Told};
 use crate::work::{watcher, worker};
 
 fn found_in<'a>(pages: &'a Pages, group: &'static str) -> impl Iterator<Item = &'a Found> {
@@ -32,6 +32,7 @@ pub(super) fn check_transactional(pages: &Pages, report: &mut Report<'_>) {
             promises.entry(found.partition).or_default().push(promise);
         }
     }
+    let committed = committed(pages);
     for found in found_in(pages, worker::GROUP) {
         if let Some(offset) = found.offset
             && !known.contains(&(found.partition, offset))
@@ -46,7 +47,29 @@ pub(super) fn check_transactional(pages: &Pages, report: &mut Report<'_>) {
         if found.offset < promised {
             report.add(format_args!("{found:?}, and it was {promised:?} before"));
         }
+        let committed = committed.get(&found.partition).into_iter().flatten();
+        let before = committed.filter(|(moment, _)| *moment < found.asked);
+        let decided = before.map(|(_, offset)| *offset).max();
+        if found.stable && found.offset < decided {
+            report.add(format_args!(
+                "{found:?}, and a transaction was committed with {decided:?} before"
+            ));
+        }
     }
+}
+
+/// What producers were told is committed, and when: whoever asks for what is decided must find it from then on, or be told to
+/// ask again.
+fn committed(pages: &Pages) -> BTreeMap<i32, Vec<(Moment, i64)>> {
+    let mut committed: BTreeMap<i32, Vec<(Moment, i64)>> = BTreeMap::new();
+    let attempts = pages.attempts.iter();
+    for attempt in attempts.filter(|attempt| attempt.told == Told::Committed) {
+        for (partition, offset) in &attempt.offsets {
+            let at = attempt.told_at.map(|moment| (moment, *offset));
+            committed.entry(*partition).or_default().extend(at);
+        }
+    }
+    committed
 }
 
 /// Of the group whose members commit without transactions: as if each commit was made at some moment between question and answer.
@@ -115,9 +138,20 @@ mod tests {
             group: watcher::GROUP,
             partition: 0,
             offset,
+            stable: false,
             asked,
             answered,
         });
+    }
+
+    #[test]
+    fn an_offset_from_before_a_commit_is_found_where_what_is_decided_was_asked_for() {
+        for (stable, offset, is_good) in [(true, 2, false), (false, 2, true), (true, 3, true)] {
+            let mut pages = good();
+            let answered = &mut pages.found[0];
+            (answered.stable, answered.offset) = (stable, Some(offset));
+            assert_eq!(broken(&pages).is_empty(), is_good, "{stable} {offset}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub(super) fn output(offset: i64, attempt: u32, input: Input) -> Output {
 }
 
 fn attempt(pages: &mut Pages, inputs: &[Input], told: Told) {
-    let asked = pages.moment();
+    let (asked, told_at) = (pages.moment(), pages.moment());
     let offsets = inputs.iter().map(|(partition, offset)| (*partition, offset + 1));
     let new = Attempt {
         transactional_id: "t".to_owned(),
@@ -21,6 +21,7 @@ fn attempt(pages: &mut Pages, inputs: &[Input], told: Told) {
         offsets: offsets.collect(),
         commit_asked: (told != Told::Aborted).then_some(asked),
         told,
+        told_at: Some(told_at),
     };
     pages.attempts.push(new);
 }
@@ -64,6 +65,7 @@ pub(super) fn good() -> Pages {
         group: worker::GROUP,
         partition: 0,
         offset: Some(3),
+        stable: true,
         asked,
         answered,
     });
