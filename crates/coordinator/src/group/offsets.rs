@@ -1,6 +1,6 @@
 //! The offsets that groups have committed.
 //!
-//! Always holds: an offset takes 40 bytes here beside the names of its group and topic, which are kept once each per group and once
+//! Always holds: an offset takes 32 bytes here beside the names of its group and topic, which are kept once each per group and once
 //! per shard; only metadata, an expiry of its own (as old clients asked for), and a topic id that differs from its neighbours'
 //! take more. What is committed in a transaction is pending until the marker comes, and counts then if nothing was committed after
 //! it. A topic without offsets, and a group without topics, is not kept.
@@ -68,7 +68,6 @@ struct Kept {
     offset: i64,
     committed_at: i64,
     recorded_at: i64,
-    rare: Option<Box<Rare>>,
 }
 
 /// What few offsets have.
@@ -79,7 +78,7 @@ struct Rare {
     topic_id: TopicId,
 }
 
-const _: () = assert!(size_of::<Kept>() == 40, "there may be millions of them");
+const _: () = assert!(size_of::<Kept>() == 32, "there may be millions of them");
 
 #[derive(Debug)]
 struct Topic {
@@ -87,7 +86,12 @@ struct Topic {
     /// Of all partitions that do not say otherwise.
     id: TopicId,
     partitions: Sorted<Kept>,
+    rare: Option<Box<Rares>>,
 }
+
+/// What is rare, by partition; of few topics, so that the others have no room for it.
+#[derive(Debug, Default)]
+struct Rares(BTreeMap<i32, Rare>);
 
 impl Keyed for Kept {
     type Key = i32;
@@ -126,7 +130,7 @@ impl Committed<'_> {
     }
 
     pub(crate) fn metadata(&self) -> &str {
-        self.kept.rare.as_ref().map_or("", |rare| &rare.metadata)
+        self.rare().map_or("", |rare| &rare.metadata)
     }
 
     pub(crate) fn committed_at(&self) -> TimestampMs {
@@ -134,14 +138,15 @@ impl Committed<'_> {
     }
 
     pub(crate) fn expires_at(&self) -> Option<TimestampMs> {
-        self.kept.rare.as_ref().and_then(|rare| rare.expires_at)
+        self.rare().and_then(|rare| rare.expires_at)
     }
 
     pub(crate) fn topic_id(&self) -> TopicId {
-        self.kept
-            .rare
-            .as_ref()
-            .map_or(self.topic.id, |rare| rare.topic_id)
+        self.rare().map_or(self.topic.id, |rare| rare.topic_id)
+    }
+
+    fn rare(&self) -> Option<&Rare> {
+        self.topic.rare.as_ref()?.0.get(&self.kept.partition)
     }
 }
 
@@ -193,6 +198,7 @@ impl GroupOffsets {
             name,
             id: committed.topic_id,
             partitions: Sorted::default(),
+            rare: None,
         };
         self.topics.put(topic).put(partition, committed);
     }
@@ -206,21 +212,37 @@ impl Topic {
     fn put(&mut self, partition: i32, committed: CommittedOffset) {
         let is_rare =
             !committed.metadata.is_empty() || committed.expires_at.is_some() || committed.topic_id != self.id;
-        let kept = Kept {
+        self.partitions.put(Kept {
             partition,
             leader_epoch: committed.leader_epoch,
             offset: committed.offset,
             committed_at: committed.committed_at.0,
             recorded_at: committed.recorded_at.0,
-            rare: is_rare.then(|| {
-                Box::new(Rare {
-                    metadata: committed.metadata,
-                    expires_at: committed.expires_at,
-                    topic_id: committed.topic_id,
-                })
-            }),
-        };
-        self.partitions.put(kept);
+        });
+        if is_rare {
+            let rare = Rare {
+                metadata: committed.metadata,
+                expires_at: committed.expires_at,
+                topic_id: committed.topic_id,
+            };
+            self.rare.get_or_insert_default().0.insert(partition, rare);
+        } else {
+            self.remove_rare(partition);
+        }
+    }
+
+    fn remove(&mut self, partition: i32) {
+        self.partitions.remove(&partition);
+        self.remove_rare(partition);
+    }
+
+    fn remove_rare(&mut self, partition: i32) {
+        if let Some(rare) = &mut self.rare {
+            rare.0.remove(&partition);
+            if rare.0.is_empty() {
+                self.rare = None;
+            }
+        }
     }
 }
 
@@ -324,7 +346,7 @@ impl Offsets {
         let Some(kept) = offsets.topics.get_mut(topic) else {
             return;
         };
-        kept.partitions.remove(&partition);
+        kept.remove(partition);
         if kept.partitions.is_empty()
             && let Some(topic) = offsets.topics.remove(topic)
             // One is held by the set, one by the topic that was taken out.
