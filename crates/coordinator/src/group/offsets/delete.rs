@@ -68,7 +68,9 @@ impl Offsets {
         }
     }
 
-    /// Deletes what is pending of a topic that is gone, but for that of another one of this name. Whether all of it could go.
+    /// Deletes what is pending of a topic that is gone, but for that of another one of this name. The tombstone takes back what is
+    /// committed for the partition as well: where that is of the other topic, what is pending stays until its transaction has ended.
+    /// Whether all of it could go.
     pub(crate) fn delete_pending_of_topic(
         &self,
         topic: &str,
@@ -78,7 +80,9 @@ impl Offsets {
         let mut all = true;
         for (group, partition, _) in self.pending.of_topic(topic) {
             let ids = || self.pending.topic_ids(group, topic, partition);
-            if ids().all(|pending| is_of(id, pending)) {
+            let committed = self.of(group).and_then(|offsets| offsets.get(topic, partition));
+            let is_free = committed.is_none_or(|committed| is_of(id, committed.topic_id()));
+            if is_free && ids().all(|pending| is_of(id, pending)) {
                 records.push(tombstone(group, topic, partition));
             } else {
                 all &= !ids().any(|pending| is_of(id, pending));

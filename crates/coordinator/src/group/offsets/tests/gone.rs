@@ -428,6 +428,44 @@ fn what_is_pending_for_a_topic_that_was_made_anew_outlives_what_was_committed_fo
 }
 
 #[test]
+fn what_is_committed_for_a_topic_that_was_made_anew_outlives_what_is_pending_for_the_old_one() {
+    for in_a_transaction in [false, true] {
+        let mut driver = Driver::new();
+        let (old, new) = (producer(0), producer(1));
+        let pending = [(0, TOPIC), (1, OTHER)];
+        for (id, topic_id) in pending.into_iter().take(1 + usize::from(in_a_transaction)) {
+            let Request::TxnOffsetCommit { version, mut request } = commit_in(id, -1, &[(0, 10 + id)]) else {
+                panic!()
+            };
+            Arc::make_mut(&mut request).topics[0].topic_id = topic_id;
+            driver.at_once(Request::TxnOffsetCommit { version, request });
+        }
+        if !in_a_transaction {
+            let Request::OffsetCommit { version, mut request } = commit(-1, "", &[(0, 11)]) else {
+                panic!()
+            };
+            Arc::make_mut(&mut request).topics[0].topic_id = OTHER;
+            driver.at_once(Request::OffsetCommit { version, request });
+        }
+        let timer = Timer::TopicDeleted {
+            name: "t".into(),
+            id: TOPIC,
+            after: None,
+        };
+        driver.timers.insert(timer.clone(), driver.now);
+        driver.pass(0);
+        driver.end(new, true);
+        driver.pass(60_000);
+        assert_eq!(driver.offsets(), [(0, 11)], "{in_a_transaction}");
+        assert!(driver.timers.contains_key(&timer), "the rest waits");
+        driver.end(old, false);
+        driver.pass(60_000);
+        assert_eq!(driver.offsets(), [(0, 11)], "{in_a_transaction}");
+        assert!(!driver.timers.contains_key(&timer), "nothing is left");
+    }
+}
+
+#[test]
 fn an_offset_of_a_topic_that_is_gone_is_not_told_of_the_one_with_its_name_and_goes_when_a_transaction_aborts()
 {
     // (of which topics offsets are pending, of them: the one that is aborted, and then the one that is committed)
