@@ -56,6 +56,15 @@ pub struct OffsetAt {
     pub leader_epoch: Option<LeaderEpoch>,
 }
 
+/// What somebody who asks for several offsets needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Needed {
+    /// All or nothing.
+    All,
+    /// Each that can be had.
+    Each,
+}
+
 impl Client {
     /// The offsets that were asked for.
     pub async fn list_offsets(
@@ -63,7 +72,7 @@ impl Client {
         asked: &[(TopicPartition, OffsetSpec)],
         isolation: Isolation,
     ) -> Result<BTreeMap<TopicPartition, OffsetAt>, ClientError> {
-        let offsets = self.find_offsets(asked, isolation).await;
+        let offsets = self.search(asked, isolation, Needed::All).await;
         offsets.error().map_or(Ok(offsets.found), Err)
     }
 
@@ -72,6 +81,15 @@ impl Client {
         &self,
         asked: &[(TopicPartition, OffsetSpec)],
         isolation: Isolation,
+    ) -> Offsets {
+        self.search(asked, isolation, Needed::Each).await
+    }
+
+    async fn search(
+        &self,
+        asked: &[(TopicPartition, OffsetSpec)],
+        isolation: Isolation,
+        needed: Needed,
     ) -> Offsets {
         let mut brought = Offsets::default();
         let (client, asked) = (self, asked);
@@ -98,7 +116,12 @@ impl Client {
             let mut brought = shared.lock();
             brought.found.append(&mut result.found);
             brought.refused.clone_from(&result.refused);
-            result.passing.or(result.refused).map_or(Ok(()), Err)
+            let error = match needed {
+                // Nothing that comes later makes up for what is refused.
+                Needed::All => result.refused.or(result.passing),
+                Needed::Each => result.passing.or(result.refused),
+            };
+            error.map_or(Ok(()), Err)
         });
         if let Err(error) = all.await {
             brought.failed(error);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::consumer::{Isolation, OffsetSpec};
 use crate::group::{GroupConfig, GroupConsumer};
 use crate::producer::{Producer, ProducerConfig, ProducerRecord};
 use crate::testing::{self, groups::GROUP};
@@ -167,6 +168,34 @@ fn an_end_that_is_told_late_is_waited_for_beside_one_that_is_refused_for_good() 
             let (ends, ()) = tokio::join!(admin.known_ends(&partitions), soon);
             let told = BTreeMap::from([(TopicPartition::new("t", late), Offset(0))]);
             assert_eq!(ends.unwrap(), told, "refused: {refused}");
+        });
+    }
+}
+
+#[test]
+fn who_needs_all_ends_does_not_wait_for_one_that_is_late_when_another_is_refused_for_good() {
+    for (refused, late) in [(0, 1), (1, 0)] {
+        let broker = testing::broker(&[("t", 2)]);
+        let codes = [
+            (refused, ErrorCode::TopicAuthorizationFailed),
+            (late, ErrorCode::NotLeaderOrFollower),
+        ];
+        for (index, code) in codes {
+            broker.lock().untold.insert(("t".into(), index), code);
+        }
+        testing::with_broker(&broker, move |env| async move {
+            let client = testing::client(&env).await;
+            let asked = [0, 1].map(|index| (TopicPartition::new("t", index), OffsetSpec::Latest));
+            let begun = env.monotonic();
+            let error = client
+                .list_offsets(&asked, Isolation::ReadUncommitted)
+                .await
+                .unwrap_err();
+            assert_eq!(error.code(), Some(ErrorCode::TopicAuthorizationFailed));
+            assert!(
+                env.monotonic() - begun < Duration::from_secs(5),
+                "refused: {refused}"
+            );
         });
     }
 }
