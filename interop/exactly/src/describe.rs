@@ -87,7 +87,8 @@ impl Group {
                 .zip(row.committed_offset)
                 .map(|(end, committed)| end - committed);
             let least = acknowledged.get(&row.partition);
-            let is_short = row.end_offset.zip(least).is_some_and(|(end, least)| end < *least);
+            // One that is not told is none that can be looked at.
+            let is_short = least.is_some_and(|least| row.end_offset.is_none_or(|end| end < *least));
             row.lag != expected || expected.is_some_and(|lag| lag < 0) || is_short
         };
         let rows = self.offsets.iter().filter(is_wrong);
@@ -142,6 +143,13 @@ mod tests {
         let wrong = group.wrong_lags(&[(0, 6)].into());
         assert_eq!(wrong.len(), 1, "an end before what was acknowledged: {wrong:?}");
         assert!(!group.is_at_the_end());
+        let mut blind = group.clone();
+        (blind.offsets[0].end_offset, blind.offsets[0].lag) = (None, None);
+        assert_eq!(
+            blind.wrong_lags(&[(0, 5)].into()).len(),
+            1,
+            "an end that is not told"
+        );
         group.offsets.truncate(1);
         group.offsets[0].lag = Some(1);
         assert_eq!(group.wrong_lags(&BTreeMap::new()).len(), 1);
