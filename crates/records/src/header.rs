@@ -236,6 +236,14 @@ impl BatchHeader {
         self.has_delete_horizon().then_some(self.base_timestamp)
     }
 
+    pub(crate) fn set_delete_horizon(&mut self) {
+        self.set_bit(DELETE_HORIZON_BIT, true);
+    }
+
+    pub(crate) fn clear_delete_horizon(&mut self) {
+        self.set_bit(DELETE_HORIZON_BIT, false);
+    }
+
     /// The epoch of the leader that appended the batch.
     pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
         (self.partition_leader_epoch >= 0).then_some(LeaderEpoch(self.partition_leader_epoch))

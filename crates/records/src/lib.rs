@@ -4,7 +4,7 @@
 //! no number in them sizes an allocation; whatever is unpacked is unpacked under a limit.
 //!
 //! Start with [`BatchHeader`] for the 61 bytes, [`validate()`] for what a leader does with a produced batch, [`Batch`] to
-//! read one, [`BatchBuilder`] to make one, [`compression`] for the codecs.
+//! read one, [`BatchBuilder`] to make one, [`raw`] to leave some of its records out, [`compression`] for the codecs.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod batch;
@@ -14,6 +14,7 @@ mod control;
 mod crc;
 mod error;
 pub mod header;
+pub mod raw;
 mod rejection;
 mod usual;
 mod validate;
