@@ -7,6 +7,7 @@
 //! Neither product starts on the other's folder by accident: ours has a folder `klamm.format`, at whose name Apache Kafka
 //! stops, and a folder of Kafka's is taken over only by [`LogDir::format`].
 
+mod cleaned;
 mod fresh;
 pub mod meta;
 mod topic_id;
@@ -37,6 +38,7 @@ const MARKER_VERSION: &str = "version";
 const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 const LOG_STARTS: &str = "log-start-offset-checkpoint";
 const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
+const CLEANED: &str = "cleaner-offset-checkpoint";
 /// More than any of the small files has.
 const SMALL_FILE_BYTES: u64 = 64 * 1024;
 
@@ -68,11 +70,19 @@ struct Checkpoints {
     recovery_points: Offsets,
     log_starts: Offsets,
     high_watermarks: Offsets,
+    /// Where the part begins that compaction has not gone over, of those that it has.
+    cleaned: Offsets,
 }
 
 impl Checkpoints {
     /// Each with the name of its file.
-    fn files(&self) -> [(&'static str, &Offsets); 3] {
+    fn files(&self) -> [(&'static str, &Offsets); 4] {
+        let [points, starts, watermarks] = self.positions();
+        [points, starts, watermarks, (CLEANED, &self.cleaned)]
+    }
+
+    /// Those of [`Positions`].
+    fn positions(&self) -> [(&'static str, &Offsets); 3] {
         [
             (RECOVERY_POINTS, &self.recovery_points),
             (LOG_STARTS, &self.log_starts),
@@ -149,6 +159,7 @@ impl LogDir {
             recovery_points: read(RECOVERY_POINTS)?,
             log_starts: read(LOG_STARTS)?,
             high_watermarks: read(HIGH_WATERMARKS)?,
+            cleaned: read(CLEANED)?,
         };
         let dir = Self {
             path: path.to_path_buf(),
@@ -356,11 +367,12 @@ impl LogDir {
     /// Takes the partitions out of the checkpoints, durably.
     fn forget<'a>(&self, gone: impl Iterator<Item = &'a TopicPartition>) -> Result<(), LogError> {
         let mut checkpoints = self.checkpoints.lock();
-        let mut changed = [false; 3];
+        let mut changed = [false; 4];
         for partition in gone {
             changed[0] |= checkpoints.recovery_points.remove(partition).is_some();
             changed[1] |= checkpoints.log_starts.remove(partition).is_some();
             changed[2] |= checkpoints.high_watermarks.remove(partition).is_some();
+            changed[3] |= checkpoints.cleaned.remove(partition).is_some();
         }
         for ((name, offsets), changed) in checkpoints.files().into_iter().zip(changed) {
             if changed {
@@ -405,7 +417,7 @@ impl LogDir {
         }
         *checkpoints = next;
         checkpoints
-            .files()
+            .positions()
             .into_iter()
             .try_for_each(|(name, offsets)| self.write_checkpoint(name, offsets))
     }

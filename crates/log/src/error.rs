@@ -27,6 +27,9 @@ pub enum LogError {
     /// The partition was deleted: its folder, and the names in it, may belong to another one.
     #[error("the partition was deleted")]
     Retired,
+    /// The segment was removed, or replaced by another, while it was looked at: look again.
+    #[error("the segment was removed or replaced")]
+    Superseded,
     /// A file does not hold what it must, at a place that was known to be on the device.
     #[error("{}: {what}", .path.display())]
     Corrupt {
@@ -81,6 +84,7 @@ impl LogError {
                 source: io::Error::new(source.kind(), source.to_string()),
             },
             Self::Retired => Self::Retired,
+            Self::Superseded => Self::Superseded,
             other => Self::DirFailed(other.to_string()),
         }
     }

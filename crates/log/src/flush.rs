@@ -71,7 +71,11 @@ impl ToSync {
     fn sync(&self) -> Result<(), LogError> {
         match self {
             ToSync::Open(file) => file.sync_data().map_err(LogError::io("a segment file".as_ref())),
-            ToSync::Closed(files) => sync_file(files, FileKind::Log),
+            ToSync::Closed(files) => match sync_file(files, FileKind::Log) {
+                // What took its place was synced before, or nothing of it is wanted.
+                Err(LogError::Superseded) => Ok(()),
+                synced => synced,
+            },
         }
     }
 }

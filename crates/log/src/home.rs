@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use klamm_model::{TopicId, TopicPartition};
 
@@ -16,11 +17,29 @@ pub(crate) struct Home {
     pub(crate) topic_id: TopicId,
     /// For whoever does something slow with the files, outside the caller's lock.
     pub(crate) gate: Gate,
+    /// A round of compaction is under way.
+    pub(crate) is_cleaned: AtomicBool,
+}
+
+/// A round of compaction, as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Cleaning(Arc<Home>);
+
+impl Drop for Cleaning {
+    fn drop(&mut self) {
+        self.0.is_cleaned.store(false, Ordering::Release);
+    }
 }
 
 impl Home {
     /// The partition's folder. Made up each time: a log at rest does not keep it.
     pub(crate) fn folder(&self) -> PathBuf {
         self.dir.folder(&self.partition)
+    }
+
+    /// Begins a round of compaction; `None` while another one is under way.
+    pub(crate) fn begin_cleaning(self: &Arc<Self>) -> Option<Cleaning> {
+        let was = self.is_cleaned.swap(true, Ordering::AcqRel);
+        (!was).then(|| Cleaning(Arc::clone(self)))
     }
 }

@@ -1,4 +1,4 @@
-//! One partition on disk, in Kafka's own files: append, read, roll, flush, recover, retain.
+//! One partition on disk, in Kafka's own files: append, read, roll, flush, recover, retain, compact.
 //!
 //! Always holds: no async, no network, no metadata; the clock is an argument; nothing here decides who leads or what is
 //! committed. Calls that may run on a network thread never wait for the device: they answer [`NotReady`], and
@@ -6,7 +6,7 @@
 //!
 //! | may run on a network thread | blocks |
 //! |---|---|
-//! | `append_as_leader`, `append_in_order`, `append_end_transaction`, `append_as_follower`, `verify`, `read`, `Log::aborted_transactions`, `flush_target`, `flushed`, all accessors | `LogDir`, `Log::open`, `prepare`, `read_blocking`, `aborted_transactions`, `FlushTicket::sync`, `flush`, `close`, `retention`, `truncate`, `verify` |
+//! | `append_as_leader`, `append_in_order`, `append_end_transaction`, `append_as_follower`, `verify`, `read`, `Log::aborted_transactions`, `flush_target`, `flushed`, all accessors | `LogDir`, `Log::open`, `prepare`, `read_blocking`, `aborted_transactions`, `FlushTicket::sync`, `flush`, `close`, `retention`, `truncate`, `clean`, `verify` |
 //!
 //! Start with [`Log`], then [`dir`] for the folder around it.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -14,6 +14,7 @@
 mod aborted;
 pub mod append;
 pub mod checkpoint;
+pub mod clean;
 pub mod commit;
 pub mod config;
 pub mod dir;
@@ -42,6 +43,7 @@ pub mod truncate;
 
 pub use aborted::aborted_transactions;
 pub use append::{Appended, Incoming, Outcome};
+pub use clean::{CleanPolicy, CleanSettings, Cleaned, Dirtiness, Progress, Round};
 pub use commit::{Commit, CommitTarget, SegmentSync, Submission};
 pub use config::{Durability, LogConfig};
 pub use dir::{LogDir, Positions};

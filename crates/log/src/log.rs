@@ -21,7 +21,7 @@ use crate::error::{AppendError, LogError};
 use crate::home::Home;
 use crate::marks::Marks;
 use crate::producers::{ProducerState, Verification, VerificationGuard};
-use crate::segment::{Segment, SegmentView};
+use crate::segment::{Segment, SegmentFiles, SegmentView};
 
 /// What is known of a log before it is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,8 @@ pub struct Log {
     pub(crate) rolling: bool,
     /// Counts truncations, so that a sync that began before one says nothing about what is there now.
     pub(crate) generation: u32,
+    /// Counts the segments that compaction has put in the place of others.
+    pub(crate) swaps: u32,
     /// The offset of the newest snapshot of the producers.
     pub(crate) last_snapshot: Option<Offset>,
 }
@@ -253,6 +255,12 @@ impl Log {
         self.segments
             .binary_search_by_key(&base_offset, |segment| segment.base_offset)
             .ok()
+    }
+
+    /// Whether the segment with these files is part of the log.
+    pub(crate) fn has(&self, files: &Arc<SegmentFiles>) -> bool {
+        self.segment_at(files.base_offset())
+            .is_some_and(|at| Arc::ptr_eq(&self.segment(at).files, files))
     }
 
     /// Where the segment's offsets end.

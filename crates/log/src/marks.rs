@@ -1,8 +1,8 @@
 //! Where batches begin that will be asked for next: what was appended, synced and read last.
 //!
 //! Always holds: a mark (segment, offset, position) says that the first batch at or after `offset` begins at `position`.
-//! Marks of segments that are gone do no harm, because a segment's base offset is part of the mark; after a truncation
-//! all marks are dropped.
+//! Marks of segments that are gone do no harm, because a segment's base offset is part of the mark; where compaction puts
+//! another segment at a base offset, the marks of it are dropped, and after a truncation all are.
 //!
 //! They make the reads at the tail free of any search: a consumer goes on where its last read ended, and the high
 //! watermark stands where some append ended.
@@ -41,6 +41,13 @@ impl<const N: usize> Ring<N> {
             .find(|mark| mark.offset == offset && mark.segment == segment)
     }
 
+    fn keep_from(&mut self, first: Offset) {
+        // The oldest first again.
+        self.marks.rotate_left(usize::from(self.next));
+        self.next = 0;
+        self.marks.retain(|mark| mark.segment >= first);
+    }
+
     fn push(&mut self, mark: Mark) {
         let count = self.marks.len();
         if count == N {
@@ -56,6 +63,12 @@ impl<const N: usize> Ring<N> {
 }
 
 impl Marks {
+    /// Keeps the marks of the segments from `first` on.
+    pub(crate) fn keep_from(&mut self, first: Offset) {
+        self.appends.keep_from(first);
+        self.reads.keep_from(first);
+    }
+
     pub(crate) fn get(&self, segment: Offset, offset: Offset) -> Option<u32> {
         let read = self.reads.find(segment, offset);
         read.or_else(|| self.appends.find(segment, offset))
@@ -100,5 +113,17 @@ mod tests {
         assert_eq!(marks.get(Offset(5), Offset(99)), None, "of another segment");
         marks.appended(Offset(5), Offset(99), 1);
         assert_eq!(marks.get(Offset(5), Offset(99)), Some(1));
+        marks.keep_from(Offset(5));
+        assert_eq!(
+            marks.get(Offset(0), Offset(99)),
+            None,
+            "of a segment that was replaced"
+        );
+        assert_eq!(marks.get(Offset(5), Offset(99)), Some(1));
+        for n in 0..100 {
+            marks.expect(Offset(5), Offset(n), n as u32);
+        }
+        assert_eq!(marks.get(Offset(5), Offset(76)), Some(76));
+        assert_eq!(marks.get(Offset(5), Offset(75)), None);
     }
 }

@@ -12,6 +12,10 @@ use klamm_model::{Offset, TopicPartition, Uuid, limits};
 
 /// Ends the name of a file or segment that is about to be removed.
 pub(crate) const DELETED: &str = ".deleted";
+/// Ends the name of a file of a segment that compaction writes.
+pub(crate) const CLEANED: &str = ".cleaned";
+/// Ends the name of such a file when the segment is whole, and takes the place of others.
+pub(crate) const SWAP: &str = ".swap";
 
 /// What a folder's name says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -33,8 +33,27 @@ pub fn offset_for_timestamp(
     cell: &impl LogCell,
     timestamp: TimestampMs,
 ) -> Result<Option<FoundRecord>, LogError> {
+    over_segments(cell, |swaps| search_timestamp(cell, swaps, timestamp))
+}
+
+/// Searches the segments, anew when some of them are removed or replaced meanwhile. The search is told how many were
+/// replaced before.
+fn over_segments<T>(cell: &impl LogCell, search: impl Fn(u32) -> Result<T, LogError>) -> Result<T, LogError> {
+    loop {
+        match search(cell.with(|log| log.swaps)) {
+            Err(LogError::Superseded) => {}
+            searched => return searched,
+        }
+    }
+}
+
+fn search_timestamp(
+    cell: &impl LogCell,
+    swaps: u32,
+    timestamp: TimestampMs,
+) -> Result<Option<FoundRecord>, LogError> {
     let mut after = Offset(-1);
-    while let Some((owned, start)) = next_segment(cell, after, |largest| largest >= timestamp)? {
+    while let Some((owned, start)) = next_segment(cell, swaps, after, |largest| largest >= timestamp)? {
         after = owned.view().base_offset;
         if let Some(found) = find_in(&home_of(cell).gate, &owned.view(), start, timestamp)? {
             return Ok(Some(found));
@@ -45,8 +64,12 @@ pub fn offset_for_timestamp(
 
 /// The first of the records with the largest timestamp.
 pub fn max_timestamp(cell: &impl LogCell) -> Result<Option<FoundRecord>, LogError> {
+    over_segments(cell, |swaps| search_max(cell, swaps))
+}
+
+fn search_max(cell: &impl LogCell, swaps: u32) -> Result<Option<FoundRecord>, LogError> {
     let (mut after, mut best) = (Offset(-1), None);
-    while let Some((owned, start)) = next_segment(cell, after, |_| true)? {
+    while let Some((owned, start)) = next_segment(cell, swaps, after, |_| true)? {
         after = owned.view().base_offset;
         let largest = cell.with(|log| log.segment_at(after).and_then(|at| log.segment(at).largest));
         if let Some(largest) = largest
@@ -64,12 +87,16 @@ pub fn max_timestamp(cell: &impl LogCell) -> Result<Option<FoundRecord>, LogErro
 /// The first segment behind the one at `after` whose largest timestamp is `wanted`, with the log start.
 fn next_segment(
     cell: &impl LogCell,
+    swaps: u32,
     mut after: Offset,
     wanted: impl Fn(TimestampMs) -> bool,
 ) -> Result<Option<(OwnedView, Offset)>, LogError> {
     loop {
         let next = cell.with(|log| {
             log.check_dir()?;
+            if log.swaps != swaps {
+                return Err(LogError::Superseded);
+            }
             let at = log.segment_after(after);
             Ok::<_, LogError>(at.map(|at| (log.segment(at).base_offset, log.segment(at).checked)))
         })?;

@@ -13,6 +13,7 @@ use klamm_records::HEADER_BYTES;
 
 use crate::aborted::AbortedIndex;
 use crate::checkpoint;
+use crate::clean::finish_swaps;
 use crate::config::LogConfig;
 use crate::dir::{self, LogDir};
 use crate::epochs::LeaderEpochs;
@@ -65,6 +66,7 @@ impl Log {
             partition: partition.clone(),
             topic_id,
             gate: Gate::default(),
+            is_cleaned: Default::default(),
         });
         let mut log = Self {
             config,
@@ -79,6 +81,7 @@ impl Log {
             marks: None,
             rolling: false,
             generation: 0,
+            swaps: 0,
             last_snapshot: None,
             home,
         };
@@ -297,23 +300,18 @@ fn is_of_topic(home: &Home, folder: &Path) -> Result<bool, LogError> {
     }
 }
 
-/// Lists the folder, and removes what an interrupted deletion or write left.
+/// Lists the folder, and removes what an interrupted deletion, compaction or write left.
 fn list(dir: &LogDir, folder: &Path) -> Result<Listing, LogError> {
+    finish_swaps(dir, folder)?;
     let mut listing = Listing::default();
     for entry in dir.files().read_dir(folder).map_err(LogError::io(folder))? {
         let path = folder.join(&entry.name);
-        if [names::DELETED, ".cleaned", ".tmp"]
+        if [names::DELETED, ".tmp"]
             .iter()
             .any(|ending| entry.name.ends_with(ending))
         {
             dir.files().remove_file(&path).map_err(LogError::io(&path))?;
             continue;
-        }
-        if entry.name.ends_with(".swap") {
-            return Err(LogError::corrupt(
-                &path,
-                "the rest of a compaction of Apache Kafka: start and stop that first",
-            ));
         }
         match names::parse_file(&entry.name) {
             Some((FileKind::Log, offset)) => drop(listing.segments.insert(offset, entry.len)),

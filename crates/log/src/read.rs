@@ -13,7 +13,7 @@ use klamm_model::{Offset, TimestampMs};
 use klamm_records::{BatchError, BatchHeader, HEADER_BYTES, verify_crc};
 use thiserror::Error;
 
-use crate::error::{NotReady, ReadError};
+use crate::error::{LogError, NotReady, ReadError};
 use crate::gate::home_of;
 use crate::index::{OffsetEntry, Source, Stop};
 use crate::log::Log;
@@ -346,15 +346,19 @@ impl Log {
         if planned.end < size || segment == self.active().base_offset {
             self.expect_at(segment, planned.next_offset, planned.end);
         }
-        let len = (planned.end - planned.position) as usize;
-        Read {
-            range: (len > 0).then(|| FileRange {
-                file,
-                position: u64::from(planned.position),
-                len,
-            }),
-            next_offset: planned.next_offset,
-        }
+        found(planned, file)
+    }
+}
+
+fn found(planned: &Planned, file: Arc<dyn File>) -> Read {
+    let len = (planned.end - planned.position) as usize;
+    Read {
+        range: (len > 0).then(|| FileRange {
+            file,
+            position: u64::from(planned.position),
+            len,
+        }),
+        next_offset: planned.next_offset,
     }
 }
 
@@ -373,9 +377,13 @@ pub fn read_blocking(
 ) -> Result<Read, ReadError> {
     let home = home_of(cell);
     let mut request = *request;
-    let mut at = None;
+    let (mut at, mut swaps) = (None, None);
     loop {
         let step: Step = cell.with(|log| {
+            // Another segment may hold what was behind the last one.
+            if swaps.replace(log.swaps) != Some(log.swaps) {
+                at = None;
+            }
             let first = match at {
                 // The log may have changed meanwhile: the segment is looked for anew, by its base offset.
                 Some(after) => log.segment_after(after),
@@ -399,8 +407,11 @@ pub fn read_blocking(
             Step::Plan(owned) => owned,
         };
         let view = owned.view();
-        let log = view.files.open_through(&home.gate, FileKind::Log)?;
-        let index = view.files.open_through(&home.gate, FileKind::OffsetIndex)?;
+        let open = |kind| view.files.open_through(&home.gate, kind);
+        let (log, index) = match open(FileKind::Log).and_then(|log| Ok((log, open(FileKind::OffsetIndex)?))) {
+            Err(LogError::Superseded) => continue,
+            opened => opened?,
+        };
         let source = |file| Source {
             file: Some(file),
             may_block: true,
@@ -414,7 +425,11 @@ pub fn read_blocking(
         let planned =
             plan(&view, &request, &reach).map_err(|e| read_error(view.files, view.base_offset, e))?;
         if let Some(planned) = planned {
-            return Ok(cell.with(|held| held.finish_read(view.base_offset, view.size, &planned, log)));
+            return Ok(cell.with(|held| match held.has(view.files) {
+                true => held.finish_read(view.base_offset, view.size, &planned, log),
+                // Its places are not those of the segment that begins there now.
+                false => found(&planned, log),
+            }));
         }
         request.offset = request.offset.max(view.end_offset);
         at = Some(view.base_offset);

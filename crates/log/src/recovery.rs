@@ -30,6 +30,9 @@ struct Scanned {
 /// Reads everything from the segment of the recovery point on, and rebuilds all that follows from it. Blocks.
 pub(crate) fn recover(log: &mut Log, recovery_point: Offset, now: TimestampMs) -> Result<(), LogError> {
     let first = log.segment_of(recovery_point);
+    // What was compacted was on the device, also when nothing else says so any more.
+    let known = log.home.dir.cleaned_up_to(&log.home.partition);
+    let gaps_below = recovery_point.max(known.unwrap_or(recovery_point));
     let base_offset = log.segment(first).base_offset;
     log.epochs.truncate_end(recovery_point.max(base_offset));
     log.log_end_offset = base_offset;
@@ -39,7 +42,7 @@ pub(crate) fn recover(log: &mut Log, recovery_point: Offset, now: TimestampMs) -
         let base_offset = log.segment(at).base_offset;
         let gap = base_offset.0 - log.log_end_offset.0;
         // Compaction leaves gaps below the recovery point; a gap that no segment spans was rolled over on purpose.
-        if gap > 0 && base_offset > recovery_point && gap <= i64::from(i32::MAX) + 1 {
+        if gap > 0 && base_offset > gaps_below && gap <= i64::from(i32::MAX) + 1 {
             let what = format!(
                 "the segment at {base_offset} does not continue offset {}",
                 log.log_end_offset
@@ -177,6 +180,8 @@ fn in_order(header: &BatchHeader, next_offset: Offset, segment: &Segment) -> Res
 #[derive(Debug)]
 pub(crate) struct Chunks {
     buffer: Vec<u8>,
+    /// Bytes that are read at once.
+    piece: usize,
     /// Where the buffer begins in the file.
     start: u64,
     length: u64,
@@ -184,8 +189,14 @@ pub(crate) struct Chunks {
 
 impl Chunks {
     pub(crate) fn new(length: u64) -> Self {
+        Self::of_size(length, CHUNK_BYTES)
+    }
+
+    /// Reads so many bytes at once.
+    pub(crate) fn of_size(length: u64, piece: usize) -> Self {
         Self {
             buffer: Vec::new(),
+            piece,
             start: 0,
             length,
         }
@@ -220,7 +231,7 @@ impl Chunks {
             return Ok(());
         }
         let room = usize::try_from(self.length - position).unwrap_or(usize::MAX);
-        self.buffer.resize(need.max(CHUNK_BYTES).min(room), 0);
+        self.buffer.resize(need.max(self.piece).min(room), 0);
         self.start = position;
         file.read_exact_at(&mut self.buffer, position)
     }

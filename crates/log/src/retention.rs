@@ -147,6 +147,7 @@ impl Log {
 
     fn drop_oldest(&mut self, count: usize) -> Vec<Segment> {
         let dropped: Vec<Segment> = self.segments.drain(..count).collect();
+        dropped.iter().for_each(|segment| segment.files.supersede());
         let start = self.segments[0].base_offset;
         if start > self.log_start_offset {
             self.log_start_offset = start;

@@ -6,6 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use klamm_env::{File, OpenMode};
 use klamm_model::{Offset, TimestampMs};
@@ -32,6 +33,8 @@ pub(crate) struct TimedOffset {
 pub(crate) struct SegmentFiles {
     home: Arc<Home>,
     base_offset: Offset,
+    /// The names are not its own any more: they are gone, or another segment's.
+    is_superseded: AtomicBool,
     log: Slot,
     offset_index: Slot,
     time_index: Slot,
@@ -42,6 +45,7 @@ impl SegmentFiles {
         Arc::new(Self {
             home: Arc::clone(home),
             base_offset,
+            is_superseded: AtomicBool::new(false),
             log: Slot::default(),
             offset_index: Slot::default(),
             time_index: Slot::default(),
@@ -60,6 +64,11 @@ impl SegmentFiles {
         self.home.folder().join(kind.name(self.base_offset))
     }
 
+    /// The segment is not part of the log any more: nobody looks for its files by their names. What is open stays open.
+    pub(crate) fn supersede(&self) {
+        self.is_superseded.store(true, Ordering::Release);
+    }
+
     fn slot(&self, kind: FileKind) -> &Slot {
         match kind {
             FileKind::Log => &self.log,
@@ -76,6 +85,12 @@ impl SegmentFiles {
 
     /// The file, opened if it is not; an index is made if it does not exist. The caller is inside the gate. Blocks.
     pub(crate) fn open(&self, kind: FileKind) -> Result<Arc<dyn File>, LogError> {
+        if let Some(file) = self.get(kind) {
+            return Ok(file);
+        }
+        if self.is_superseded.load(Ordering::Acquire) {
+            return Err(LogError::Superseded);
+        }
         let mode = if kind == FileKind::Log {
             OpenMode::Write
         } else {
@@ -132,6 +147,7 @@ impl SegmentFiles {
 
     /// Removes all files of the segment, and the producers' state at its start. Blocks.
     pub(crate) fn remove_all(&self) -> Result<(), LogError> {
+        self.supersede();
         FileKind::ALL.into_iter().try_for_each(|kind| self.remove(kind))
     }
 }
@@ -219,7 +235,8 @@ impl Segment {
             offset: header.last_offset(),
         };
         let so_far = self.largest.map_or(TimestampMs(-1), |largest| largest.timestamp);
-        if last.timestamp > so_far {
+        // What compaction left without records has no record of that time.
+        if last.timestamp > so_far && header.record_count != 0 {
             self.largest = Some(last);
         }
         self.first_timestamp.get_or_insert(header.max_timestamp);
@@ -249,6 +266,15 @@ impl Segment {
             relative_offset: self.relative(largest.offset).expect("an offset of this segment"),
         });
         self.indexed_timestamp = largest.timestamp;
+    }
+
+    /// Bytes of its indexes: of offsets, of times.
+    pub(crate) fn index_bytes(&self) -> (u64, u64) {
+        let bytes = |count: usize, size: usize| count as u64 * size as u64;
+        (
+            bytes(self.offsets.len(), OffsetEntry::SIZE),
+            bytes(self.times.len(), TimeEntry::SIZE),
+        )
     }
 
     /// Whether an index has as many entries as `segment.index.bytes` allows.

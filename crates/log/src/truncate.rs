@@ -65,6 +65,7 @@ fn promise_less(cell: &impl LogCell, offset: Offset) -> Result<(), LogError> {
         log.recovery_point = log.recovery_point.min(offset);
         Arc::clone(&log.home)
     });
+    home.dir.lower_cleaned(&home.partition, offset)?;
     home.dir.lower_recovery_point(&home.partition, offset)
 }
 

@@ -55,7 +55,8 @@ fn of_log_dir(error: &LogError) -> String {
         LogError::NotOurs { .. }
         | LogError::NewerFormat { .. }
         | LogError::DirFailed(_)
-        | LogError::Retired => other.to_owned(),
+        | LogError::Retired
+        | LogError::Superseded => other.to_owned(),
         LogError::Corrupt { path, .. } => {
             let name = path.file_name().map(|name| name.to_string_lossy());
             let look = match name.and_then(|name| names::parse_file(&name)) {
