@@ -269,6 +269,7 @@ impl Drop for Node {
         self.tasks.lock().drain(..).for_each(|task| task.abort());
         self.broker.groups.abort();
         self.broker.transactions.abort();
+        self.broker.upkeep.cleaner.abort();
         // They hold the server, which holds the broker.
         self.broker.on_dynamic.lock().clear();
     }

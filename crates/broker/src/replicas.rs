@@ -2,9 +2,10 @@
 //!
 //! Always holds: the table is replaced as a whole, so a request sees one state of it and takes no lock; a partition in
 //! the table is open, or known to be impossible to open. [`partition`] is one of them, [`apply`] follows the metadata, [`commit`] makes appends durable,
-//! [`upkeep`] removes what is too old.
+//! [`upkeep`] removes what is too old, [`cleaner`] compacts.
 
 mod apply;
+mod cleaner;
 mod commit;
 mod outcome;
 mod partition;
@@ -21,6 +22,7 @@ use imbl::OrdMap;
 use klamm_model::{ErrorCode, TopicId};
 
 pub(crate) use self::apply::{Applier, Store};
+pub(crate) use self::cleaner::Figures;
 pub(crate) use self::commit::Committer;
 pub(crate) use self::outcome::{Appended, Isolation, ReadOutcome, ReadSpec, Refusal, Watched, Watcher};
 pub(crate) use self::partition::{Asking, Partition, WriteError, Written};

@@ -14,6 +14,8 @@
 
 #[path = "configuration/client.rs"]
 mod client;
+#[path = "configuration/compaction.rs"]
+mod compaction;
 #[path = "configuration/consumer_groups.rs"]
 mod consumer_groups;
 #[path = "configuration/consumer_life.rs"]

@@ -17,8 +17,8 @@ mod transactions;
 
 use std::time::Duration;
 
-pub use dynamic::Dynamic;
-pub(crate) use dynamic::problem;
+pub use dynamic::{Compaction, Dynamic};
+pub(crate) use dynamic::{problem, problem_of_change};
 pub use groups::{ConsumerGroups, Groups, MigrationPolicy};
 pub use internal_topics::{InternalTopic, InternalTopics};
 pub use listeners::{Advertised, HostPort, Listener, Listeners};
@@ -107,6 +107,8 @@ pub struct Housekeeping {
     pub high_watermark_checkpoint_interval: Duration,
     /// `producer.id.expiration.check.interval.ms`.
     pub producer_expiry_interval: Duration,
+    /// `log.cleaner.enable`.
+    pub compaction: bool,
     /// `klamm.open.files.max`; `None` takes half of the process's limit.
     pub open_files_max: Option<u32>,
 }
@@ -216,6 +218,7 @@ fn read_housekeeping(reader: &Reader<'_>) -> Housekeeping {
         start_checkpoint_interval: reader.interval("log.flush.start.offset.checkpoint.interval.ms"),
         high_watermark_checkpoint_interval: reader.interval("replica.high.watermark.checkpoint.interval.ms"),
         producer_expiry_interval: reader.interval("producer.id.expiration.check.interval.ms"),
+        compaction: reader.flag("log.cleaner.enable"),
         open_files_max: Some(reader.count("klamm.open.files.max")).filter(|count| *count > 0),
     }
 }

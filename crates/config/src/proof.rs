@@ -24,6 +24,49 @@ pub enum Proof {
 /// The tests, by crate and name, and the served keys that each sets; a broker key and a topic key of one name share theirs.
 static TESTS: &[(&str, &[&str])] = &[
     (
+        "klamm-broker: compaction::a_log_is_compacted_when_enough_of_it_is_dirty",
+        &["log.cleaner.min.cleanable.ratio", "min.cleanable.dirty.ratio"],
+    ),
+    (
+        "klamm-broker: compaction::compaction_keeps_to_a_rate",
+        &["log.cleaner.io.max.bytes.per.second"],
+    ),
+    (
+        "klamm-broker: compaction::compaction_looks_for_work_so_often",
+        &["log.cleaner.backoff.ms"],
+    ),
+    (
+        "klamm-broker: compaction::compaction_reads_as_much_at_once_as_its_buffer_takes",
+        &["log.cleaner.io.buffer.size"],
+    ),
+    (
+        "klamm-broker: compaction::compaction_runs_unless_it_is_turned_off",
+        &["log.cleaner.enable"],
+    ),
+    (
+        "klamm-broker: compaction::old_records_are_compacted_in_time",
+        &["log.cleaner.max.compaction.lag.ms", "max.compaction.lag.ms"],
+    ),
+    (
+        "klamm-broker: compaction::so_many_keys_are_compacted_at_once",
+        &[
+            "log.cleaner.dedupe.buffer.size",
+            "log.cleaner.io.buffer.load.factor",
+        ],
+    ),
+    (
+        "klamm-broker: compaction::so_many_logs_are_compacted_at_once",
+        &["log.cleaner.threads"],
+    ),
+    (
+        "klamm-broker: compaction::tombstones_stay_so_long",
+        &["delete.retention.ms", "log.cleaner.delete.retention.ms"],
+    ),
+    (
+        "klamm-broker: compaction::young_records_are_not_compacted",
+        &["log.cleaner.min.compaction.lag.ms", "min.compaction.lag.ms"],
+    ),
+    (
         "klamm-broker: consumer_groups::a_consumer_group_has_so_many_members",
         &["group.consumer.max.size"],
     ),

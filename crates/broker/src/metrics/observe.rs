@@ -11,7 +11,7 @@ use klamm_model::{BrokerId, TimestampMs};
 
 use super::process::Process;
 use crate::broker::Broker;
-use crate::replicas::{Partition, Store};
+use crate::replicas::{Figures, Partition, Store};
 
 /// What a coordinator may take to end a transaction that has taken too long, before that counts as hung: as long as Kafka waits.
 const LATE_BY: Duration = Duration::from_mins(5);
@@ -36,6 +36,9 @@ pub(super) struct Observed {
     pub(super) log_dirs: Vec<LogDir>,
     /// By name.
     pub(super) topics: BTreeMap<Arc<str>, Logs>,
+    pub(super) compaction: Figures,
+    /// Since compaction last looked for work.
+    pub(super) compaction_idle: Duration,
     pub(super) quorum: Quorum,
     /// Entries of the metadata log: applied and published.
     pub(super) metadata: (u64, u64),
@@ -117,6 +120,8 @@ pub(super) fn observe(broker: &Broker) -> Observed {
     let image = broker.metadata.published();
     let limit = broker.config.transactions.max_timeout + LATE_BY;
     let now = broker.env.now();
+    let compaction = broker.upkeep.cleaner.figures(broker);
+    let compaction_idle = broker.env.monotonic().saturating_sub(compaction.last_look);
     let decided = now.plus_ms(-i64::try_from(ENDING_FOR.as_millis()).unwrap_or(i64::MAX));
     Observed {
         node_id: broker.id.0,
@@ -137,6 +142,8 @@ pub(super) fn observe(broker: &Broker) -> Observed {
         ending: broker.transactions.coordinator().ending_since_before(decided),
         log_dirs,
         topics,
+        compaction,
+        compaction_idle,
         quorum: Quorum {
             leader: description.leader,
             term: description.term,

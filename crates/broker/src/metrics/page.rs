@@ -7,6 +7,7 @@
 //! counters are our own, since its families look a label up under a lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -110,6 +111,7 @@ pub(super) fn rows(metrics: &Metrics, observed: &Observed) -> Rows {
     partitions(&mut rows, observed);
     log_dirs(&mut rows, observed);
     topics(&mut rows, observed);
+    compaction(&mut rows, observed);
     quorum(&mut rows, observed);
     process(&mut rows, observed);
     rows
@@ -268,6 +270,32 @@ fn topics(rows: &mut Rows, observed: &Observed) {
     by_topic(&table::TOPIC_PARTITIONS, &|logs| gauge(logs.count));
     by_topic(&table::TOPIC_END_OFFSETS, &|logs| gauge(logs.end_offsets));
     by_topic(&table::TOPIC_START_OFFSETS, &|logs| gauge(logs.start_offsets));
+}
+
+fn compaction(rows: &mut Rows, observed: &Observed) {
+    let figures = &observed.compaction;
+    let percent = |share: f64| Value::Gauge((share * 100.0) as i64);
+    let seconds = |time: Duration| gauge(time.as_secs());
+    rows.one(&table::DIRTY_PERCENT, percent(figures.max_dirty));
+    rows.one(&table::COMPACTION_DELAY, seconds(figures.max_overdue));
+    rows.one(&table::CLEANER_IDLE, seconds(observed.compaction_idle));
+    rows.one(&table::CLEAN_TIME, seconds(figures.took));
+    rows.one(&table::CLEANER_BUFFER, percent(figures.map_utilization));
+    rows.one(&table::CLEANER_RECOPY, percent(figures.kept));
+    let by_dir = || {
+        observed.log_dirs.iter().map(|dir| {
+            let uncleanable = figures.uncleanable.get(&dir.path).copied().unwrap_or_default();
+            (dir.path.as_str(), uncleanable)
+        })
+    };
+    rows.by(
+        &table::UNCLEANABLE,
+        by_dir().map(|(path, uncleanable)| (path, gauge(uncleanable.partitions))),
+    );
+    rows.by(
+        &table::UNCLEANABLE_BYTES,
+        by_dir().map(|(path, uncleanable)| (path, gauge(uncleanable.bytes))),
+    );
 }
 
 fn quorum(rows: &mut Rows, observed: &Observed) {

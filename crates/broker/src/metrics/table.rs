@@ -177,6 +177,24 @@ metrics! {
         TOPIC_START_OFFSETS: Gauge "klamm_topic_log_start_offsets" Count ["topic"]
             "Sum of the log start offsets of a topic's partitions on this broker.";
     }
+    "Compaction" {
+        DIRTY_PERCENT: Gauge "klamm_log_cleaner_max_dirty_percent" Count []
+            "Of the compacted logs, the largest share of bytes that compaction has not gone over, when it last looked for work.";
+        COMPACTION_DELAY: Gauge "klamm_log_cleaner_max_compaction_delay" Seconds []
+            "By how long a record waits longer for compaction than max.compaction.lag.ms, at most, when it last looked for work.";
+        CLEANER_IDLE: Gauge "klamm_log_cleaner_since_last_run" Seconds []
+            "Since compaction last looked for work.";
+        CLEAN_TIME: Gauge "klamm_log_cleaner_max_clean_time" Seconds []
+            "How long the last compaction of a log took.";
+        CLEANER_BUFFER: Gauge "klamm_log_cleaner_max_buffer_utilization_percent" Count []
+            "How full the memory for keys became in the last compaction of a log.";
+        CLEANER_RECOPY: Gauge "klamm_log_cleaner_recopy_percent" Count []
+            "Of the bytes that the last compaction of a log has gone over, how many it kept.";
+        UNCLEANABLE: Gauge "klamm_log_cleaner_uncleanable_partitions" Count ["log_dir"]
+            "Partitions whose compaction failed: they are left alone until the next start, and the log says why.";
+        UNCLEANABLE_BYTES: Gauge "klamm_log_cleaner_uncleanable" Bytes ["log_dir"]
+            "Their bytes that compaction has not gone over.";
+    }
     "The metadata quorum" {
         QUORUM_TERM: Gauge "klamm_quorum_term" Count []
             "The highest term seen.";

@@ -7,7 +7,7 @@ use std::time::Duration;
 use klamm_config::broker::Dynamic;
 use klamm_config::{Layers, TopicConfig, topic};
 use klamm_env::Env;
-use klamm_log::{Durability, LogConfig};
+use klamm_log::{CleanPolicy, Durability, LogConfig};
 use klamm_metadata::Image;
 use klamm_model::TimestampMs;
 use klamm_records::{Codec, Compression, Limits, Origin, Rules, TimestampType};
@@ -22,6 +22,8 @@ const MAX_LAG: Duration = Duration::from_secs(30);
 pub(crate) struct Settings {
     /// What the log is told.
     pub(crate) log: Arc<LogConfig>,
+    /// When the log is worth compacting.
+    pub(crate) compaction: CleanPolicy,
     /// `message.timestamp.type`.
     pub(crate) timestamp_type: TimestampType,
     /// `message.timestamp.before.max.ms`.
@@ -119,6 +121,12 @@ impl<'a> Resolver<'a> {
             max_lag: MAX_LAG,
             roll_jitter_max: config.segment_jitter,
             max_decompressed_record_bytes: config.max_decompressed_record_bytes,
+            compaction: CleanPolicy {
+                min_dirty_ratio: config.min_cleanable_dirty_ratio,
+                min_lag: config.min_compaction_lag,
+                max_lag: config.max_compaction_lag,
+                tombstone_retention: config.tombstone_retention,
+            },
             log: Arc::new(log_config(&config, self.dynamic().producer_id_expiry)),
         }
     }
@@ -146,7 +154,11 @@ fn log_config(config: &TopicConfig, producer_id_expiration: Duration) -> LogConf
             topic::Durability::PageCache => Durability::PageCache,
         },
         segment_bytes: config.segment_bytes,
-        segment_ms: config.segment_age,
+        // A segment that is written to cannot be compacted: it must not grow older than a record may become until then.
+        segment_ms: match config.max_compaction_lag {
+            Some(max_lag) if config.cleanup.compact => config.segment_age.min(max_lag),
+            _ => config.segment_age,
+        },
         roll_jitter: Duration::ZERO,
         index_interval_bytes: config.index_interval_bytes,
         segment_index_bytes: config.index_bytes,

@@ -1,4 +1,4 @@
-//! What has to be done from time to time: retention, checkpoints, forgetting silent producers; and the orderly end.
+//! What has to be done from time to time: retention, checkpoints, forgetting silent producers, compaction; and the orderly end.
 //!
 //! Always holds: each kind runs in one task, one partition after another, on a thread that may block; a log dir that fails
 //! is left alone.
@@ -15,12 +15,14 @@ use klamm_model::TimestampMs;
 use parking_lot::Mutex;
 use tracing::{debug, error, info};
 
+use super::cleaner::Cleaner;
 use super::partition::Partition;
 use crate::broker::Broker;
 
 /// The tasks of a broker's upkeep.
 #[derive(Debug, Default)]
 pub(crate) struct Upkeep {
+    pub(crate) cleaner: Cleaner,
     tasks: Mutex<Vec<Task<()>>>,
 }
 
@@ -44,6 +46,7 @@ impl Upkeep {
         if let Some(interval) = times.flush_interval {
             tasks.push(every(broker, interval, flush_due));
         }
+        self.cleaner.start(broker);
     }
 
     /// Ends the tasks, brings all to the device and marks the log dirs as closed in order. Blocks its caller until done.
@@ -51,6 +54,7 @@ impl Upkeep {
         for task in self.tasks.lock().drain(..) {
             task.abort();
         }
+        self.cleaner.stop().await;
         let broker = broker.clone();
         let env = broker.env.clone();
         env.blocking(move || {
@@ -127,8 +131,9 @@ fn remove_old(broker: &Broker) {
     });
 }
 
-/// Does not hold the log dir meanwhile: when the node is gone, the next start removes the files.
-fn reap_later(env: &Env, dir: &Arc<LogDir>, retired: klamm_log::retention::Retired) {
+/// Removes the files of old segments when their time has come. Does not hold the log dir meanwhile: when the node is gone, the
+/// next start removes them.
+pub(super) fn reap_later(env: &Env, dir: &Arc<LogDir>, retired: klamm_log::retention::Retired) {
     let delay = delay_until(env.now(), retired.not_before);
     let (later, dir) = (env.clone(), Arc::downgrade(dir));
     env.spawn(async move {

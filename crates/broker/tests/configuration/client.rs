@@ -106,6 +106,20 @@ impl Client {
 
     /// Sets a key of a resource while the node runs.
     pub(crate) async fn set(&mut self, kind: i8, resource: &str, key: &str, value: &str) {
+        let (code, message) = self.try_set(kind, resource, key, value).await;
+        assert_eq!(code, 0, "{key}={value}: {message:?}");
+        // The answer says that it is decided; what follows must see it carried out.
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+
+    /// The same, whatever becomes of it: the error code, and what is said about it.
+    pub(crate) async fn try_set(
+        &mut self,
+        kind: i8,
+        resource: &str,
+        key: &str,
+        value: &str,
+    ) -> (i16, Option<String>) {
         let config = AlterableConfig {
             name: key.into(),
             config_operation: 0,
@@ -124,9 +138,8 @@ impl Client {
         };
         let response = self.ask(1, &request).await.unwrap();
         let answer = &response.responses[0];
-        assert_eq!(answer.error_code, 0, "{key}={value}: {:?}", answer.error_message);
-        // The answer says that it is decided; what follows must see it carried out.
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        let message = answer.error_message.as_ref().map(ToString::to_string);
+        (answer.error_code, message)
     }
 
     /// The value of a key of a resource; `None` if it has none.

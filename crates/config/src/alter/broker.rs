@@ -50,8 +50,9 @@ pub(super) fn check(target: Target, values: &Values, layers: &Layers<'_>) -> Res
             ..*layers
         },
     };
-    match crate::broker::problem(&after) {
-        Some((_, problem)) => Err(AlterError::BrokerConflict(problem)),
+    let problem = crate::broker::problem(&after).map(|(_, problem)| problem);
+    match problem.or_else(|| crate::broker::problem_of_change(layers, &after)) {
+        Some(problem) => Err(AlterError::BrokerConflict(problem)),
         None => Ok(()),
     }
 }

@@ -15,7 +15,7 @@ use crate::layers::Layers;
 use crate::source::Fixed;
 
 /// What of a broker's configuration may change while it runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Dynamic {
     /// `max.connections`.
     pub max_connections: u32,
@@ -27,6 +27,38 @@ pub struct Dynamic {
     pub producer_id_expiry: Duration,
     /// `group.consumer.assignment.interval.ms`.
     pub consumer_assignment_interval: Duration,
+    /// How compaction works.
+    pub compaction: Compaction,
+}
+
+/// How compaction works.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Compaction {
+    /// `log.cleaner.threads`: logs that are cleaned at once.
+    pub threads: u32,
+    /// `log.cleaner.backoff.ms`.
+    pub backoff: Duration,
+    /// `log.cleaner.dedupe.buffer.size`, shared by the threads.
+    pub map_bytes: u64,
+    /// `log.cleaner.io.buffer.load.factor`.
+    pub map_load_factor: f64,
+    /// `log.cleaner.io.buffer.size`, shared by the threads, half for reading.
+    pub buffer_bytes: u32,
+    /// `log.cleaner.io.max.bytes.per.second`, shared by the threads.
+    pub bytes_per_second: f64,
+}
+
+impl Compaction {
+    fn resolve(reader: &Reader<'_>) -> Self {
+        Self {
+            threads: reader.count(THREADS),
+            backoff: Duration::from_millis(reader.bytes("log.cleaner.backoff.ms")),
+            map_bytes: reader.bytes(MAP),
+            map_load_factor: reader.number("log.cleaner.io.buffer.load.factor"),
+            buffer_bytes: reader.count("log.cleaner.io.buffer.size"),
+            bytes_per_second: reader.number("log.cleaner.io.max.bytes.per.second"),
+        }
+    }
 }
 
 impl Dynamic {
@@ -41,6 +73,7 @@ impl Dynamic {
             consumer_assignment_interval: Duration::from_millis(u64::from(
                 reader.count("group.consumer.assignment.interval.ms"),
             )),
+            compaction: Compaction::resolve(&reader),
         }
     }
 }
@@ -61,6 +94,10 @@ fn overrides(reader: &Reader<'_>) -> Result<BTreeMap<IpAddr, u32>, String> {
 }
 
 const PER_IP_OVERRIDES: &str = "max.connections.per.ip.overrides";
+const THREADS: &str = "log.cleaner.threads";
+const MAP: &str = "log.cleaner.dedupe.buffer.size";
+/// What each thread of compaction needs for its map.
+const LEAST_MAP_BYTES: u64 = 1024 * 1024;
 
 /// What is wrong with values that are each allowed by themselves: the key and Kafka's words where it has some.
 pub(crate) fn problem(layers: &Layers<'_>) -> Option<(&'static str, String)> {
@@ -99,7 +136,29 @@ pub(crate) fn problem(layers: &Layers<'_>) -> Option<(&'static str, String)> {
             format!("max.connections.per.ip can be set to zero only if {PER_IP_OVERRIDES} property is set.");
         return Some(("max.connections.per.ip", problem));
     }
+    let compaction = Compaction::resolve(&reader);
+    let bytes_each = compaction.map_bytes.checked_div(u64::from(compaction.threads));
+    if bytes_each.is_some_and(|bytes| bytes <= LEAST_MAP_BYTES) {
+        return Some((MAP, format!("{MAP} must be at least 1MB per cleaner thread.")));
+    }
     groups::problem(&reader)
+}
+
+/// What is wrong with a change while the broker runs that would be allowed at its start, in Kafka's words.
+pub(crate) fn problem_of_change(before: &Layers<'_>, after: &Layers<'_>) -> Option<String> {
+    let [before, after] = [before, after].map(|layers| Reader::new(layers).count(THREADS));
+    let problem = if after == before {
+        return None;
+    } else if after < 1 {
+        "Log cleaner threads should be at least 1".to_owned()
+    } else if after < before / 2 {
+        format!("Log cleaner threads cannot be reduced to less than half the current value {before}")
+    } else if after > before.saturating_mul(2) {
+        format!("Log cleaner threads cannot be increased to more than double the current value {before}")
+    } else {
+        return None;
+    };
+    Some(problem)
 }
 
 /// Refuses a start with values that do not go together.

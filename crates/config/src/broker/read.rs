@@ -55,6 +55,14 @@ impl<'a> Reader<'a> {
         Duration::from_millis(self.whole(name).max(1).unsigned_abs())
     }
 
+    /// A number that has a default.
+    pub(super) fn number(&self, name: &str) -> f64 {
+        match self.value(name).expect("the key has a default") {
+            Value::Double(number) => number,
+            other => unreachable!("{name} is a double, not {other:?}"),
+        }
+    }
+
     pub(super) fn flag(&self, name: &str) -> bool {
         matches!(self.value(name), Some(Value::Boolean(true)))
     }

@@ -625,7 +625,7 @@ fn every_served_number_and_flag_reaches_the_typed_values() {
             continue;
         }
         let value = match key.name {
-            "queued.max.request.bytes" => "104857601".to_owned(),
+            "queued.max.request.bytes" | "log.cleaner.dedupe.buffer.size" => "104857601".to_owned(),
             "klamm.memory.request.bytes" => "104857602".to_owned(),
             "socket.request.max.bytes" | "log.segment.bytes" => "1048577".to_owned(),
             "group.consumer.session.timeout.ms" => "45001".to_owned(),

@@ -4,7 +4,7 @@
 //! Next: `topic.rs` resolves both.
 
 use super::keys;
-use super::reasons::{NO_COMPACTION, NO_FOLDER_FAILURE, NO_PREALLOCATION, ONE_LZ4_LEVEL, ONE_POOL};
+use super::reasons::{NO_FOLDER_FAILURE, NO_PREALLOCATION, ONE_LZ4_LEVEL, ONE_POOL};
 use crate::key::{Key, Scope, Update};
 
 /// The keys, in the order of the reference.
@@ -88,30 +88,26 @@ pub(super) static KEYS: &[Key] = keys! {
         "A producer id unused for this long is forgotten."
     Int "producer.id.expiration.check.interval.ms" = "600000", at_least(1), ms, low, internal, served;
         "Interval at which unused producer ids are looked for."
-    Boolean "log.cleaner.enable" = "true", not_served(NO_COMPACTION);
+    Boolean "log.cleaner.enable" = "true", served;
         "Compaction runs."
-    Int "log.cleaner.threads" = "1", at_least(0), cluster_wide, not_served(NO_COMPACTION);
+    Int "log.cleaner.threads" = "1", at_least(0), cluster_wide, served;
         "Threads for compaction."
-    Long "log.cleaner.backoff.ms" = "15000", at_least(0), ms, cluster_wide, not_served(NO_COMPACTION);
+    Long "log.cleaner.backoff.ms" = "15000", at_least(0), ms, cluster_wide, served;
         "Pause of compaction when there is nothing to do."
-    Long "log.cleaner.dedupe.buffer.size" = "134217728", bytes, cluster_wide, not_served(NO_COMPACTION);
+    Long "log.cleaner.dedupe.buffer.size" = "134217728", bytes, cluster_wide, served;
         "Memory of compaction for the keys it has seen."
-    Int "log.cleaner.io.buffer.size" = "524288", at_least(0), bytes, cluster_wide, not_served(NO_COMPACTION);
+    Int "log.cleaner.io.buffer.size" = "524288", at_least(0), bytes, cluster_wide, served;
         "Memory of compaction for reading and writing."
-    Double "log.cleaner.io.buffer.load.factor" = "0.9", cluster_wide, not_served(NO_COMPACTION);
+    Double "log.cleaner.io.buffer.load.factor" = "0.9", cluster_wide, served;
         "How full the memory for keys may become."
-    Double "log.cleaner.io.max.bytes.per.second" = "1.7976931348623157E308", bytes_per_second, cluster_wide,
-        not_served(NO_COMPACTION);
+    Double "log.cleaner.io.max.bytes.per.second" = "1.7976931348623157E308", bytes_per_second, cluster_wide, served;
         "Bytes that compaction reads and writes a second."
-    Long "log.cleaner.delete.retention.ms" = "86400000", at_least(0), ms, cluster_wide,
-        not_served(NO_COMPACTION);
+    Long "log.cleaner.delete.retention.ms" = "86400000", at_least(0), ms, cluster_wide, served;
         "Time for which a tombstone stays after compaction; the default of topics."
-    Double "log.cleaner.min.cleanable.ratio" = "0.5", between_ratio(0.0, 1.0), cluster_wide,
-        not_served(NO_COMPACTION);
+    Double "log.cleaner.min.cleanable.ratio" = "0.5", between_ratio(0.0, 1.0), cluster_wide, served;
         "Share of uncompacted bytes that makes a log worth compacting; the default of topics."
-    Long "log.cleaner.min.compaction.lag.ms" = "0", at_least(0), ms, cluster_wide, not_served(NO_COMPACTION);
+    Long "log.cleaner.min.compaction.lag.ms" = "0", at_least(0), ms, cluster_wide, served;
         "Age below which a record is not compacted; the default of topics."
-    Long "log.cleaner.max.compaction.lag.ms" = "9223372036854775807", at_least(1), ms, cluster_wide,
-        not_served(NO_COMPACTION);
+    Long "log.cleaner.max.compaction.lag.ms" = "9223372036854775807", at_least(1), ms, cluster_wide, served;
         "Age at which a record must be compacted; the default of topics."
 };

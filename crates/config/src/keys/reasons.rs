@@ -9,7 +9,6 @@ pub(super) const COORDINATOR_WAITS: &str =
 pub(super) const DEVELOPMENT: &str = "only finished features are offered";
 pub(super) const JAVA_CLASS: &str = "Klamm runs no Java classes";
 pub(super) const NO_AUTHORIZATION: &str = "there is no authorization yet that a listener could wait for";
-pub(super) const NO_COMPACTION: &str = "compaction is not there yet; compacted topics keep every record";
 pub(super) const NO_FOLDER_FAILURE: &str = "a failed log folder is not handled apart from the others yet";
 pub(super) const NO_KEPT_BATCH: &str = "the memory of a batch is not kept for the next one";
 pub(super) const NO_LINGER: &str =

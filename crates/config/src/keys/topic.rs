@@ -4,9 +4,7 @@
 //! Next: `topic.rs`.
 
 use super::keys;
-use super::reasons::{
-    NO_COMPACTION, NO_PREALLOCATION, NO_SHARE_GROUPS, NO_TIERING, ONE_LZ4_LEVEL, ONE_REPLICA,
-};
+use super::reasons::{NO_PREALLOCATION, NO_SHARE_GROUPS, NO_TIERING, ONE_LZ4_LEVEL, ONE_REPLICA};
 use crate::key::{Key, Scope};
 
 /// The keys, in the order of the reference.
@@ -25,8 +23,7 @@ pub(super) static KEYS: &[Key] = keys! {
         "Level used when compression.type is lz4."
     Int "compression.zstd.level" = "3", between(-131072, 22), inherits("compression.zstd.level"), served;
         "Level used when compression.type is zstd."
-    Long "delete.retention.ms" = "86400000", at_least(0), ms, inherits("log.cleaner.delete.retention.ms"),
-        not_served(NO_COMPACTION);
+    Long "delete.retention.ms" = "86400000", at_least(0), ms, inherits("log.cleaner.delete.retention.ms"), served;
         "Time for which a tombstone stays after compaction."
     Boolean "errors.deadletterqueue.group.enable" = "false", not_served(NO_SHARE_GROUPS);
         "Share groups may use this topic for dead letters."
@@ -52,13 +49,12 @@ pub(super) static KEYS: &[Key] = keys! {
         not_served(NO_TIERING);
         "Local age of a tiered partition's records; -2 means its whole retention."
     Long "max.compaction.lag.ms" = "9223372036854775807", at_least(1), ms,
-        inherits("log.cleaner.max.compaction.lag.ms"), not_served(NO_COMPACTION);
+        inherits("log.cleaner.max.compaction.lag.ms"), served;
         "Age at which a record must be compacted."
-    Long "min.compaction.lag.ms" = "0", at_least(0), ms, inherits("log.cleaner.min.compaction.lag.ms"),
-        not_served(NO_COMPACTION);
+    Long "min.compaction.lag.ms" = "0", at_least(0), ms, inherits("log.cleaner.min.compaction.lag.ms"), served;
         "Age below which a record is not compacted."
     Double "min.cleanable.dirty.ratio" = "0.5", between_ratio(0.0, 1.0),
-        inherits("log.cleaner.min.cleanable.ratio"), not_served(NO_COMPACTION);
+        inherits("log.cleaner.min.cleanable.ratio"), served;
         "Share of uncompacted bytes that makes a log worth compacting."
     Int "max.decompressed.message.bytes" = "2147483639", between(1, 2147483639), bytes,
         inherits("max.decompressed.message.bytes"), served;

@@ -387,6 +387,12 @@ impl Default for With {
 
 fn settings(with: With) -> Arc<Settings> {
     Arc::new(Settings {
+        compaction: klamm_log::CleanPolicy {
+            min_dirty_ratio: 0.5,
+            min_lag: Duration::ZERO,
+            max_lag: None,
+            tombstone_retention: Duration::ZERO,
+        },
         log: Arc::new(LogConfig {
             durability: with.durability,
             max_message_bytes: with.max_message_bytes,
