@@ -3,6 +3,8 @@
 //! Each connection has one request in flight, as consumers do, which names all its partitions; the request is encoded
 //! once, and only the correlation id, the order of the partitions and their offsets change. A partition that gave
 //! records goes to the end of the order, as in a fetch session: small answers come from all partitions in turn.
+//!
+//! With `--places` each request asks for another place of a partition, at offsets that lie equally far apart, and nothing is read on.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -50,6 +52,12 @@ pub(crate) struct Args {
     /// Every connection reads all partitions.
     #[arg(long)]
     shared: bool,
+    /// Ask for so many places in turn, the first of which is at offset 0.
+    #[arg(long, requires = "stride", value_parser = clap::value_parser!(i64).range(1..))]
+    places: Option<i64>,
+    /// Offsets from one place to the next.
+    #[arg(long, requires = "places", value_parser = clap::value_parser!(i64).range(1..))]
+    stride: Option<i64>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -67,10 +75,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             !partitions.is_empty(),
             "a connection has no partition: use fewer, or --shared"
         );
+        let mut reading = Reading::new(args, topics.ids[0], &partitions)?;
+        if let Some(places) = &mut reading.stops {
+            // Connections do not follow each other from place to place.
+            places.next = places.count * index as i64 / args.connections as i64;
+        }
         connections.push(Connection {
             socket: Socket::connect(topics.leader)?,
             answer: FetchAnswer::new(Batches::Headers),
-            reading: Reading::new(args, topics.ids[0], &partitions)?,
+            reading,
             waits: false,
         });
     }
@@ -167,9 +180,35 @@ struct Reading {
     blind: bool,
     /// The place in `partitions` of those numbers that are read here.
     places: Vec<Option<usize>>,
+    /// Where to read, when not on and on.
+    stops: Option<Stops>,
     current: usize,
     records: u64,
     bytes: u64,
+}
+
+/// Offsets that are asked for in turn.
+struct Stops {
+    count: i64,
+    stride: i64,
+    /// The number of the next one.
+    next: i64,
+}
+
+impl Stops {
+    fn of(args: &Args) -> Option<Self> {
+        Some(Self {
+            count: args.places?,
+            stride: args.stride?,
+            next: 0,
+        })
+    }
+
+    fn take(&mut self) -> i64 {
+        let offset = self.next * self.stride;
+        self.next = (self.next + 1) % self.count;
+        offset
+    }
 }
 
 struct Partition {
@@ -225,6 +264,7 @@ impl Reading {
             blind: args.place.blind,
             partitions: found,
             places,
+            stops: Stops::of(args),
             current: 0,
             records: 0,
             bytes: 0,
@@ -236,7 +276,9 @@ impl Reading {
         self.frame[8..12].copy_from_slice(&correlation_id.to_be_bytes());
         for (entry, place) in self.entries.iter().zip(&self.order) {
             let partition = &mut self.partitions[*place];
-            if partition.next_offset >= partition.high_watermark {
+            if let Some(stops) = &mut self.stops {
+                partition.next_offset = stops.take();
+            } else if partition.next_offset >= partition.high_watermark {
                 partition.next_offset = 0;
             }
             self.frame[entry.clone()].copy_from_slice(&partition.next_offset.to_be_bytes());
@@ -344,6 +386,16 @@ mod tests {
             "4 is at its end"
         );
         assert_eq!(reading.records, 13);
+    }
+
+    #[test]
+    fn places_are_asked_for_in_turn_whatever_came() {
+        let mut reading = reading(&["--places", "3", "--stride", "1000"], &[1]);
+        for expected in [0, 1000, 2000, 0] {
+            assert_eq!(asked(&mut reading, 1), [(1, expected)]);
+            reading.partition(Uuid::ZERO, 1, 5000).unwrap();
+            reading.batch(&batch(expected, 5), &[]).unwrap();
+        }
     }
 
     #[test]

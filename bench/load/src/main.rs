@@ -9,8 +9,8 @@
 //! of the broker, a record too many or too few, ends it with a message and exit code 1 instead.
 //!
 //! Next: [`produce`], [`fetch`] and [`commit`] for the closed loops; [`open_loop`] for latencies, [`transact`] for those of
-//! transactions; [`consumer_group`] and [`classic_group`] for members that come and go; [`topics`] for what comes before and
-//! after; [`socket`] and [`poll`] for how bytes move.
+//! transactions; [`consumer_group`] and [`classic_group`] for members that come and go; [`compact`] for the cleaner's work;
+//! [`topics`] for what comes before and after; [`socket`] and [`poll`] for how bytes move.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::print_stderr)] // a program at the edge
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -18,6 +18,8 @@ mod admin;
 mod classic_group;
 mod clock;
 mod commit;
+mod compact;
+mod configs;
 mod consumer;
 mod consumer_group;
 mod division;
@@ -59,6 +61,10 @@ enum Command {
     Create(NewTopics),
     /// Deletes topics.
     Delete(Topics),
+    /// Changes settings of a topic.
+    Configure(configs::Args),
+    /// Has a topic compacted, and waits until it is as small as it becomes.
+    Compact(compact::Args),
     /// Sends as fast as the answers come.
     Produce(produce::Args),
     /// Reads as fast as the answers come.
@@ -111,14 +117,24 @@ struct NewTopics {
     /// End with the answer, and let somebody else wait for leaders.
     #[arg(long)]
     impatient: bool,
+    /// Settings of each, KEY=VALUE.
+    #[arg(long = "config", value_name = "KEY=VALUE")]
+    configs: Vec<configs::Setting>,
 }
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Create(NewTopics { topics, impatient }) => {
-            topics::create(&topics.place, topics.topics, topics.partitions, !impatient)
+        Command::Create(new) => {
+            let Topics {
+                place,
+                topics,
+                partitions,
+            } = &new.topics;
+            topics::create(place, *topics, *partitions, &new.configs, !new.impatient)
         }
         Command::Delete(args) => topics::delete(&args.place, args.topics),
+        Command::Configure(args) => configs::run(&args),
+        Command::Compact(args) => compact::run(&args),
         Command::Produce(args) => produce::run(&args),
         Command::Fetch(args) => fetch::run(&args),
         Command::Latency(args) => open_loop::latency(&args),

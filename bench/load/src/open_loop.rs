@@ -11,6 +11,8 @@
 //! records and polls for the last stretch only, at most 60 microseconds and a tenth of the time: a processor takes some
 //! 40 microseconds to wake here, which would be a third of a record's way at 1,000 a second, while a thread that always
 //! polls would take its core from the broker. (1,000 a second: slip 43 us and 6 % of a core asleep, 0 us and 8 % so.)
+//!
+//! With `--alone` nobody consumes, and acknowledgements alone are timed, from the same moment.
 
 use anyhow::{Result, bail, ensure};
 use hdrhistogram::Histogram;
@@ -64,6 +66,9 @@ pub(crate) struct Latency {
     /// Connections that produce, in turn.
     #[arg(long, default_value_t = 1)]
     connections: usize,
+    /// Nobody consumes.
+    #[arg(long)]
+    alone: bool,
 }
 
 /// Many partitions that one consumer follows.
@@ -78,12 +83,16 @@ pub(crate) struct Follow {
 
 pub(crate) fn latency(args: &Latency) -> Result<()> {
     ensure!(args.connections > 0);
-    run(&args.common, 1, args.connections)
+    ensure!(
+        !args.alone || args.common.acks != 0,
+        "without acknowledgements and consumers nothing is timed"
+    );
+    run(&args.common, 1, args.connections, !args.alone)
 }
 
 pub(crate) fn follow(args: &Follow) -> Result<()> {
     ensure!(args.topics > 0);
-    run(&args.common, args.topics, 1)
+    run(&args.common, args.topics, 1, true)
 }
 
 /// When each record is due.
@@ -107,7 +116,7 @@ impl Schedule {
     }
 }
 
-fn run(args: &Common, topic_count: usize, connections: usize) -> Result<()> {
+fn run(args: &Common, topic_count: usize, connections: usize, with_consumer: bool) -> Result<()> {
     ensure!(args.rate > 0 && args.partitions > 0);
     let count = (args.rate as f64 * args.seconds) as u64;
     ensure!(count > 0, "no record is due");
@@ -120,13 +129,16 @@ fn run(args: &Common, topic_count: usize, connections: usize) -> Result<()> {
     let mut poll = Poll::new()?;
     let mut buffer = vec![0; READ_BYTES];
     let mut producers = Producers::connect(&poll, &topics, frames(args, &topics)?, connections, args.acks)?;
-    let mut consumer = Consumer::connect(
-        &mut poll,
-        &mut topics,
-        connections,
-        args.record_bytes,
-        &mut buffer,
-    )?;
+    let mut consumer = None;
+    if with_consumer {
+        consumer = Some(Consumer::connect(
+            &mut poll,
+            &mut topics,
+            connections,
+            args.record_bytes,
+            &mut buffer,
+        )?);
+    }
     report::gate("ready")?;
 
     let watch = Stopwatch::start();
@@ -135,16 +147,25 @@ fn run(args: &Common, topic_count: usize, connections: usize) -> Result<()> {
         rate: args.rate,
         count,
     };
-    let slip = drive(&mut poll, schedule, &mut producers, &mut consumer, &mut buffer)?;
-    let mut done = watch.stop(producers.sent() + consumer.requests());
+    let slip = drive(
+        &mut poll,
+        schedule,
+        &mut producers,
+        consumer.as_mut(),
+        &mut buffer,
+    )?;
+    let fetches = consumer.as_ref().map_or(0, Consumer::requests);
+    let mut done = watch.stop(producers.sent() + fetches);
     // What the consumer saw is in the histogram; whoever compares the two must get two counts.
     done.records = Some(producers.sent());
-    done.bytes = Some(consumer.bytes());
+    done.bytes = consumer.as_ref().map(Consumer::bytes);
     done.payload_bytes = Some(producers.sent() * args.record_bytes as u64);
     if args.acks != 0 {
         done.ack_us = Some(Quantiles::from(producers.times()));
     }
-    done.end_to_end_us = Some(Quantiles::from(consumer.times()));
+    done.end_to_end_us = consumer
+        .as_ref()
+        .map(|consumer| Quantiles::from(consumer.times()));
     done.slip_us = Some(Quantiles::from(&slip));
     report::say(&done)?;
     topics.expect(before, schedule.count)
@@ -157,6 +178,7 @@ fn frames(args: &Common, topics: &Topics) -> Result<Vec<ProduceFrame>> {
         records: 1,
         codec: Compression::None,
         acks: args.acks,
+        first_key: None,
     };
     let now = TimestampMs(clock::wall_ms());
     let partitions = topics
@@ -173,7 +195,7 @@ fn drive(
     poll: &mut Poll,
     schedule: Schedule,
     producers: &mut Producers,
-    consumer: &mut Consumer,
+    mut consumer: Option<&mut Consumer>,
     buffer: &mut [u8],
 ) -> Result<Histogram<u64>> {
     let mut slip = histogram()?;
@@ -189,11 +211,13 @@ fn drive(
             next += 1;
         }
         let all_sent = next == schedule.count;
-        if all_sent && producers.is_idle() && consumer.times().len() >= schedule.count {
+        let came = consumer
+            .as_ref()
+            .map_or(producers.times().len(), |consumer| consumer.times().len());
+        if all_sent && producers.is_idle() && came >= schedule.count {
             return Ok(slip);
         }
         if now > last + PATIENCE {
-            let came = consumer.times().len();
             bail!(
                 "{came} of {} records came, 30 s after the last was due",
                 schedule.count
@@ -207,10 +231,9 @@ fn drive(
         }
         poll.wait(&mut ready, now < wake)?;
         for number in &ready {
-            if *number == consumer.number() {
-                consumer.turn(buffer)?;
-            } else {
-                producers.turn(*number, buffer)?;
+            match &mut consumer {
+                Some(consumer) if *number == consumer.number() => consumer.turn(buffer)?,
+                _ => producers.turn(*number, buffer)?,
             }
         }
     }

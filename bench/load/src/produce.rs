@@ -10,11 +10,13 @@ use std::thread;
 
 use anyhow::{Result, anyhow, ensure};
 use bytes::Bytes;
+use hdrhistogram::Histogram;
 use klamm_model::TimestampMs;
 use klamm_records::Compression;
 
+use crate::open_loop::histogram;
 use crate::produce_frame::{ProduceFrame, Producer, Shape};
-use crate::report::{self, Stopwatch};
+use crate::report::{self, Quantiles, Stopwatch};
 use crate::socket::Socket;
 use crate::topics::{Topics, Where};
 use crate::{admin, clock, poll::Poll, produce_answer};
@@ -36,7 +38,7 @@ pub(crate) struct Args {
     /// Requests in flight on each connection.
     #[arg(long, default_value_t = 5)]
     in_flight: usize,
-    /// Bytes of a record's value; it has no key.
+    /// Bytes of a record's value.
     #[arg(long, default_value_t = 100)]
     record_bytes: usize,
     /// Records of a batch.
@@ -59,6 +61,12 @@ pub(crate) struct Args {
     /// Each connection is an idempotent producer.
     #[arg(long)]
     idempotent: bool,
+    /// Records have keys, so many different ones in turn; without, they have none. A batch has each key once.
+    #[arg(long)]
+    keys: Option<u64>,
+    /// Time each request from when it is sent until its answer is in.
+    #[arg(long)]
+    timed: bool,
 }
 
 /// When to stop.
@@ -82,6 +90,7 @@ struct Work {
     left: AtomicI64,
     /// Nothing is sent after this time.
     stop_at: u64,
+    timed: bool,
     barrier: Bytes,
 }
 
@@ -92,6 +101,8 @@ struct Tally {
     records: u64,
     batch_bytes: u64,
     payload_bytes: u64,
+    /// From sent to acknowledged, where it is asked for.
+    times: Option<Histogram<u64>>,
     /// CPU time of the thread.
     cpu: u64,
 }
@@ -114,18 +125,42 @@ impl Args {
             !self.idempotent || self.in_flight <= 5,
             "brokers remember five batches of an idempotent producer"
         );
+        if let Some(keys) = self.keys {
+            ensure!(
+                self.batches_per_request == 1,
+                "requests with keys have one batch each"
+            );
+            let even = keys > 0 && keys.is_multiple_of(self.batch_records as u64);
+            ensure!(even, "the records of a batch must divide the keys");
+        }
+        ensure!(
+            !self.timed || self.acks != 0,
+            "what is not answered cannot be timed"
+        );
         Ok(())
     }
 
-    /// A request for each group of partitions.
+    /// A request for each group of partitions; with keys, one for each batch of them, which take turns at the partitions.
     fn frames(&self, topics: &Topics) -> Result<Vec<ProduceFrame>> {
         let shape = Shape {
             record_bytes: self.record_bytes,
             records: self.batch_records,
             codec: self.codec,
             acks: self.acks,
+            first_key: None,
         };
         let now = TimestampMs(clock::wall_ms());
+        if let Some(keys) = self.keys {
+            let partitions = (0..self.partitions).cycle();
+            let firsts = (0..keys).step_by(self.batch_records);
+            return partitions
+                .zip(firsts)
+                .map(|(partition, first)| {
+                    let first_key = Some(first);
+                    ProduceFrame::encode(topics.ids[0], &[partition], Shape { first_key, ..shape }, now)
+                })
+                .collect();
+        }
         let partitions: Vec<i32> = (0..self.partitions).collect();
         let groups = partitions.chunks(self.batches_per_request);
         groups
@@ -143,6 +178,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         in_flight: args.in_flight,
         left: AtomicI64::new(args.until.bytes.unwrap_or(i64::MAX)),
         stop_at: u64::MAX,
+        timed: args.timed,
         barrier: admin::frame(0, admin::API_VERSIONS, &admin::api_versions())?,
     };
     let mut shares: Vec<Vec<Connection>> = (0..args.threads).map(|_| Vec::new()).collect();
@@ -177,8 +213,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     done.records = Some(records);
     done.bytes = Some(sum(|tally| tally.batch_bytes));
     done.payload_bytes = Some(sum(|tally| tally.payload_bytes));
+    done.ack_us = times(&tallies)?;
     report::say(&done)?;
     topics.expect(before, records)
+}
+
+/// What all threads have timed, if they did.
+fn times(tallies: &[Tally]) -> Result<Option<Quantiles>> {
+    let mut all = tallies.iter().filter_map(|tally| tally.times.as_ref());
+    let Some(mut sum) = all.next().cloned() else {
+        return Ok(None);
+    };
+    for times in all {
+        sum.add(times)?;
+    }
+    Ok(Some(Quantiles::from(&sum)))
 }
 
 fn drive(shares: Vec<Vec<Connection>>, work: &Work) -> Result<Vec<Tally>> {
@@ -197,6 +246,9 @@ fn drive(shares: Vec<Vec<Connection>>, work: &Work) -> Result<Vec<Tally>> {
 /// Drives the connections of one thread to their end.
 fn round(mut connections: Vec<Connection>, work: &Work) -> Result<Tally> {
     let mut tally = Tally::default();
+    if work.timed {
+        tally.times = Some(histogram()?);
+    }
     let mut poll = Poll::new()?;
     let mut buffer = vec![0; READ_BYTES];
     let mut ready: Vec<usize> = (0..connections.len()).collect();
@@ -252,6 +304,8 @@ struct Expected {
     correlation_id: i32,
     /// The frame that was sent; `None` for the last request, which only asks whether all others are done.
     frame: Option<usize>,
+    /// When it was sent, where that is asked for.
+    sent: u64,
 }
 
 impl Connection {
@@ -262,6 +316,7 @@ impl Connection {
     fn receive(&mut self, buffer: &mut [u8], work: &Work, tally: &mut Tally) -> Result<()> {
         let expected = &mut self.expected;
         self.socket.read(buffer, |bytes| {
+            let now = if work.timed { clock::now() } else { 0 };
             let mut used = 0;
             while let Some(length) = produce_answer::complete(&bytes[used..])? {
                 let frame = &bytes[used + 4..used + 4 + length];
@@ -273,6 +328,9 @@ impl Connection {
                         let sent = &work.frames[index];
                         produce_answer::check(frame, request.correlation_id, sent.batches())?;
                         tally.count(sent);
+                        if let Some(times) = &mut tally.times {
+                            times.saturating_record((now - request.sent) / 1000);
+                        }
                     }
                     None => produce_answer::check_barrier(frame, request.correlation_id)?,
                 }
@@ -292,6 +350,7 @@ impl Connection {
             (false, true) => work.in_flight,
             (false, false) => work.in_flight - self.expected.len(),
         };
+        let sent = if work.timed { clock::now() } else { 0 };
         for _ in 0..room {
             let frame = &work.frames[self.next];
             if over || !work.claim(frame) {
@@ -307,6 +366,7 @@ impl Connection {
                 self.expected.push_back(Expected {
                     correlation_id: self.correlation_id,
                     frame: Some(self.next),
+                    sent,
                 });
             }
             self.next = (self.next + 1) % work.frames.len();
@@ -323,6 +383,7 @@ impl Connection {
             self.expected.push_back(Expected {
                 correlation_id: 0,
                 frame: None,
+                sent: 0,
             });
         }
     }

@@ -23,6 +23,8 @@ const CORRELATION_ID: Range<usize> = 8..12;
 const WORTH_SHARING: usize = 4096;
 /// Bytes of the time that a stamped value begins with.
 pub(crate) const STAMP_BYTES: usize = 8;
+/// Bytes of a key, where there are any.
+const KEY_BYTES: usize = 8;
 /// How long the broker may wait for the in-sync replicas.
 const TIMEOUT_MS: i32 = 30_000;
 
@@ -33,6 +35,8 @@ pub(crate) struct Shape {
     pub(crate) records: usize,
     pub(crate) codec: Compression,
     pub(crate) acks: i16,
+    /// The number that is the key of the first record; those behind it count on. Without, records have no keys.
+    pub(crate) first_key: Option<u64>,
 }
 
 /// An idempotent producer, and the next sequence number of each partition.
@@ -102,7 +106,7 @@ impl ProduceFrame {
             batches: places,
             records: count,
             batch_bytes: batches.iter().map(|batch| batch.len() as u64).sum(),
-            payload_bytes: count * shape.record_bytes as u64,
+            payload_bytes: count * shape.payload_bytes() as u64,
             bytes,
         })
     }
@@ -122,7 +126,7 @@ impl ProduceFrame {
         self.batch_bytes
     }
 
-    /// How many bytes its values took before compression.
+    /// How many bytes its keys and values took before compression.
     pub(crate) fn payload_bytes(&self) -> u64 {
         self.payload_bytes
     }
@@ -187,6 +191,13 @@ impl ProduceFrame {
     }
 }
 
+impl Shape {
+    /// Of one record.
+    fn payload_bytes(&self) -> usize {
+        self.record_bytes + self.first_key.map_or(0, |_| KEY_BYTES)
+    }
+}
+
 impl Place {
     fn worth_sharing(&self) -> Option<Range<usize>> {
         let records = self.range.start + HEADER_BYTES..self.range.end;
@@ -215,8 +226,10 @@ fn batch(partition: i32, shape: Shape, now: TimestampMs) -> Result<Bytes> {
     ensure!(shape.records > 0, "a batch has at least one record");
     let mut text = Text::new(u64::try_from(partition)?);
     let mut builder = BatchBuilder::new(shape.codec);
-    for _ in 0..shape.records {
-        builder.append(now, None, Some(&text.take(shape.record_bytes)), &[]);
+    for index in 0..shape.records as u64 {
+        let key = shape.first_key.map(|first| (first + index).to_be_bytes());
+        let key = key.as_ref().map(<[u8; KEY_BYTES]>::as_slice);
+        builder.append(now, key, Some(&text.take(shape.record_bytes)), &[]);
     }
     Ok(builder.build(Offset(0))?)
 }
@@ -241,6 +254,7 @@ mod tests {
             records,
             codec: Compression::None,
             acks: -1,
+            first_key: None,
         }
     }
 
@@ -288,6 +302,28 @@ mod tests {
                 assert_eq!(batch.header().record_count as usize, records);
             }
         }
+    }
+
+    #[test]
+    fn keys_are_numbers_that_count_on() {
+        let shape = Shape {
+            first_key: Some(300),
+            ..shape(100, 3)
+        };
+        let frame = ProduceFrame::encode(Uuid([7; 16]), &[0], shape, TimestampMs(1)).unwrap();
+        assert_eq!(frame.payload_bytes(), 3 * 108);
+        let mut out = Outgoing::default();
+        frame.queue(&mut out, 1, None);
+        let (_, batches) = received(&out);
+        let batch = Batch::parse(&batches[0].1).unwrap();
+        let records = batch.records(1 << 20).unwrap();
+        let keys: Vec<_> = records
+            .map(|record| {
+                let key = record.unwrap().key.unwrap();
+                u64::from_be_bytes(key.as_ref().try_into().unwrap())
+            })
+            .collect();
+        assert_eq!(keys, [300, 301, 302]);
     }
 
     #[test]

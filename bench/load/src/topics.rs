@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use klamm_model::{ErrorCode, Uuid};
-use klamm_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use klamm_protocol::messages::create_topics_request::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
 use klamm_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
 use klamm_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use klamm_protocol::messages::list_offsets_request::{
@@ -18,6 +20,7 @@ use klamm_protocol::messages::metadata_response::MetadataResponse;
 
 use crate::admin::{self, Admin, check};
 use crate::clock;
+use crate::configs::Setting;
 use crate::produce_frame::Producer;
 use crate::report::{self, Stopwatch};
 
@@ -238,7 +241,21 @@ impl Topics {
 }
 
 /// Makes `topics` topics, and waits until all have leaders if `is_patient`.
-pub(crate) fn create(place: &Where, topics: usize, partitions: i32, is_patient: bool) -> Result<()> {
+pub(crate) fn create(
+    place: &Where,
+    topics: usize,
+    partitions: i32,
+    configs: &[Setting],
+    is_patient: bool,
+) -> Result<()> {
+    let configs: Vec<_> = configs
+        .iter()
+        .map(|setting| CreatableTopicConfig {
+            name: setting.key.as_str().into(),
+            value: Some(setting.value.as_str().into()),
+            ..CreatableTopicConfig::default()
+        })
+        .collect();
     let names = place.names(topics);
     let mut admin = Admin::open(place.address()?)?;
     report::gate("ready")?;
@@ -252,6 +269,7 @@ pub(crate) fn create(place: &Where, topics: usize, partitions: i32, is_patient: 
                     name: name.as_str().into(),
                     num_partitions: partitions,
                     replication_factor: -1,
+                    configs: configs.clone(),
                     ..CreatableTopic::default()
                 })
                 .collect(),

@@ -91,6 +91,16 @@ fn what_is_done_is_counted() {
             &format!("{filled} --bytes 5000"),
             &[("requests", 3), ("records", 27)],
         ),
+        // Again from the same place.
+        (
+            &format!("{filled} --bytes 5000 --places 1 --stride 9"),
+            &[("requests", 3), ("records", 27)],
+        ),
+        // Batches of ten of thirty keys of eight bytes.
+        (
+            "produce --partitions 3 --batch-records 10 --keys 30 --bytes 10800",
+            &[("requests", 10), ("records", 100), ("payload_bytes", 10_800)],
+        ),
         (LATENCY, &[("records", 50), ("payload_bytes", 5000)]),
         (&format!("{LATENCY} --acks 0"), &[("records", 50)]),
         (
@@ -149,6 +159,20 @@ fn the_times_of_all_records_are_noted() {
     }
     let done = run(Fault::None, &format!("{LATENCY} --acks 0")).unwrap();
     assert!(done["ack_us"].is_null());
+    let done = run(Fault::None, &format!("{LATENCY} --alone")).unwrap();
+    assert_eq!(
+        (&done["ack_us"]["count"], &done["requests"]),
+        (&50.into(), &50.into())
+    );
+    assert!(done["end_to_end_us"].is_null() && !done["slip_us"].is_null());
+}
+
+#[test]
+fn requests_of_a_closed_loop_are_timed_when_that_is_asked_for() {
+    assert!(run(Fault::None, PRODUCE).unwrap()["ack_us"].is_null());
+    let done = run(Fault::None, &format!("{PRODUCE} --threads 2 --timed")).unwrap();
+    assert_eq!(done["ack_us"]["count"], 50);
+    assert!(done["ack_us"]["max"].as_u64() > Some(0));
 }
 
 #[test]
