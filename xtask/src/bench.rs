@@ -7,16 +7,22 @@
 //! - [`run`] makes the pairs of a row, [`work`] one run of it with one side ([`subject`]), driven by the load program
 //!   ([`driver`], or by a client that people use, [`librdkafka`]) and read off the kernel ([`probe`])
 //!   over a [`window`].
-//! - [`gate`], [`syncs`] and [`offsets`] are what a run must pass to count; [`report`] is the table at the end.
+//! - [`gate`], [`syncs`] and [`offsets`] are what a run must pass to count, [`here`] what the machine must have; [`report`] is the
+//!   table at the end.
 //! - [`restart`] stands alone: it measures a kill, and needs no warm process.
 
+mod cold;
+mod compaction;
 mod compare;
+mod disk;
 mod driver;
 mod gate;
 mod groups;
+mod here;
 mod librdkafka;
 mod measured;
 mod offsets;
+mod partitions;
 mod probe;
 mod programs;
 mod rebalance;
@@ -25,11 +31,14 @@ mod restart;
 mod run;
 mod scenario;
 mod scenarios;
+mod starts;
 mod statistics;
+mod stored;
 mod subject;
 mod syncs;
 mod window;
 mod work;
+mod written;
 
 use anyhow::Result;
 use clap::Subcommand;

@@ -31,7 +31,7 @@ const OURS: &str = "klamm-bench-";
 /// What to compare, and how thoroughly.
 #[derive(clap::Args)]
 pub(super) struct Comparison {
-    /// Scenarios, or families of them (s2 is s2-none, s2-lz4 and s2-zstd; groups, transactions); without, all but the long ones
+    /// Scenarios, or families of them (s2 is s2-none, s2-lz4 and s2-zstd; groups, transactions, log); without, all but the long ones
     scenarios: Vec<String>,
     /// Say what the scenarios are, and run none
     #[arg(long)]

@@ -82,12 +82,17 @@ impl Done {
 
     /// What was timed from when it was due; nothing is where there was no schedule.
     pub(super) fn since_due(&self) -> Option<Quantiles> {
-        self.end_to_end_us.or(self.transaction_us).or(self.rebalance_us)
+        let acknowledged = self.slip_us.and(self.ack_us);
+        self.end_to_end_us
+            .or(self.transaction_us)
+            .or(self.rebalance_us)
+            .or(acknowledged)
     }
 
-    /// What each had to be durable by the time at which it was seen: records, or else commits.
+    /// What each had to be durable by the time at which it was seen: records at a consumer, or else commits, or else what is
+    /// acknowledged.
     pub(super) fn shown(&self) -> Option<Quantiles> {
-        self.end_to_end_us.or(self.commit_us)
+        self.end_to_end_us.or(self.commit_us).or(self.ack_us)
     }
 }
 
@@ -295,6 +300,29 @@ mod tests {
                 ..Done::default()
             };
             assert_eq!(done.late_share(), expected, "{slip:?} {seen:?}");
+        }
+    }
+
+    #[test]
+    fn acknowledgements_are_due_where_there_is_a_schedule() {
+        let times = |p99| {
+            Some(Quantiles {
+                p99,
+                ..Quantiles::default()
+            })
+        };
+        for (end_to_end_us, slip_us, expected) in [
+            (None, None, None),
+            (None, times(1.0), Some(7.0)),
+            (times(9.0), times(1.0), Some(9.0)),
+        ] {
+            let done = Done {
+                ack_us: times(7.0),
+                end_to_end_us,
+                slip_us,
+                ..Done::default()
+            };
+            assert_eq!(done.since_due().map(|times| times.p99), expected);
         }
     }
 

@@ -67,9 +67,7 @@ impl Worker<'_> {
         let pid = self.subject.pid()?;
         let bytes = match self.subject.side {
             Side::Kafka => probe::live_objects(pid)?,
-            Side::Klamm | Side::KlammOneWorker | Side::KlammTwoWorkers | Side::Limit => {
-                Memory::of(pid)?.anonymous
-            }
+            _ => Memory::of(pid)?.anonymous,
         };
         Ok(i64::try_from(bytes)?)
     }
@@ -101,11 +99,10 @@ impl Worker<'_> {
             seconds: done.seconds,
             cpu_seconds: cpu.as_secs_f64(),
             memory: Memory::of(pid)?,
-            grown: 0,
             count: records,
-            idle: None,
             foreign,
             done: Some(done),
+            ..Measured::default()
         };
         Ok(measured)
     }

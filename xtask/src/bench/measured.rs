@@ -5,10 +5,10 @@
 
 use serde::Serialize;
 
-use super::{driver::Done, probe::Memory};
+use super::{disk::Written, driver::Done, probe::Memory};
 
 /// One run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Measured {
     /// Wall time of the measured part.
     pub(super) seconds: f64,
@@ -26,6 +26,14 @@ pub(super) struct Measured {
     pub(super) foreign: f64,
     /// What the load program said, where there is one.
     pub(super) done: Option<Done>,
+    /// What a second one said, that worked at the same time.
+    pub(super) beside: Option<Done>,
+    /// What went to the device, with what was behind the load.
+    pub(super) written: Option<Written>,
+    /// Until all partitions of a process that started answered.
+    pub(super) served_seconds: Option<f64>,
+    /// The same as `seconds`, of a process that held less.
+    pub(super) earlier_seconds: Option<f64>,
 }
 
 impl Measured {
@@ -122,6 +130,53 @@ impl Measured {
         Some(self.cpu_us_each()? / 1e3)
     }
 
+    pub(super) fn records_per_second(&self) -> Option<f64> {
+        Some(self.done()?.records? as f64 / self.seconds)
+    }
+
+    pub(super) fn cpu_seconds_used(&self) -> Option<f64> {
+        Some(self.cpu_seconds)
+    }
+
+    pub(super) fn seconds_passed(&self) -> Option<f64> {
+        Some(self.seconds)
+    }
+
+    pub(super) fn peak_mb(&self) -> Option<f64> {
+        Some(self.memory.peak as f64 / 1e6)
+    }
+
+    /// By byte of batches that were acknowledged.
+    pub(super) fn device_bytes_per_byte(&self) -> Option<f64> {
+        Some(self.written?.device? as f64 / self.done()?.bytes? as f64)
+    }
+
+    /// The same, as the kernel charges the process.
+    pub(super) fn process_bytes_per_byte(&self) -> Option<f64> {
+        Some(self.written?.process as f64 / self.done()?.bytes? as f64)
+    }
+
+    pub(super) fn served_ms(&self) -> Option<f64> {
+        Some(self.served_seconds? * 1e3)
+    }
+
+    pub(super) fn earlier_ms(&self) -> Option<f64> {
+        Some(self.earlier_seconds? * 1e3)
+    }
+
+    /// How many times as long as earlier it took.
+    pub(super) fn growth(&self) -> Option<f64> {
+        Some(self.seconds / self.earlier_seconds?)
+    }
+
+    pub(super) fn beside_ack_p50(&self) -> Option<f64> {
+        Some(self.beside.as_ref()?.ack_us?.p50 / 1e3)
+    }
+
+    pub(super) fn beside_ack_p99(&self) -> Option<f64> {
+        Some(self.beside.as_ref()?.ack_us?.p99 / 1e3)
+    }
+
     pub(super) fn ack_p50(&self) -> Option<f64> {
         Some(self.done()?.ack_us?.p50 / 1e3)
     }
@@ -148,9 +203,56 @@ pub(super) mod tests {
             grown: 4096,
             count: 100,
             idle: Some(0.02),
-            foreign: 0.0,
             done: Some(done),
+            ..Measured::default()
         }
+    }
+
+    #[test]
+    fn figures_of_a_log_are_read_in_their_units() {
+        let ack_us = Some(Quantiles {
+            p50: 500.0,
+            p99: 2_000.0,
+            ..Quantiles::default()
+        });
+        let run = Measured {
+            written: Some(Written {
+                device: Some(2_100),
+                process: 1_900,
+            }),
+            served_seconds: Some(3.0),
+            earlier_seconds: Some(1.6),
+            beside: Some(Done {
+                ack_us,
+                ..Done::default()
+            }),
+            memory: Memory {
+                peak: 40_000_000,
+                ..Memory::default()
+            },
+            ..measured(Done {
+                records: Some(3_000),
+                bytes: Some(1_000),
+                ..Done::default()
+            })
+        };
+        for (name, figure, expected) in [
+            ("records/s", run.records_per_second(), Some(1_500.0)),
+            ("CPU s", run.cpu_seconds_used(), Some(0.5)),
+            ("s", run.seconds_passed(), Some(2.0)),
+            ("peak", run.peak_mb(), Some(40.0)),
+            ("device", run.device_bytes_per_byte(), Some(2.1)),
+            ("process", run.process_bytes_per_byte(), Some(1.9)),
+            ("served", run.served_ms(), Some(3_000.0)),
+            ("earlier", run.earlier_ms(), Some(1_600.0)),
+            ("growth", run.growth(), Some(1.25)),
+            ("beside p50", run.beside_ack_p50(), Some(0.5)),
+            ("beside p99", run.beside_ack_p99(), Some(2.0)),
+        ] {
+            assert_eq!(figure, expected, "{name}");
+        }
+        let without = measured(Done::default());
+        assert_eq!((without.growth(), without.device_bytes_per_byte()), (None, None));
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub(super) struct Memory {
     pub(super) anonymous: u64,
     /// With shared pages divided among those that share them (Pss).
     pub(super) proportional: u64,
+    /// The most that was resident since the process began, or since it was told to forget that (VmHWM).
+    pub(super) peak: u64,
 }
 
 impl Memory {
@@ -57,7 +59,14 @@ impl Memory {
             resident: field(&status, "VmRSS")?,
             anonymous: field(&status, "RssAnon")?,
             proportional: field(&rollup, "Pss")?,
+            peak: field(&status, "VmHWM")?,
         })
+    }
+
+    /// Lets the peak of a process begin with what it has now.
+    pub(super) fn forget_peak(pid: u32) -> Result<()> {
+        fs::write(format!("/proc/{pid}/clear_refs"), "5")
+            .with_context(|| format!("the peak of process {pid} cannot be forgotten"))
     }
 }
 
@@ -153,6 +162,17 @@ mod tests {
             "{memory:?}"
         );
         assert!(memory.proportional > 0, "{memory:?}");
+        assert!(memory.peak >= memory.resident, "{memory:?}");
+    }
+
+    #[test]
+    fn a_peak_is_forgotten() {
+        let pid = std::process::id();
+        drop(std::hint::black_box(vec![1_u8; 64 << 20]));
+        let before = Memory::of(pid).unwrap();
+        Memory::forget_peak(pid).unwrap();
+        let after = Memory::of(pid).unwrap();
+        assert!(after.peak + (32 << 20) < before.peak, "{before:?} {after:?}");
     }
 
     #[test]

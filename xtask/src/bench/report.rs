@@ -9,7 +9,7 @@ use comfy_table::{Table, presets};
 use super::{
     driver::Done,
     run::Outcome,
-    scenario::{Figure, Goal, Work},
+    scenario::{Figure, Goal},
     statistics::{Spread, median},
 };
 
@@ -36,6 +36,8 @@ impl Report {
         for outcome in outcomes {
             let name = outcome.scenario.name;
             notes.extend(outcome.note.iter().map(|note| format!("{name}: {note}")));
+            let absent = outcome.absent.iter();
+            notes.extend(absent.map(|why| format!("{name}: not valid here: {why}")));
             if let Some(failure) = &outcome.failure {
                 failures.push(format!("{name}: {}", failure.why));
             }
@@ -87,6 +89,9 @@ fn row(outcome: &Outcome, figure: &Figure, index: usize) -> Vec<String> {
     }
     if spoiled(outcome, figure).is_some() {
         verdicts = vec!["not valid"];
+    }
+    if outcome.absent.is_some() {
+        verdicts = vec!["not valid here"];
     }
     // The pairs before it are shown, and reach nothing.
     if outcome.failure.is_some() {
@@ -154,17 +159,19 @@ fn spoiled(outcome: &Outcome, figure: &Figure) -> Option<Spoiled> {
         .iter()
         .flat_map(|pair| outcome.sides.iter().zip(&pair.runs));
     let spoiled: Vec<Spoiled> = runs
-        .filter_map(|(side, run)| {
-            let done = run.done.as_ref()?;
-            let why = format!(
-                "{}, {}: not valid, {} against {}",
-                outcome.scenario.name,
-                figure.name,
-                why_spoiled(done)?,
-                side.name()
-            );
-            let is_bottleneck = done.is_bottleneck();
-            Some(Spoiled { why, is_bottleneck })
+        .flat_map(|(side, run)| {
+            let both = run.done.iter().chain(&run.beside);
+            both.filter_map(|done| {
+                let why = format!(
+                    "{}, {}: not valid, {} against {}",
+                    outcome.scenario.name,
+                    figure.name,
+                    why_spoiled(done)?,
+                    side.name()
+                );
+                let is_bottleneck = done.is_bottleneck();
+                Some(Spoiled { why, is_bottleneck })
+            })
         })
         .collect();
     // The worse one is told.
@@ -189,17 +196,19 @@ fn why_spoiled(done: &Done) -> Option<String> {
 
 /// Who could not keep up with a load that comes at a fixed rate, if somebody could not.
 fn overloaded(outcome: &Outcome) -> Option<String> {
-    let Work::Load(load) = outcome.scenario.work else {
-        return None;
-    };
+    let amount = outcome.scenario.work.paced()?;
     let runs = outcome
         .pairs
         .iter()
         .flat_map(|pair| outcome.sides.iter().zip(&pair.runs));
+    // What comes at a fixed rate beside something else is what is asked about.
     let (side, seconds) = runs
-        .filter(|(_, run)| run.done.as_ref().is_some_and(|done| done.since_due().is_some()))
-        .map(|(side, run)| (side, run.seconds))
-        .find(|(_, seconds)| load.amount.is_overrun(*seconds))?;
+        .filter_map(|(side, run)| {
+            let done = run.beside.as_ref().or(run.done.as_ref())?;
+            let seconds = run.beside.as_ref().map_or(run.seconds, |done| done.seconds);
+            done.since_due().map(|_| (side, seconds))
+        })
+        .find(|(_, seconds)| amount.is_overrun(*seconds))?;
     Some(format!(
         "{}: {} could not keep up (the last record came after {seconds:.1} s), its times are those of a queue that grows",
         outcome.scenario.name,
@@ -265,6 +274,7 @@ mod tests {
             sides: vec![Side::Klamm, Side::Kafka],
             pairs,
             failure: None,
+            absent: None,
             note: None,
         }
     }
@@ -399,6 +409,7 @@ mod tests {
                 is_quiet: true,
             }],
             failure: None,
+            absent: None,
             note: None,
         }]);
         let lines = lines(&report);
@@ -422,6 +433,40 @@ mod tests {
         let report = Report::of(&[failed]);
         assert_eq!(lines(&report)[0][3..7], ["-", "kafka", "-", "-"]);
         assert_eq!(report.failures, ["s2-none: record counts differ"]);
+    }
+
+    #[test]
+    fn what_the_machine_cannot_measure_is_said_and_is_no_failure() {
+        let report = Report::of(&[Outcome {
+            absent: Some("there is too much memory".to_owned()),
+            ..outcome(Vec::new())
+        }]);
+        assert!(lines(&report).iter().all(|line| line[10] == "not valid here"));
+        assert_eq!(
+            report.notes,
+            ["s2-none: not valid here: there is too much memory"]
+        );
+        assert!(report.failures.is_empty());
+    }
+
+    #[test]
+    fn a_second_load_program_is_looked_at_too() {
+        let report = Report::of(&[Outcome {
+            scenario: scenario("d6-6g"),
+            ..outcome(vec![pair(
+                run(0.5, 1.0, 0.5),
+                Measured {
+                    beside: Some(Done {
+                        busiest_thread: 0.95,
+                        ..Done::default()
+                    }),
+                    ..run(2.0, 2.0, 0.5)
+                },
+                true,
+            )])
+        }]);
+        assert_eq!(lines(&report)[0][10], "not valid");
+        assert!(report.failures[0].contains("95 %"), "{:?}", report.failures);
     }
 
     #[test]
@@ -455,6 +500,7 @@ mod tests {
                 is_quiet: true,
             }],
             failure: None,
+            absent: None,
             note: Some("they are slow".to_owned()),
         }]);
         let lines = lines(&report);

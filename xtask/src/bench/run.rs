@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use super::{
     gate::{Gate, Reading, Verdict},
+    here::NotHere,
     measured::Measured,
     programs::Programs,
     scenario::{Process, Scenario},
@@ -92,6 +93,8 @@ pub(super) struct Outcome {
     pub(super) pairs: Vec<Pair>,
     /// Why it ended early.
     pub(super) failure: Option<Failure>,
+    /// Why this machine cannot measure it.
+    pub(super) absent: Option<String>,
     /// What a reader must know about it.
     pub(super) note: Option<String>,
 }
@@ -158,11 +161,20 @@ impl Bench {
             sides,
             pairs: Vec::new(),
             failure: None,
+            absent: None,
             note: None,
         };
         if let Err(error) = self.fill(&mut outcome) {
-            println!("  failed: {error:#}");
-            outcome.failure = Some(Failure::of(&error));
+            match error.downcast_ref::<NotHere>() {
+                Some(NotHere(why)) => {
+                    println!("  not valid here: {why}");
+                    outcome.absent = Some(why.clone());
+                }
+                None => {
+                    println!("  failed: {error:#}");
+                    outcome.failure = Some(Failure::of(&error));
+                }
+            }
         }
         outcome
     }
@@ -239,8 +251,8 @@ impl<'a> Row<'a> {
         let mut worker = self.start(side)?;
         let warm = match side {
             Side::Kafka => warm,
-            Side::Klamm | Side::KlammOneWorker | Side::KlammTwoWorkers => warm.min(WARM_ENOUGH_FOR_OURS),
             Side::Limit => Duration::ZERO,
+            _ => warm.min(WARM_ENOUGH_FOR_OURS),
         };
         println!("  warming {} for {} s", side.name(), warm.as_secs());
         let work = &self.scenario.work;

@@ -2,6 +2,8 @@
 //!
 //! [`super::scenarios`] has the rows; [`super::work`] does what they say.
 
+use std::time::Duration;
+
 use super::{measured::Measured, subject::Side, syncs::Durability};
 
 /// A row.
@@ -11,8 +13,10 @@ pub(super) struct Scenario {
     /// What calls it together with others that are named otherwise; empty when nothing does.
     pub(super) family: &'static str,
     pub(super) what: &'static str,
-    /// On both sides.
+    /// On both sides, unless the next line says otherwise.
     pub(super) durability: Durability,
+    /// Theirs stays in the page cache, whatever ours promise: each side has its own default.
+    pub(super) is_beside_unsynced: bool,
     /// Lines of `server.properties` on both sides.
     pub(super) settings: &'static [(&'static str, &'static str)],
     /// Ours, and whom it stands beside.
@@ -27,6 +31,16 @@ pub(super) struct Scenario {
     pub(super) figures: &'static [Figure],
 }
 
+impl Scenario {
+    /// What a side promises.
+    pub(super) fn durability_of(&self, side: Side) -> Durability {
+        if self.is_beside_unsynced && !side.is_ours() {
+            return Durability::PageCache;
+        }
+        self.durability
+    }
+}
+
 /// What a run does.
 #[derive(Clone, Copy)]
 pub(super) enum Work {
@@ -35,7 +49,7 @@ pub(super) enum Work {
     /// Connections open, and are at rest.
     Connections { count: u32, process: Process },
     /// Partitions are made, and are at rest; of a fresh process each is written once by an idempotent producer.
-    Partitions { count: u16, process: Process },
+    Partitions(Partitions),
     /// A process starts, on a topic that is there, until it acknowledges a record.
     Start,
     /// So many records of a KiB go through librdkafka, with a codec.
@@ -48,6 +62,58 @@ pub(super) enum Work {
     Rebalance(Rebalance),
     /// Much data goes through, in pieces, and leaves memory behind.
     Through(Load, u32),
+    /// A load, until all of it is on the device.
+    Written(Load),
+    /// A process starts on so many partitions with data, after it has ended in order, until it acknowledges a record.
+    StartOn { partitions: u16 },
+    /// A process is killed and starts on little data, and then on much, until it acknowledges a record.
+    StartKilled(Filling),
+    /// Old data is read from the device beside a writer.
+    Cold(Cold),
+    /// A topic with updates of keys is compacted.
+    Compact(Compaction),
+    /// A load on a topic that holds much, or little, by the side. What is read is written before.
+    Stored(Load),
+}
+
+/// Partitions that are made.
+#[derive(Clone, Copy)]
+pub(super) struct Partitions {
+    /// Those that are there, of which the cost of the others begins.
+    pub(super) before: u16,
+    pub(super) count: u16,
+    pub(super) process: Process,
+    /// How long they are watched at rest.
+    pub(super) watched: Option<Duration>,
+}
+
+/// What a process that is killed holds.
+#[derive(Clone, Copy)]
+pub(super) struct Filling {
+    /// The command that writes, and its options.
+    pub(super) command: &'static str,
+    pub(super) partitions: u16,
+    /// What it holds first.
+    pub(super) little_mb: u64,
+    /// What it holds later, in all.
+    pub(super) much_mb: u64,
+}
+
+/// A reader of data that is not in memory, and a writer.
+#[derive(Clone, Copy)]
+pub(super) struct Cold {
+    pub(super) reader: Load,
+    pub(super) writer: Load,
+    /// What the page cache has at most, if the data is to be more than that.
+    pub(super) memory_mb: Option<u64>,
+}
+
+/// Updates that are compacted.
+#[derive(Clone, Copy)]
+pub(super) struct Compaction {
+    pub(super) keys: u64,
+    /// How often each key is written.
+    pub(super) times: u64,
 }
 
 /// Whether a run goes to the process of the run before.
@@ -128,9 +194,20 @@ impl Amount {
 impl Work {
     pub(super) fn process(&self) -> Process {
         match self {
-            Work::Load(_) | Work::Librdkafka { .. } | Work::Rebalance(_) => Process::Warm,
-            Work::Connections { process, .. } | Work::Partitions { process, .. } => *process,
-            Work::Start | Work::Through(..) | Work::Groups { .. } | Work::GroupLoad { .. } => Process::Fresh,
+            Work::Load(_)
+            | Work::Librdkafka { .. }
+            | Work::Rebalance(_)
+            | Work::Written(_)
+            | Work::Cold(_)
+            | Work::Compact(_)
+            | Work::Stored(_) => Process::Warm,
+            Work::Connections { process, .. } | Work::Partitions(Partitions { process, .. }) => *process,
+            Work::Start
+            | Work::Through(..)
+            | Work::Groups { .. }
+            | Work::GroupLoad { .. }
+            | Work::StartOn { .. }
+            | Work::StartKilled(_) => Process::Fresh,
         }
     }
 
@@ -138,14 +215,47 @@ impl Work {
     pub(super) fn has_fixed_count(&self) -> bool {
         match self {
             Work::Load(load) => load.fill.is_none() && load.has_fixed_amount(),
-            Work::Through(..) | Work::Librdkafka { .. } => true,
+            Work::Through(..) | Work::Librdkafka { .. } | Work::Written(_) => true,
             Work::Connections { .. }
-            | Work::Partitions { .. }
+            | Work::Partitions(_)
             | Work::Start
             | Work::Groups { .. }
             | Work::GroupLoad { .. }
-            | Work::Rebalance(_) => false,
+            | Work::Rebalance(_)
+            | Work::StartOn { .. }
+            | Work::StartKilled(_)
+            | Work::Cold(_)
+            | Work::Compact(_)
+            | Work::Stored(_) => false,
         }
+    }
+
+    /// How long what comes at a fixed rate is to last.
+    pub(super) fn paced(&self) -> Option<Amount> {
+        match self {
+            Work::Load(load) => Some(load.amount),
+            Work::Cold(cold) => Some(cold.writer.amount),
+            _ => None,
+        }
+    }
+}
+
+impl Compaction {
+    /// Records of a batch. The load program keeps all batches of one update of every key.
+    const BATCH_RECORDS: u16 = 1_000;
+    const VALUE_BYTES: u64 = 100;
+    const KEY_BYTES: u64 = 8;
+
+    /// What the load program is called with to write the updates.
+    pub(super) fn fill_arguments(&self) -> Vec<String> {
+        let payload = self.keys * self.times * (Self::VALUE_BYTES + Self::KEY_BYTES);
+        let line = format!(
+            "produce --connections 1 --in-flight 5 --record-bytes {} --batch-records {} --keys {} --acks -1 --bytes {payload}",
+            Self::VALUE_BYTES,
+            Self::BATCH_RECORDS,
+            self.keys,
+        );
+        line.split_whitespace().map(str::to_owned).collect()
     }
 }
 
@@ -341,6 +451,18 @@ mod tests {
         ] {
             assert_eq!(work.has_fixed_count(), fixed);
         }
+    }
+
+    #[test]
+    fn updates_are_as_many_as_keys_times_times() {
+        let line = Compaction {
+            keys: 2_000,
+            times: 10,
+        }
+        .fill_arguments()
+        .join(" ");
+        assert!(line.contains("--batch-records 1000 --keys 2000"), "{line}");
+        assert!(line.ends_with("--bytes 2160000"), "{line}");
     }
 
     #[test]

@@ -5,12 +5,13 @@
 //! beyond that the disk would be measured, and the same disk stands behind both.
 
 mod coordinated;
+mod log;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     measured::Measured,
-    scenario::{Amount, Figure, Goal, Load, Process, Scenario, Work, cost, own_cost, rate},
+    scenario::{Amount, Figure, Goal, Load, Partitions, Process, Scenario, Work, cost, own_cost, rate},
     subject::Side,
     syncs::Durability,
 };
@@ -209,7 +210,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..other(
             "s7",
             "1,000 partitions: made, then at rest",
-            thousand(Process::Warm),
+            thousand(Process::Warm, Some(Duration::from_secs(3))),
         )
     },
     Scenario {
@@ -221,7 +222,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..other(
             "s7-memory",
             "1,000 partitions, each written by an idempotent producer: memory added to a fresh process",
-            thousand(Process::Fresh),
+            thousand(Process::Fresh, None),
         )
     },
     connections("s8-100", "100 connections open", 100),
@@ -241,6 +242,23 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     coordinated::MEMBER_LEAVES,
     coordinated::TRANSACTIONS,
     coordinated::DURABLE_TRANSACTIONS,
+    log::DURABLE_1,
+    log::DURABLE_1_ACKS,
+    log::DURABLE_100,
+    log::DURABLE_100_ACKS,
+    log::DURABLE_1000,
+    log::DURABLE_1000_ACKS,
+    log::THROUGHPUT,
+    log::START_1K,
+    log::START_10K,
+    log::KILLED_1G,
+    log::KILLED_20G,
+    log::IDLE,
+    log::COLD_6G,
+    log::COLD_24G,
+    log::COMPACTION,
+    log::STORED_PRODUCE,
+    log::STORED_FETCH,
     Scenario {
         figures: &[
             rate(
@@ -342,6 +360,7 @@ const fn other(name: &'static str, what: &'static str, work: Work) -> Scenario {
         family: "",
         what,
         durability: Durability::PageCache,
+        is_beside_unsynced: false,
         settings: &[],
         sides: [Side::Klamm, Side::Kafka],
         has_limit: false,
@@ -376,12 +395,8 @@ const fn fetch(command: &'static str, megabytes: u64) -> Load {
 
 const fn latency(command: &'static str) -> Load {
     Load {
-        traced: None,
-        topics: 1,
-        partitions: 6,
-        fill: None,
-        command,
         amount: Amount::Seconds(10),
+        ..small_requests(command)
     }
 }
 
@@ -396,11 +411,13 @@ const fn small_requests(command: &'static str) -> Load {
     }
 }
 
-const fn thousand(process: Process) -> Work {
-    Work::Partitions {
+const fn thousand(process: Process, watched: Option<Duration>) -> Work {
+    Work::Partitions(Partitions {
+        before: 10,
         count: 1_000,
         process,
-    }
+        watched,
+    })
 }
 
 const fn librdkafka(name: &'static str, what: &'static str, codec: &'static str) -> Scenario {
@@ -521,7 +538,15 @@ mod tests {
             selected(&["groups", "transactions"], false),
             [&groups[..], &transactions].concat()
         );
-        assert_eq!(families(), ["groups", "transactions"]);
+        assert_eq!(families(), ["groups", "log", "transactions"]);
+        let durable = ["d1-100", "d1-100-acks"];
+        assert_eq!(selected(&["d1-100"], false), durable);
+        let log = selected(&["log"], false);
+        assert!(
+            log.contains(&"d1-1") && log.contains(&"d8-fetch") && !log.contains(&"d4-20g"),
+            "{log:?}"
+        );
+        assert!(selected(&["log"], true).contains(&"d4-20g"));
     }
 
     #[test]

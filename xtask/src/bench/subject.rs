@@ -19,7 +19,12 @@ use rustix::process::{Pid, Signal};
 use serde::Serialize;
 use tempfile::TempDir;
 
-use super::{driver::Driver, programs::Programs, scenario::Scenario, syncs::Durability};
+use super::{
+    driver::Driver,
+    programs::Programs,
+    scenario::{Process as Turns, Scenario},
+    syncs::Durability,
+};
 use crate::{
     broker::{Broker, Kind, Machine, Setup, free_port},
     process,
@@ -39,6 +44,10 @@ pub(super) enum Side {
     Klamm,
     KlammOneWorker,
     KlammTwoWorkers,
+    /// With a topic that holds much.
+    KlammFull,
+    /// With a topic that holds little.
+    KlammEmpty,
     Kafka,
     Limit,
 }
@@ -49,29 +58,45 @@ impl Side {
             Side::Klamm => "klamm",
             Side::KlammOneWorker => "klamm, 1 worker",
             Side::KlammTwoWorkers => "klamm, 2 workers",
+            Side::KlammFull => "klamm, 100 GB",
+            Side::KlammEmpty => "klamm, 1 GB",
             Side::Kafka => "kafka",
             Side::Limit => "limit",
         }
     }
 
-    /// The lines of `server.properties` that are not those of every test; both sides have those of the scenario.
+    /// Whether it is Klamm, in whatever way.
+    pub(super) fn is_ours(self) -> bool {
+        self.kind() == Some(Kind::Klamm)
+    }
+
+    /// The lines of `server.properties` that are not those of every test; both sides have those of the scenario. One of a
+    /// process that takes `turns` is stopped and goes on.
     fn properties(
         self,
         durability: Durability,
         settings: &[(&'static str, &'static str)],
+        takes_turns: bool,
     ) -> Vec<(String, String)> {
         // Deleted topics leave the disk at once, so that the next run does not pay for writing them back.
         let mut lines = vec![("log.segment.delete.delay.ms", "100")];
         lines.extend_from_slice(settings);
         match self {
-            Side::Klamm | Side::KlammOneWorker | Side::KlammTwoWorkers => {
+            Side::Klamm
+            | Side::KlammOneWorker
+            | Side::KlammTwoWorkers
+            | Side::KlammFull
+            | Side::KlammEmpty => {
                 lines.push(match durability {
                     Durability::PageCache => ("klamm.durability", "page-cache"),
                     Durability::Fsync => ("klamm.durability", "fsync"),
                 });
             }
             Side::Kafka => {
-                lines.push(("broker.session.timeout.ms", "86400000"));
+                // One that is killed waits for the end of its last session when it starts.
+                if takes_turns {
+                    lines.push(("broker.session.timeout.ms", "86400000"));
+                }
                 if durability == Durability::Fsync {
                     lines.push(("log.flush.interval.messages", "1"));
                 }
@@ -81,7 +106,7 @@ impl Side {
         match self {
             Side::KlammOneWorker => lines.push(("klamm.workers", "1")),
             Side::KlammTwoWorkers => lines.push(("klamm.workers", "2")),
-            Side::Klamm | Side::Kafka | Side::Limit => {}
+            Side::Klamm | Side::KlammFull | Side::KlammEmpty | Side::Kafka | Side::Limit => {}
         }
         lines
             .into_iter()
@@ -91,7 +116,11 @@ impl Side {
 
     fn kind(self) -> Option<Kind> {
         match self {
-            Side::Klamm | Side::KlammOneWorker | Side::KlammTwoWorkers => Some(Kind::Klamm),
+            Side::Klamm
+            | Side::KlammOneWorker
+            | Side::KlammTwoWorkers
+            | Side::KlammFull
+            | Side::KlammEmpty => Some(Kind::Klamm),
             Side::Kafka => Some(Kind::Kafka),
             Side::Limit => None,
         }
@@ -124,7 +153,11 @@ impl<'a> Subject<'a> {
                 kind,
                 partitions: 1,
                 program: programs.klamm.clone(),
-                properties: side.properties(scenario.durability, scenario.settings),
+                properties: side.properties(
+                    scenario.durability_of(side),
+                    scenario.settings,
+                    scenario.work.process() == Turns::Warm,
+                ),
                 machine: Machine::Production,
                 place: place.to_owned(),
                 ends_with_us: true,
@@ -205,13 +238,36 @@ impl<'a> Subject<'a> {
 
     /// Makes topics, and waits until they can be used.
     pub(super) fn create(&self, topic: &str, topics: u16, partitions: u16) -> Result<()> {
+        self.create_with(topic, topics, partitions, &[])
+    }
+
+    /// As [`Self::create`], with settings of their own, each as `KEY=VALUE`.
+    pub(super) fn create_with(
+        &self,
+        topic: &str,
+        topics: u16,
+        partitions: u16,
+        configs: &[String],
+    ) -> Result<()> {
         if self.is_broker() {
-            let arguments = ["create", "--topics", &topics.to_string()].map(str::to_owned);
-            let partitions = ["--partitions".to_owned(), partitions.to_string()];
-            self.drive(topic, &[&arguments[..], &partitions].concat())?
-                .complete()?;
+            let mut arguments = ["create", "--topics", &topics.to_string()]
+                .map(str::to_owned)
+                .to_vec();
+            arguments.extend(["--partitions".to_owned(), partitions.to_string()]);
+            for config in configs {
+                arguments.extend(["--config".to_owned(), config.clone()]);
+            }
+            self.drive(topic, &arguments)?.complete()?;
         }
         Ok(())
+    }
+
+    /// Where the partitions of a broker are.
+    pub(super) fn log_dir(&self) -> Result<PathBuf> {
+        match &self.process {
+            Process::Broker(broker) => Ok(broker.log_dir()),
+            Process::Limit(_) => bail!("the limit program has no partitions"),
+        }
     }
 
     /// Removes topics, and waits until they have left the disk. The limit program knows no topics: it starts anew.
@@ -332,7 +388,7 @@ mod tests {
     use super::*;
 
     fn value(side: Side, durability: Durability, key: &str) -> Option<String> {
-        let lines = side.properties(durability, &[("group.initial.rebalance.delay.ms", "7")]);
+        let lines = side.properties(durability, &[("group.initial.rebalance.delay.ms", "7")], false);
         lines
             .into_iter()
             .find(|(found, _)| found == key)
@@ -366,6 +422,15 @@ mod tests {
         ] {
             let found = value(side, durability, key);
             assert_eq!(found.as_deref(), expected, "{side:?} {durability:?} {key}");
+        }
+    }
+
+    #[test]
+    fn only_who_is_stopped_has_a_session_without_end() {
+        for takes_turns in [true, false] {
+            let lines = Side::Kafka.properties(Durability::PageCache, &[], takes_turns);
+            let found = lines.iter().any(|(key, _)| key == "broker.session.timeout.ms");
+            assert_eq!(found, takes_turns);
         }
     }
 

@@ -59,11 +59,9 @@ impl Window {
             seconds: done.as_ref().map_or(wall, |done| done.seconds),
             cpu_seconds,
             memory: self.memory,
-            grown: 0,
             count,
-            idle: None,
-            foreign: 0.0,
             done,
+            ..Measured::default()
         };
         if let Some(done) = &measured.done {
             measured.foreign = self.foreign(Duration::try_from_secs_f64(done.driver_cpu_seconds)?)?;

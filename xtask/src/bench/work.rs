@@ -17,18 +17,13 @@ use super::{
     librdkafka::{self, Kcat, Writing},
     measured::Measured,
     offsets,
-    probe::{self, Machine, Memory},
     programs::Programs,
-    restart::Waiting,
     scenario::{Amount, Load, Process, Scenario, Work},
     subject::{Side, Subject},
     syncs::{Counted, Counting, Durability, Shown},
     window::Window,
 };
-use crate::process;
 
-/// How long a process that is to be at rest is watched.
-const IDLE: Duration = Duration::from_secs(3);
 /// What comes late (a flush behind, a close) has come by then.
 const REST: Duration = Duration::from_secs(2);
 /// The same where only time is measured, and memory is not.
@@ -37,10 +32,6 @@ const SHORT_REST: Duration = Duration::from_secs(1);
 const WARMING_CONNECTIONS: u32 = 1_000;
 /// The machine counts its time in ticks of 10 ms: a shorter stretch says too little about who else used it.
 pub(super) const JUDGED: Duration = Duration::from_millis(500);
-/// How long new partitions may take to be served.
-const SERVED_LIMIT: Duration = Duration::from_secs(120);
-/// Short beside that, and long beside what a look costs.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// A side, with what it keeps between runs.
 pub(super) struct Worker<'a> {
@@ -48,19 +39,19 @@ pub(super) struct Worker<'a> {
     durability: Durability,
     /// Where files go that several sides use.
     place: PathBuf,
-    filled: Option<Filled>,
+    pub(super) filled: Option<Filled>,
     /// The topic of groups whose members come and go.
     pub(super) shared: Option<String>,
     /// Nothing is measured, and nobody waits for what is measured at rest.
-    is_warming: bool,
+    pub(super) is_warming: bool,
 }
 
 /// A topic that is read again and again.
 #[derive(Clone)]
-struct Filled {
-    topic: String,
+pub(super) struct Filled {
+    pub(super) topic: String,
     /// What was written to it; nothing is, to the limit program.
-    written: Option<Done>,
+    pub(super) written: Option<Done>,
 }
 
 impl<'a> Worker<'a> {
@@ -72,7 +63,7 @@ impl<'a> Worker<'a> {
     ) -> Result<Self> {
         Ok(Worker {
             subject: Subject::start(side, scenario, programs, place)?,
-            durability: scenario.durability,
+            durability: scenario.durability_of(side),
             place: place.to_owned(),
             filled: None,
             shared: None,
@@ -85,13 +76,19 @@ impl<'a> Worker<'a> {
         match *work {
             Work::Load(load) => self.load(&load),
             Work::Connections { count, process } => self.connections(count, process),
-            Work::Partitions { count, process } => self.partitions(count, process),
+            Work::Partitions(partitions) => self.partitions(partitions),
             Work::Start => self.begin(&programs.waiting),
+            Work::StartOn { partitions } => self.begin_on(partitions, &programs.waiting),
+            Work::StartKilled(filling) => self.begin_killed(&filling, &programs.waiting),
             Work::Through(load, pieces) => self.through(&load, pieces),
             Work::Librdkafka { records, codec } => self.librdkafka(records, codec),
             Work::Groups { count } => self.groups(count),
             Work::GroupLoad { groups, records } => self.group_load(groups, records),
             Work::Rebalance(rebalance) => self.rebalance(&rebalance),
+            Work::Written(load) => self.written(&load),
+            Work::Cold(cold) => self.cold(&cold),
+            Work::Compact(compaction) => self.compact(&compaction),
+            Work::Stored(load) => self.stored(&load),
         }
         .with_context(|| format!("{}\n{}", self.subject.side.name(), self.subject.tail()))
     }
@@ -106,15 +103,21 @@ impl<'a> Worker<'a> {
             // What is done besides, topics that come and go, programs that start, is no load. Partitions are work from
             // when they are made until they are removed.
             worked += match work {
-                Work::Load(_) | Work::Librdkafka { .. } | Work::Connections { .. } => {
-                    Duration::try_from_secs_f64(run.seconds)?
-                }
-                Work::Partitions { .. }
+                Work::Load(_)
+                | Work::Librdkafka { .. }
+                | Work::Connections { .. }
+                | Work::Written(_)
+                | Work::Cold(_)
+                | Work::Stored(_) => Duration::try_from_secs_f64(run.seconds)?,
+                Work::Partitions(_)
                 | Work::Start
                 | Work::Through(..)
                 | Work::Groups { .. }
                 | Work::GroupLoad { .. }
-                | Work::Rebalance(_) => begun.elapsed(),
+                | Work::Rebalance(_)
+                | Work::StartOn { .. }
+                | Work::StartKilled(_)
+                | Work::Compact(_) => begun.elapsed(),
             };
         }
         self.is_warming = false;
@@ -132,7 +135,7 @@ impl<'a> Worker<'a> {
 
     /// A short run, in which the calls are counted that wait for the device; none of work that is no load of its own.
     pub(super) fn count_syncs(&mut self, work: &Work) -> Result<Option<Counted>> {
-        let Work::Load(load) = work else {
+        let (Work::Load(load) | Work::Written(load)) = work else {
             return Ok(None);
         };
         let (topic, driver) = self.ready(&load.short())?;
@@ -166,7 +169,7 @@ impl<'a> Worker<'a> {
     }
 
     /// The topic, and the load program, set up and waiting.
-    fn ready(&mut self, load: &Load) -> Result<(String, Driver)> {
+    pub(super) fn ready(&mut self, load: &Load) -> Result<(String, Driver)> {
         let topic = match load.fill_arguments() {
             Some(arguments) => self.filled(load, &arguments)?.topic,
             None => {
@@ -188,7 +191,7 @@ impl<'a> Worker<'a> {
     }
 
     /// The topic that is read, written when it is not there yet.
-    fn filled(&mut self, load: &Load, arguments: &[String]) -> Result<Filled> {
+    pub(super) fn filled(&mut self, load: &Load, arguments: &[String]) -> Result<Filled> {
         if let Some(filled) = &self.filled {
             return Ok(filled.clone());
         }
@@ -207,7 +210,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Compares counts, and removes what was written.
-    fn finish(&mut self, load: &Load, topic: &str, done: Option<&Done>) -> Result<()> {
+    pub(super) fn finish(&mut self, load: &Load, topic: &str, done: Option<&Done>) -> Result<()> {
         let done = done.context("a load says what it did")?;
         if load.fill.is_some() {
             if let Some(written) = self.filled.as_ref().and_then(|filled| filled.written.as_ref()) {
@@ -220,7 +223,7 @@ impl<'a> Worker<'a> {
     }
 
     /// An error when the broker does not hold what the load program had acknowledged.
-    fn compare_counts(&self, load: &Load, topic: &str, done: &Done) -> Result<()> {
+    pub(super) fn compare_counts(&self, load: &Load, topic: &str, done: &Done) -> Result<()> {
         if !self.subject.is_broker() {
             return Ok(());
         }
@@ -268,110 +271,6 @@ impl<'a> Worker<'a> {
         // The broker notices that they are closed.
         self.rest(process);
         Ok(measured)
-    }
-
-    fn partitions(&mut self, count: u16, process: Process) -> Result<Measured> {
-        // What is paged in and allocated once is not what a partition costs.
-        let small = self.subject.new_topic();
-        self.subject.create(&small, 1, 10)?;
-        self.write_each(&small, 10)?;
-        self.rest(process);
-        let topic = self.subject.new_topic();
-        let partitions = count.to_string();
-        let arguments = [
-            "create",
-            "--impatient",
-            "--topics",
-            "1",
-            "--partitions",
-            &partitions,
-        ]
-        .map(str::to_owned);
-        let mut driver = self.subject.drive(&topic, &arguments)?;
-        driver.reach("ready")?;
-        let window = Window::open(self.subject.pid()?)?;
-        let before = window.memory;
-        driver.go()?;
-        let done = driver.done()?;
-        self.wait_until_served(&topic, count)?;
-        let mut measured = window.close(None, u32::from(count))?;
-        measured.foreign = window.foreign(Duration::try_from_secs_f64(done.driver_cpu_seconds)?)?;
-        measured.done = Some(done);
-        driver.end()?;
-        self.write_each(&topic, count)?;
-        self.rest(Process::Fresh);
-        measured.regard(before, self.subject.pid()?)?;
-        if process == Process::Warm && !self.is_warming {
-            let idle = Window::open(self.subject.pid()?)?;
-            thread::sleep(IDLE);
-            let idle = idle.close(None, 0)?;
-            measured.idle = Some(idle.cpu_seconds / idle.seconds);
-        }
-        self.subject.delete(&topic, 1)?;
-        self.subject.delete(&small, 1)?;
-        Ok(measured)
-    }
-
-    /// Waits until each partition answers for itself: Kafka shows leaders before there are logs.
-    fn wait_until_served(&self, topic: &str, partitions: u16) -> Result<()> {
-        let begun = Instant::now();
-        let mut looking = offsets::Looking::new(self.subject.address(), topic, partitions)?;
-        loop {
-            let Err(error) = looking.look() else {
-                return Ok(());
-            };
-            if begun.elapsed() > SERVED_LIMIT {
-                return Err(error);
-            }
-            thread::sleep(BETWEEN_LOOKS);
-        }
-    }
-
-    /// One record of an idempotent producer to each partition.
-    fn write_each(&self, topic: &str, partitions: u16) -> Result<()> {
-        let load = Load {
-            traced: None,
-            topics: 1,
-            partitions,
-            fill: None,
-            command: "produce --connections 1 --in-flight 1 --record-bytes 100 --batch-records 1 --codec none \
-                      --idempotent",
-            amount: Amount::Megabytes(u64::from(partitions).div_ceil(1_000)),
-        };
-        let done = self.subject.drive(topic, &load.arguments())?.complete()?;
-        self.compare_counts(&load, topic, &done)
-    }
-
-    /// From the start of the process to the first acknowledged record. A topic is there from an earlier life that
-    /// ended in order.
-    fn begin(&mut self, waiting: &Path) -> Result<Measured> {
-        let broker = self.subject.broker()?;
-        let mut fill = std::process::Command::new(waiting);
-        fill.args(["--bootstrap", broker.address(), "fill"]);
-        fill.args(["--records", "1", "--bytes", "100", "--partitions", "1"]);
-        process::quietly(&mut fill)?;
-        broker.terminate()?;
-        let mut client = Waiting::start(waiting, broker.address())?;
-        let (tried, machine) = (client.cpu()?, Machine::now()?);
-        let begun = Instant::now();
-        broker.restart()?;
-        let acknowledged = client.acknowledged()?;
-        let pid = broker.pid().context("the broker does not run")?;
-        let cpu = probe::cpu(pid)?;
-        // Too short a start is judged with what comes behind it.
-        thread::sleep(JUDGED.saturating_sub(begun.elapsed()));
-        let ours = probe::cpu(pid)? + client.cpu()?.saturating_sub(tried);
-        let foreign = Machine::now()?.foreign_share(&machine, ours);
-        Ok(Measured {
-            seconds: (acknowledged - begun).as_secs_f64(),
-            cpu_seconds: cpu.as_secs_f64(),
-            memory: Memory::of(pid)?,
-            grown: 0,
-            count: 1,
-            idle: None,
-            foreign,
-            done: None,
-        })
     }
 
     fn librdkafka(&mut self, count: u64, codec: &str) -> Result<Measured> {
@@ -437,7 +336,7 @@ fn all_were_seen(done: &Done, written: u64) -> Result<()> {
 }
 
 /// An error when a reader did not get as much as it wanted, or batches that hold another number of records.
-fn read_what_was_written(read: &Done, written: &Done, amount: Amount) -> Result<()> {
+pub(super) fn read_what_was_written(read: &Done, written: &Done, amount: Amount) -> Result<()> {
     let of = |done: &Done| Some((done.records? as f64, done.bytes? as f64));
     let (read_records, read_bytes) = of(read).context("a reader counts records and bytes")?;
     let (records, bytes) = of(written).context("a producer counts records and bytes")?;
