@@ -3,6 +3,10 @@
 //! Always holds: a folder that holds anything is opened only if it says that it is of the topic, and nothing in another one
 //! is touched; after an orderly end only the tail of the last segment is read, and nothing of the others; else
 //! [`recovery`](crate::recovery) reads what is above the recovery point.
+//!
+//! Next: `open/missing.rs` for files that are gone.
+
+mod missing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -105,12 +109,12 @@ impl Log {
             dir.sync_folder(&folder)?;
         }
         let listing = list(dir, &folder)?;
-        let epochs = checkpoint::read_epochs(&**dir.files(), &self.epochs_path())?;
-        self.epochs = LeaderEpochs::from_entries(epochs);
+        self.load_epochs()?;
         self.segments = segments(&home, &listing, now)?;
         if self.segments.is_empty() {
             self.begin(self.log_start_offset, now)?;
         }
+        self.miss_segments(&listing, recovery)?;
         self.remove_abandoned()?;
         self.load(recovery, &listing, now)
     }
@@ -130,12 +134,16 @@ impl Log {
         now: TimestampMs,
     ) -> Result<(), LogError> {
         let positions = recovery.positions;
+        let has_epochs = !self.epochs.entries().is_empty();
         // What ends before it did is looked into, whatever the mark says.
         let clean = recovery.clean && self.load_tail()? && self.log_end_offset >= positions.recovery_point;
         if clean {
             replay_producers(self, self.log_end_offset)?;
         } else {
             recovery::recover(self, positions.recovery_point, now)?;
+        }
+        if !has_epochs && positions.recovery_point > self.segments[0].base_offset {
+            self.restore_epochs()?;
         }
         let end = self.log_end_offset;
         if end < self.log_start_offset {
