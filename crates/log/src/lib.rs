@@ -40,6 +40,7 @@ mod recovery;
 pub mod retention;
 mod segment;
 pub mod truncate;
+mod trust;
 
 pub use aborted::aborted_transactions;
 pub use append::{Appended, Incoming, Outcome};

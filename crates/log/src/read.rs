@@ -37,6 +37,8 @@ pub struct FileRange {
     pub position: u64,
     /// Bytes of the batches.
     pub len: usize,
+    /// Where they are.
+    segment: Arc<SegmentFiles>,
 }
 
 /// What a read found.
@@ -62,8 +64,12 @@ pub struct ReadRequest {
 }
 
 impl FileRange {
-    /// Whether the bytes can be sent without waiting for the device, as far as probes of every 32 KiB tell.
+    /// Whether the bytes can be sent without waiting for the device, as far as probes of every 32 KiB tell, and without a check: being in
+    /// memory says nothing of who brought them there.
     pub fn is_resident(&self) -> bool {
+        if !self.is_trusted() {
+            return false;
+        }
         let end = self.position + self.len as u64;
         let mut byte = [0];
         let mut at = self.position;
@@ -83,6 +89,9 @@ impl FileRange {
 
     /// Puts the bytes behind those of `copy` if all of them are in memory, and says whether they were.
     pub fn copy_resident(&self, copy: &mut Vec<u8>) -> bool {
+        if !self.is_trusted() {
+            return false;
+        }
         let before = copy.len();
         copy.resize(before + self.len, 0);
         let read = self.file.read_at_resident(&mut copy[before..], self.position);
@@ -93,8 +102,27 @@ impl FileRange {
         is_whole
     }
 
+    fn is_trusted(&self) -> bool {
+        self.segment.trust().covers(self.position, self.len as u64)
+    }
+
+    /// Somebody who read the bytes found that they are not what was appended.
+    pub fn distrust(&self) {
+        self.segment.trust().lose();
+    }
+
     /// Reads the bytes and checks every batch against its checksum. Blocks. Afterwards they are resident.
     pub fn verify(&self) -> Result<(), VerifyError> {
+        let verified = self.verify_batches();
+        match &verified {
+            Ok(()) => self.segment.trust().verified(self.position, self.len as u64),
+            Err(VerifyError::Corrupt { .. }) => self.distrust(),
+            Err(_) => {}
+        }
+        verified
+    }
+
+    fn verify_batches(&self) -> Result<(), VerifyError> {
         let mut batch = Vec::new();
         let mut done = 0;
         while done < self.len {
@@ -319,8 +347,8 @@ impl Log {
             let planned = plan(&view, request, &reach).map_err(|e| read_error(view.files, base_offset, e))?;
             match planned {
                 Some(planned) => {
-                    let size = view.size;
-                    return Ok(self.finish_read(base_offset, size, &planned, log));
+                    let (size, files) = (view.size, Arc::clone(view.files));
+                    return Ok(self.finish_read(size, &planned, log, files));
                 }
                 None => at += 1,
             }
@@ -341,22 +369,30 @@ impl Log {
         Ok((request.offset < bound).then(|| self.segment_of(request.offset)))
     }
 
-    fn finish_read(&mut self, segment: Offset, size: u32, planned: &Planned, file: Arc<dyn File>) -> Read {
+    fn finish_read(
+        &mut self,
+        size: u32,
+        planned: &Planned,
+        file: Arc<dyn File>,
+        files: Arc<SegmentFiles>,
+    ) -> Read {
+        let segment = files.base_offset();
         // Whoever reads on from the end of a sealed segment begins at position 0 of the next.
         if planned.end < size || segment == self.active().base_offset {
             self.expect_at(segment, planned.next_offset, planned.end);
         }
-        found(planned, file)
+        found(planned, file, files)
     }
 }
 
-fn found(planned: &Planned, file: Arc<dyn File>) -> Read {
+fn found(planned: &Planned, file: Arc<dyn File>, segment: Arc<SegmentFiles>) -> Read {
     let len = (planned.end - planned.position) as usize;
     Read {
         range: (len > 0).then(|| FileRange {
             file,
             position: u64::from(planned.position),
             len,
+            segment,
         }),
         next_offset: planned.next_offset,
     }
@@ -426,9 +462,9 @@ pub fn read_blocking(
             plan(&view, &request, &reach).map_err(|e| read_error(view.files, view.base_offset, e))?;
         if let Some(planned) = planned {
             return Ok(cell.with(|held| match held.has(view.files) {
-                true => held.finish_read(view.base_offset, view.size, &planned, log),
+                true => held.finish_read(view.size, &planned, log, Arc::clone(view.files)),
                 // Its places are not those of the segment that begins there now.
-                false => found(&planned, log),
+                false => found(&planned, log, Arc::clone(view.files)),
             }));
         }
         request.offset = request.offset.max(view.end_offset);

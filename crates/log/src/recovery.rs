@@ -62,6 +62,8 @@ pub(crate) fn recover(log: &mut Log, recovery_point: Offset, now: TimestampMs) -
         let scanned = scan(log, at, now)?;
         log.log_end_offset = scanned.next_offset;
         let kept = u64::from(log.segment(at).size);
+        // All that is left was compared just now.
+        log.segment(at).files.trust().found(0);
         if let Some(fault) = scanned.fault {
             let what = format!("{} bytes at position {kept}: {fault}", file_bytes - kept);
             cut(log, at + 1, recovery_point, &what)?;

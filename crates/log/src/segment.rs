@@ -20,6 +20,7 @@ use crate::handles::Slot;
 use crate::home::Home;
 use crate::index::{IndexEntry, OffsetEntry, Source, Stop, Table, TableView, TimeEntry};
 use crate::names::FileKind;
+use crate::trust::Trust;
 
 /// A timestamp and the last offset of the batch that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,7 @@ pub(crate) struct SegmentFiles {
     log: Slot,
     offset_index: Slot,
     time_index: Slot,
+    trust: Trust,
 }
 
 impl SegmentFiles {
@@ -49,7 +51,13 @@ impl SegmentFiles {
             log: Slot::default(),
             offset_index: Slot::default(),
             time_index: Slot::default(),
+            trust: Trust::default(),
         })
+    }
+
+    /// Which of its bytes may be sent as they are in memory.
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     pub(crate) fn base_offset(&self) -> Offset {
@@ -209,6 +217,7 @@ impl Segment {
 
     /// A segment as found on disk, not looked into yet.
     pub(crate) fn listed(files: Arc<SegmentFiles>, size: u32, entries: (u32, u32), now: TimestampMs) -> Self {
+        files.trust().found(size);
         Self {
             size,
             offsets: Table::of_file(entries.0),

@@ -103,6 +103,10 @@ fn what_is_not_in_memory_is_read_elsewhere_and_verified() {
     assert!(
         matches!(error, VerifyError::Corrupt { position, source: BatchError::Crc { .. } } if position == range.position)
     );
+    // The look brought it into memory, where nobody may take it from unchecked.
+    let again = read_blocking(&held.log, &wanted, NOW).unwrap().range.unwrap();
+    assert!(!again.is_resident() && !again.copy_resident(&mut Vec::new()));
+    assert!(again.verify().is_err());
 }
 
 /// No checksum covers a base offset.

@@ -113,7 +113,10 @@ impl<S: Shard> Replay<S> {
             let after = self.next;
             let told = |source| LoadError::Batch { after, source };
             let batch = batch.map_err(told)?;
-            batch.check_crc().map_err(told)?;
+            batch
+                .check_crc()
+                .inspect_err(|_| range.distrust())
+                .map_err(told)?;
             self.replay_batch(partition, &batch, &mut scratch)?;
         }
         if !batches.rest().is_empty() {
