@@ -60,6 +60,8 @@ pub use producers::{EndTransaction, ProducerStanding, Verification, Verification
 pub use read::{FileRange, Read, ReadRequest};
 
 #[cfg(test)]
+mod crashes;
+#[cfg(test)]
 mod format_tests;
 #[cfg(test)]
 mod life;

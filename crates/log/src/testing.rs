@@ -53,15 +53,19 @@ pub(crate) struct Held {
 impl Held {
     /// Opens the log with what the checkpoints say.
     pub(crate) fn open(disk: &Disk, config: LogConfig) -> Result<Self, LogError> {
-        let dir = open_dir(disk)?;
+        Self::open_in(&open_dir(disk)?, TOPIC_ID, config)
+    }
+
+    /// The same in a log dir that is open, for a topic.
+    pub(crate) fn open_in(dir: &Arc<LogDir>, topic_id: TopicId, config: LogConfig) -> Result<Self, LogError> {
         let recovery = RecoveryState {
             clean: dir.was_clean(),
             positions: dir.positions(&partition()),
         };
-        let log = Log::open(&dir, &partition(), TOPIC_ID, Arc::new(config), recovery, NOW)?;
+        let log = Log::open(dir, &partition(), topic_id, Arc::new(config), recovery, NOW)?;
         Ok(Self {
             log: Mutex::new(log),
-            dir,
+            dir: Arc::clone(dir),
         })
     }
 
