@@ -4,8 +4,10 @@
 //! folder on a simulated disk, starts a node on it, and says what clients are told.
 //! The folders are in `sim/golden/<version>/`; they are made once, with `cargo xtask golden`, and never again.
 //!
-//! Next: [`script`] for what is in them, [`listing`] for what is compared, `folder` for the way in and out of the disk.
+//! Next: [`script`] for what is in them, [`listing`] for what is compared, `folder` for the way in and out of the disk,
+//! [`damage`] for what becomes of a folder that somebody has damaged.
 
+pub mod damage;
 mod folder;
 pub mod listing;
 pub mod script;

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use bytes::Bytes;
 use klamm_env::Env;
 use klamm_model::Uuid;
 use klamm_protocol::messages::{
@@ -33,6 +34,8 @@ const SET_ON_TOPIC: i8 = 1;
 const TOPIC: i8 = 2;
 /// The time that asks for the first offset.
 const EARLIEST: i64 = -2;
+/// A reader of committed records is told which ones are of aborted transactions.
+const COMMITTED: i8 = 1;
 
 struct Topic {
     name: ByteString,
@@ -103,6 +106,7 @@ async fn fetch(wire: &mut Wire, topic: &Topic, index: i32, offset: i64) -> Told<
     let request = FetchRequest {
         max_bytes: MOST_BYTES,
         session_epoch: -1,
+        isolation_level: COMMITTED,
         topics: vec![FetchTopic {
             topic_id: topic.id,
             partitions: vec![FetchPartition {
@@ -125,8 +129,8 @@ async fn fetch(wire: &mut Wire, topic: &Topic, index: i32, offset: i64) -> Told<
         .ok_or_else(|| GoldenError::Answer(format!("no answer for {}-{index}", topic.name)))
 }
 
-/// The first offset of a partition.
-async fn start(wire: &mut Wire, topic: &Topic, index: i32) -> Told<i64> {
+/// The first offset of a partition, or the error that stands in its place.
+async fn start(wire: &mut Wire, topic: &Topic, index: i32) -> Told<Result<i64, i16>> {
     let request = ListOffsetsRequest {
         replica_id: -1,
         topics: vec![ListOffsetsTopic {
@@ -143,32 +147,46 @@ async fn start(wire: &mut Wire, topic: &Topic, index: i32) -> Told<i64> {
     };
     let answer = wire.ask(9, &request).await?;
     let one = answer.topics.first().and_then(|topic| topic.partitions.first());
-    let Some(one) = one.filter(|one| one.error_code == 0) else {
-        return Err(GoldenError::Answer(format!(
-            "{}-{index}: no first offset",
-            topic.name
-        )));
-    };
-    Ok(one.offset)
+    let one = one
+        .ok_or_else(|| GoldenError::Answer(format!("{}-{index}: no answer about its offsets", topic.name)))?;
+    Ok(match one.error_code {
+        0 => Ok(one.offset),
+        code => Err(code),
+    })
 }
 
 /// The records of a partition; returns the epochs of its batches.
 async fn records(wire: &mut Wire, topic: &Topic, index: i32, text: &mut String) -> Told<BTreeSet<i32>> {
-    let from = start(wire, topic, index).await?;
-    let mut data = fetch(wire, topic, index, from).await?;
     let mut epochs = BTreeSet::new();
+    let from = match start(wire, topic, index).await? {
+        Ok(from) => from,
+        Err(code) => {
+            line(text, format_args!("  no offsets, error {code}"));
+            0
+        }
+    };
+    let mut data = fetch(wire, topic, index, from).await?;
+    if data.error_code != 0 {
+        data = fetch(wire, topic, index, from).await?;
+    }
     let (start, end) = (data.log_start_offset, data.high_watermark);
     line(
         text,
         format_args!("  from {start} to {end}, error {}", data.error_code),
     );
-    let mut next = start;
+    let (mut next, mut asked_again) = (start, false);
     // An answer ends at the end of a segment.
     while next < end {
-        let Records::Bytes(bytes) = &data.records else {
-            break;
+        let none = Bytes::new();
+        let bytes = match &data.records {
+            Records::Bytes(bytes) => bytes,
+            _ => &none,
         };
         let before = next;
+        for aborted in data.aborted_transactions.iter().flatten() {
+            let (producer, first) = (aborted.producer_id, aborted.first_offset);
+            line(text, format_args!("  aborted: producer {producer} from {first}"));
+        }
         for batch in Batches::new(bytes.clone()) {
             let told = batch.and_then(|batch| {
                 next = batch.header().next_offset().0;
@@ -177,9 +195,13 @@ async fn records(wire: &mut Wire, topic: &Topic, index: i32, text: &mut String) 
             });
             told.map_err(|error| GoldenError::Answer(format!("{}-{index}: {error}", topic.name)))?;
         }
-        if next == before {
+        // What was refused once must be refused again.
+        if next == before && asked_again {
+            let code = data.error_code;
+            line(text, format_args!("  nothing from {next} on, error {code}"));
             break;
         }
+        asked_again = next == before;
         data = fetch(wire, topic, index, next).await?;
     }
     Ok(epochs)

@@ -26,7 +26,12 @@ use crate::wire::Wire;
 /// When the world of a golden folder begins.
 pub const START: TimestampMs = TimestampMs(1_790_000_000_000);
 /// Keys of the node, so that little data makes much of it.
-pub const CONFIG: Configs = &[("metadata.log.max.record.bytes.between.snapshots", "700")];
+pub const CONFIG: Configs = &[
+    ("metadata.log.max.record.bytes.between.snapshots", "700"),
+    ("transaction.state.log.num.partitions", "1"),
+    ("transaction.state.log.replication.factor", "1"),
+    ("transaction.state.log.min.isr", "1"),
+];
 
 /// One partition for each.
 const CODECS: [Compression; 5] = [
