@@ -16,6 +16,8 @@
 mod client;
 #[path = "configuration/compaction.rs"]
 mod compaction;
+#[path = "configuration/clocks.rs"]
+mod clocks;
 #[path = "configuration/consumer_groups.rs"]
 mod consumer_groups;
 #[path = "configuration/consumer_life.rs"]

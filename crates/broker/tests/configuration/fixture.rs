@@ -183,6 +183,11 @@ impl Fixture {
         self.world.clock(HOST).jump(i64::try_from(ms).unwrap());
     }
 
+    /// Sets the wall clock back.
+    pub(crate) fn jump_back(&self, ms: u64) {
+        self.world.clock(HOST).jump(-i64::try_from(ms).unwrap());
+    }
+
     /// What the wall clock shows.
     pub(crate) fn now(&self) -> i64 {
         klamm_env::Clock::now(&self.world.clock(HOST)).0
