@@ -21,10 +21,16 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 pub(crate) use self::kafka::{Jars, Machine};
-use crate::{process, workspace};
+use crate::{
+    power::{Memory, Power},
+    process, workspace,
+};
 
 /// Kafka takes two and a half seconds to start, and thirteen after it was killed.
 const START_LIMIT: Duration = Duration::from_secs(180);
+
+/// The log dir's name in the broker's folder.
+const DATA: &str = "data";
 
 /// Where the controller listens, above the broker's port.
 const CONTROLLER_ABOVE: u16 = 1_000;
@@ -60,6 +66,27 @@ pub(crate) struct Setup {
     pub(crate) place: PathBuf,
     /// The system ends the process with the thread that started it, even when it is stopped at that time.
     pub(crate) ends_with_us: bool,
+    /// What the data lies on.
+    pub(crate) disk: Disk,
+}
+
+/// What a broker's data lies on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Disk {
+    /// The machine's own disk: its end is that of the process, and the page cache stays.
+    #[default]
+    Machine,
+    /// One of its own, whose power is cut when the broker is to die.
+    Power,
+    /// One in memory with so much room.
+    Memory(&'static str),
+}
+
+/// The disk of a broker that runs; it is gone before the folder that it is mounted in.
+enum Mounted {
+    Machine,
+    Power(Power),
+    Memory(Memory),
 }
 
 impl Setup {
@@ -73,12 +100,14 @@ impl Setup {
             machine: Machine::Small,
             place: std::env::temp_dir(),
             ends_with_us: false,
+            disk: Disk::Machine,
         })
     }
 }
 
 pub(crate) struct Broker {
     setup: Setup,
+    disk: Mounted,
     folder: TempDir,
     address: String,
     process: Option<Child>,
@@ -89,16 +118,22 @@ impl Broker {
     /// Starts a broker for tests on empty data and waits until it listens. `partitions` is what topics get that are made
     /// without a number; the controller listens 1,000 ports above the broker.
     pub(crate) fn start(kind: Kind, partitions: u16) -> Result<Self> {
-        Self::start_with(kind, partitions, &[])
+        Self::start_with(kind, partitions, &[], Disk::Machine)
     }
 
     /// As [`Self::start`], with properties of its own.
-    pub(crate) fn start_with(kind: Kind, partitions: u16, properties: &[(&str, &str)]) -> Result<Self> {
+    pub(crate) fn start_with(
+        kind: Kind,
+        partitions: u16,
+        properties: &[(&str, &str)],
+        disk: Disk,
+    ) -> Result<Self> {
         let own = properties
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         Self::start_as(Setup {
             properties: own.collect(),
+            disk,
             ..Setup::tests(kind, partitions)?
         })
     }
@@ -119,8 +154,16 @@ impl Broker {
             Kind::Klamm => None,
             Kind::Kafka => Some(Jars::server()?),
         };
+        let data = folder.path().join(DATA);
+        fs::create_dir(&data)?;
+        let disk = match setup.disk {
+            Disk::Machine => Mounted::Machine,
+            Disk::Power => Mounted::Power(Power::on(folder.path(), &data)?),
+            Disk::Memory(size) => Mounted::Memory(Memory::mount(&data, size)?),
+        };
         let mut broker = Broker {
             setup,
+            disk,
             folder,
             address: format!("127.0.0.1:{port}"),
             process: None,
@@ -145,7 +188,40 @@ impl Broker {
 
     /// The folder that holds the partitions.
     pub(crate) fn log_dir(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.folder.path().join(DATA)
+    }
+
+    /// The file system in memory that holds the data, if it is one.
+    pub(crate) fn memory(&self) -> Option<&Memory> {
+        match &self.disk {
+            Mounted::Memory(memory) => Some(memory),
+            Mounted::Machine | Mounted::Power(_) => None,
+        }
+    }
+
+    /// Has its disk refuse every write, as a file system does after an error of the device.
+    pub(crate) fn stop_writes(&self) -> Result<()> {
+        self.power()?.stop_writes()
+    }
+
+    /// Has the disk take writes again; nothing may use it.
+    pub(crate) fn allow_writes(&self) -> Result<()> {
+        self.power()?.allow_writes()
+    }
+
+    fn power(&self) -> Result<&Power> {
+        match &self.disk {
+            Mounted::Power(power) => Ok(power),
+            Mounted::Machine | Mounted::Memory(_) => bail!("the broker has no disk of its own"),
+        }
+    }
+
+    /// How often the power of its disk was cut.
+    pub(crate) fn cuts(&self) -> u32 {
+        match &self.disk {
+            Mounted::Power(power) => power.cuts(),
+            Mounted::Machine | Mounted::Memory(_) => 0,
+        }
     }
 
     /// The process, while there is one.
@@ -162,8 +238,8 @@ impl Broker {
         Ok(())
     }
 
-    /// Ends the process at once and, after a while, begins its next life, without waiting until that one serves. An error when
-    /// the process had ended by itself.
+    /// Ends the process at once, by a power cut if its disk is one for that, and, after a while, begins its next life, without
+    /// waiting until that one serves. An error when the process had ended by itself.
     pub(crate) fn kill_and_begin(&mut self, away: Duration) -> Result<()> {
         if let Some(status) = self.process.as_mut().map(Child::try_wait).transpose()?.flatten() {
             bail!(
@@ -172,9 +248,27 @@ impl Broker {
                 self.tail()
             );
         }
-        self.kill()?;
+        match &mut self.disk {
+            Mounted::Power(power) => power.cut(self.process.take())?,
+            Mounted::Machine | Mounted::Memory(_) => self.kill()?,
+        }
         thread::sleep(away);
         self.begin().map(drop)
+    }
+
+    /// Waits until the process has ended by itself.
+    pub(crate) fn wait_for_end(&mut self, limit: Duration) -> Result<()> {
+        let end = Instant::now() + limit;
+        while let Some(process) = &mut self.process {
+            if process.try_wait()?.is_some() {
+                self.process = None;
+            } else if Instant::now() > end {
+                bail!("{} does not end\n{}", self.setup.kind.name(), self.tail());
+            } else {
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
+        Ok(())
     }
 
     /// Starts the broker again on what it left behind, and waits until it serves.
@@ -272,6 +366,11 @@ impl Broker {
     /// Keeps the data and the log for a look, and says where they are.
     pub(crate) fn keep(&mut self) -> &Path {
         self.folder.disable_cleanup(true);
+        if let Mounted::Power(power) = &self.disk
+            && let Err(error) = power.keep(self.folder.path())
+        {
+            println!("the disk cannot be kept: {error:#}");
+        }
         self.folder.path()
     }
 
@@ -335,7 +434,7 @@ fn properties(folder: &Path, port: u16, controller: u16, partitions: u16) -> Str
          transaction.state.log.min.isr=1\n\
          share.coordinator.state.topic.replication.factor=1\n\
          share.coordinator.state.topic.min.isr=1\n",
-        folder.join("data").display()
+        folder.join(DATA).display()
     )
 }
 

@@ -15,10 +15,12 @@
 mod bench;
 mod broker;
 mod ci;
+mod crash;
 mod docs;
 mod fuzz;
 mod golden;
 mod instructions;
+mod power;
 mod process;
 mod protocol;
 mod test;
@@ -63,6 +65,8 @@ enum Command {
     Instructions(instructions::Args),
     /// Run the tests, with what they need set up first
     Test(test::Args),
+    /// Cut a broker's power and kill it, again and again, under producers that keep books
+    Crash(crash::Args),
 }
 
 fn main() -> ExitCode {
@@ -76,6 +80,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Instructions(args) => instructions::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Crash(args) => crash::run(&args),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -14,6 +14,7 @@ mod check;
 mod cli;
 mod dump;
 mod exactly;
+pub(crate) mod faults;
 mod go;
 mod group;
 mod java;
@@ -44,7 +45,7 @@ pub(crate) struct Args {
     /// A skipped test or group is a failure
     #[arg(long)]
     all: bool,
-    /// Run only this group (repeatable): unit, instructions, kafka, wire, readme, cli, kill, exactly-once, kcat, python, java, tools, go, node
+    /// Run only this group (repeatable): unit, instructions, kafka, wire, readme, cli, kill, exactly-once, faults, kcat, python, java, tools, go, node
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
     /// Let the client groups talk to Apache Kafka instead of Klamm

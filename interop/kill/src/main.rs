@@ -3,11 +3,13 @@
 //! Always holds: producers, readers and checkers are those of the simulator (`klamm_sim`), in the real world; this program
 //! adds when the broker is to be killed. It starts and kills nothing itself: the harness does (`interop/README.md`).
 //!
-//! Next: [`kills`] for the proof, [`schedule`] for when a kill comes, [`restart`] for the two halves of the benchmark.
+//! Next: [`kills`] for the proof, [`schedule`] for when a kill comes, [`restart`] for the two halves of the benchmark,
+//! [`probe`] for one record at a time.
 #![allow(clippy::print_stdout)] // a program at the edge
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod kills;
+mod probe;
 mod restart;
 mod schedule;
 
@@ -36,6 +38,10 @@ enum Command {
     Fill(restart::Fill),
     /// Tries to write one record until it is acknowledged.
     First(restart::First),
+    /// Writes one record, once, and says what became of it.
+    Write(probe::Write),
+    /// Reads everything of a topic's partition 0, and prints the keys.
+    Read(probe::Read),
 }
 
 fn main() -> Result<ExitCode> {
@@ -47,6 +53,8 @@ fn main() -> Result<ExitCode> {
             Command::Kills(args) => kills::run(env, cli.bootstrap, args).await,
             Command::Fill(fill) => fill.run(&env, &cli.bootstrap).await,
             Command::First(first) => first.run(&env, &cli.bootstrap).await,
+            Command::Write(write) => write.run(&env, &cli.bootstrap).await,
+            Command::Read(read) => read.run(&env, &cli.bootstrap).await,
         }
     })
 }

@@ -26,7 +26,7 @@ use super::{
     syncs::Durability,
 };
 use crate::{
-    broker::{Broker, Kind, Machine, Setup, free_port},
+    broker::{Broker, Disk, Kind, Machine, Setup, free_port},
     process,
 };
 
@@ -161,6 +161,7 @@ impl<'a> Subject<'a> {
                 machine: Machine::Production,
                 place: place.to_owned(),
                 ends_with_us: true,
+                disk: Disk::Machine,
             })?)),
             None => Process::Limit(Limit::start(programs.limit()?, place)?),
         };

@@ -26,6 +26,11 @@ impl<'a> Checks<'a> {
         self.tally.failed(format!("{}/{name}", self.prefix), reason);
     }
 
+    /// One result that this machine cannot give.
+    pub(super) fn skipped(&mut self, name: &str, reason: impl Display) {
+        self.tally.skipped(format!("{}/{name}", self.prefix), reason);
+    }
+
     /// One result: what `work` says.
     pub(super) fn check(&mut self, name: &str, work: impl FnOnce() -> Result<()>) {
         match work() {

@@ -70,6 +70,13 @@ pub(super) fn records(
     Ok(())
 }
 
+/// What is printed of the batches and records of these files, of which the reader complains of nothing.
+pub(super) fn sound(jars: &Jars, files: &[PathBuf]) -> Result<String> {
+    let printed = dump(jars, &["--deep-iteration"], files)?;
+    is_sound(&printed)?;
+    Ok(printed)
+}
+
 /// Every type of record of a group is read, and so is its end.
 pub(super) fn groups(jars: &Jars, broker: &Broker) -> Result<()> {
     let printed = coordinator(jars, broker, "__consumer_offsets", "--offsets-decoder")?;
@@ -212,7 +219,7 @@ fn is_sound(printed: &str) -> Result<()> {
 }
 
 /// The `.log`, `.index` and `.timeindex` files of a partition, in order.
-fn segment_files(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn segment_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
         let path = entry?.path();

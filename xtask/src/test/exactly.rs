@@ -45,56 +45,91 @@ pub(super) fn prepare(kind: Kind) -> Result<Ready> {
     if let Some(reason) = python::missing() {
         return Ok(Ready::Missing(reason));
     }
-    let (program, python, klamm) = (build()?, python::interpreter()?, broker::program()?);
-    let command = move |arguments: &[&str]| {
-        let mut command = Command::new(&program);
+    let programs = Programs::ready()?;
+    let [classic, consumer] = seconds(kind);
+    Ok(Ready::Scenarios(vec![
+        programs.copy("copy-classic", "classic"),
+        programs.copy("copy-consumer", "consumer"),
+        programs.bank(kind, "bank", "classic", classic),
+        programs.bank(kind, "bank-consumer", "consumer", consumer),
+    ]))
+}
+
+/// The bank alone, killed under for so many seconds.
+pub(super) fn bank(name: &'static str, protocol: &'static str, seconds: &'static str) -> Result<Scenario> {
+    Ok(Programs::ready()?.bank(Kind::Klamm, name, protocol, seconds))
+}
+
+/// What the scenarios run.
+#[derive(Clone)]
+struct Programs {
+    program: PathBuf,
+    python: PathBuf,
+    klamm: PathBuf,
+}
+
+impl Programs {
+    fn ready() -> Result<Self> {
+        Ok(Programs {
+            program: build()?,
+            python: python::interpreter()?,
+            klamm: broker::program()?,
+        })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
         command
             .arg("--python")
-            .arg(&python)
+            .arg(&self.python)
             .arg("--programs")
             .arg(python::programs());
-        command.arg("--klamm").arg(&klamm).args(arguments);
+        command.arg("--klamm").arg(&self.klamm).args(arguments);
         command.env_remove("KLAMM_PROFILE").env_remove("RUST_LOG");
         command
-    };
-    let copy = |name, protocol: &'static str| {
-        let command = command.clone();
-        Scenario::calm(name, move |broker, checks| {
-            let copy = command(&["copy", "--protocol", protocol]);
+    }
+
+    fn copy(&self, name: &'static str, protocol: &'static str) -> Scenario {
+        let programs = self.clone();
+        let copy = Scenario::calm(name, move |broker, checks| {
+            let copy = programs.command(&["copy", "--protocol", protocol]);
             program::run(copy, name, broker, checks)
-        })
-    };
-    let bank = |name, protocol: &'static str, seconds: &'static str| {
-        let command = command.clone();
-        let arguments = ["bank", "--protocol", protocol];
+        });
+        Scenario {
+            properties: PROPERTIES,
+            ..copy
+        }
+    }
+
+    fn bank(
+        &self,
+        kind: Kind,
+        name: &'static str,
+        protocol: &'static str,
+        seconds: &'static str,
+    ) -> Scenario {
+        let programs = self.clone();
         let bank = move |more: &[&str]| {
-            let mut bank = command(&arguments);
+            let mut bank = programs.command(&["bank", "--protocol", protocol]);
             if env::var_os(SECONDS).is_none() {
                 bank.env(SECONDS, seconds);
             }
             bank.args(more);
             bank
         };
-        match kind {
+        let bank = match kind {
             Kind::Klamm => Scenario::killing(name, move |broker, checks| {
                 program::run_asking(bank(&[]), name, broker, checks)
             }),
             Kind::Kafka => Scenario::calm(name, move |broker, checks| {
                 program::run(bank(&["--spare-the-broker"]), name, broker, checks)
             }),
+        };
+        Scenario {
+            properties: PROPERTIES,
+            ..bank
         }
-    };
-    let [classic, consumer] = seconds(kind);
-    let mut scenarios = vec![
-        copy("copy-classic", "classic"),
-        copy("copy-consumer", "consumer"),
-        bank("bank", "classic", classic),
-        bank("bank-consumer", "consumer", consumer),
-    ];
-    for scenario in &mut scenarios {
-        scenario.properties = PROPERTIES;
     }
-    Ok(Ready::Scenarios(scenarios))
 }
 
 /// Builds the program that starts and kills the workers; where it stands.

@@ -3,9 +3,10 @@
 use anyhow::{Context, Result};
 
 use super::{
-    check::Checks, cli, exactly, go, java, kcat, kill, node, python, readme, tally::Tally, tools, wire,
+    check::Checks, cli, exactly, faults, go, java, kcat, kill, node, python, readme, tally::Tally, tools,
+    wire,
 };
-use crate::broker::{Broker, Jars, Kind};
+use crate::broker::{Broker, Disk, Jars, Kind};
 
 /// A client that Klamm must serve as it is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(super) enum Group {
     Kill,
     /// Workers that process exactly once while they are killed.
     Exactly,
+    /// Power cuts, full disks, calls that fail.
+    Faults,
     Kcat,
     Python,
     Java,
@@ -48,6 +51,10 @@ pub(super) struct Scenario {
     pub(super) partitions: u16,
     /// What its broker is told besides; all scenarios of a group that share a broker say the same.
     pub(super) properties: &'static [(&'static str, &'static str)],
+    /// What its broker's data lies on.
+    pub(super) disk: Disk,
+    /// Why it cannot run on this machine.
+    pub(super) missing: Option<String>,
     pub(super) run: Box<Run>,
 }
 
@@ -61,6 +68,8 @@ impl Scenario {
             kills: false,
             partitions: PARTITIONS,
             properties: &[],
+            disk: Disk::Machine,
+            missing: None,
             run: Box::new(run),
         }
     }
@@ -70,12 +79,22 @@ impl Scenario {
         run: impl Fn(&mut Broker, &mut Checks) -> Result<()> + 'static,
     ) -> Self {
         Scenario {
-            name,
             kills: true,
-            partitions: PARTITIONS,
-            properties: &[],
-            run: Box::new(run),
+            ..Self::calm(name, run)
         }
+    }
+
+    /// One that this machine cannot run.
+    pub(super) fn skipped(name: &'static str, reason: String) -> Self {
+        Scenario {
+            missing: Some(reason),
+            ..Self::killing(name, |_, _| Ok(()))
+        }
+    }
+
+    /// With its broker's data on another disk.
+    pub(super) fn on(self, disk: Disk) -> Self {
+        Scenario { disk, ..self }
     }
 }
 
@@ -83,12 +102,13 @@ impl Scenario {
 const PARTITIONS: u16 = 12;
 
 impl Group {
-    pub(super) const ALL: [Group; 11] = [
+    pub(super) const ALL: [Group; 12] = [
         Group::Wire,
         Group::Readme,
         Group::Cli,
         Group::Kill,
         Group::Exactly,
+        Group::Faults,
         Group::Kcat,
         Group::Python,
         Group::Java,
@@ -104,6 +124,7 @@ impl Group {
             Group::Cli => "cli",
             Group::Kill => "kill",
             Group::Exactly => "exactly-once",
+            Group::Faults => faults::NAME,
             Group::Kcat => "kcat",
             Group::Python => "python",
             Group::Java => "java",
@@ -120,6 +141,7 @@ impl Group {
             Group::Cli => cli::prepare(kind),
             Group::Kill => kill::prepare(kind),
             Group::Exactly => exactly::prepare(kind),
+            Group::Faults => faults::prepare(kind),
             Group::Kcat => kcat::prepare(),
             Group::Python => python::prepare(),
             Group::Java => java::prepare(),
@@ -174,6 +196,10 @@ impl<'a> Groups<'a> {
         });
         let mut shared: Option<Broker> = None;
         for scenario in &scenarios {
+            if let Some(reason) = &scenario.missing {
+                tally.skipped(format!("{name}/{}", scenario.name), reason);
+                continue;
+            }
             let own = if scenario.kills { None } else { shared.take() };
             let mut checks = Checks::new(format!("{name}/{}", scenario.name), tally);
             let broker = run_scenario(scenario, kind, own, &mut checks);
@@ -188,7 +214,7 @@ impl<'a> Groups<'a> {
 }
 
 /// Runs a scenario on a broker, started when there is none, and gives the broker back if it is still of use.
-fn run_scenario(
+pub(super) fn run_scenario(
     scenario: &Scenario,
     kind: Kind,
     broker: Option<Broker>,
@@ -197,7 +223,7 @@ fn run_scenario(
     let (total, failures) = (checks.total(), checks.failures());
     let broker = match broker {
         Some(broker) => Ok(broker),
-        None => Broker::start_with(kind, scenario.partitions, scenario.properties)
+        None => Broker::start_with(kind, scenario.partitions, scenario.properties, scenario.disk)
             .context("the broker does not start"),
     };
     let mut broker = match broker {
