@@ -20,6 +20,7 @@ mod docs;
 mod fuzz;
 mod golden;
 mod instructions;
+mod mutants;
 mod power;
 mod process;
 mod protocol;
@@ -67,6 +68,8 @@ enum Command {
     Test(test::Args),
     /// Cut a broker's power and kill it, again and again, under producers that keep books
     Crash(crash::Args),
+    /// Break the code in known ways, and demand that a test sees each
+    Mutants(mutants::Args),
 }
 
 fn main() -> ExitCode {
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Command::Instructions(args) => instructions::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Crash(args) => crash::run(&args),
+        Command::Mutants(args) => mutants::run(&args),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
