@@ -30,15 +30,15 @@ use fresh::FreshNames;
 use meta::Meta;
 pub(crate) use topic_id::{is_topic_id_file, read_topic_id, write_topic_id};
 
-const LOCK: &str = ".lock";
-const CLEAN: &str = ".kafka_cleanshutdown";
-const META: &str = "meta.properties";
+pub(crate) const LOCK: &str = ".lock";
+pub(crate) const CLEAN: &str = ".kafka_cleanshutdown";
+pub(crate) const META: &str = "meta.properties";
 const MARKER: &str = "klamm.format";
 const MARKER_VERSION: &str = "version";
-const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
-const LOG_STARTS: &str = "log-start-offset-checkpoint";
-const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
-const CLEANED: &str = "cleaner-offset-checkpoint";
+pub(crate) const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
+pub(crate) const LOG_STARTS: &str = "log-start-offset-checkpoint";
+pub(crate) const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
+pub(crate) const CLEANED: &str = "cleaner-offset-checkpoint";
 /// More than any of the small files has.
 const SMALL_FILE_BYTES: u64 = 64 * 1024;
 
@@ -215,15 +215,7 @@ impl LogDir {
 
     /// Makes the folder one of this node, durably. Blocks.
     pub fn format(&self, meta: Meta) -> Result<(), LogError> {
-        let marker = self.path.join(MARKER);
-        self.files
-            .create_dir_all(&marker)
-            .map_err(LogError::io(&marker))?;
-        self.write(
-            &marker.join(MARKER_VERSION),
-            format!("{FORMAT_VERSION}\n").as_bytes(),
-        )?;
-        self.write(&self.path.join(META), meta.text().as_bytes())?;
+        format(&*self.files, &self.path, &meta)?;
         *self.meta.lock() = Some(meta);
         Ok(())
     }
@@ -462,8 +454,21 @@ impl LogDir {
     }
 }
 
+/// Marks the folder as ours, and as one of the node.
+pub(crate) fn format(files: &dyn Files, path: &Path, meta: &Meta) -> Result<(), LogError> {
+    let marker = path.join(MARKER);
+    files.create_dir_all(&marker).map_err(LogError::io(&marker))?;
+    let write = |path: PathBuf, text: String| {
+        files
+            .write_atomically(&path, text.as_bytes())
+            .map_err(LogError::io(&path))
+    };
+    write(marker.join(MARKER_VERSION), format!("{FORMAT_VERSION}\n"))?;
+    write(path.join(META), meta.text())
+}
+
 /// Whether the folder is ours, of a version that is known here.
-fn check_marker(files: &dyn Files, path: &Path) -> Result<bool, LogError> {
+pub(crate) fn check_marker(files: &dyn Files, path: &Path) -> Result<bool, LogError> {
     let path = path.join(MARKER).join(MARKER_VERSION);
     let Some(text) = read_small(files, &path)? else {
         return Ok(false);
@@ -483,7 +488,7 @@ fn check_marker(files: &dyn Files, path: &Path) -> Result<bool, LogError> {
 }
 
 /// The text of a small file; `None` if there is none.
-fn read_small(files: &dyn Files, path: &Path) -> Result<Option<String>, LogError> {
+pub(crate) fn read_small(files: &dyn Files, path: &Path) -> Result<Option<String>, LogError> {
     match files.read(path, SMALL_FILE_BYTES) {
         Ok(bytes) => String::from_utf8(bytes)
             .map(Some)

@@ -185,7 +185,7 @@ fn offset_in_name(path: &Path, kind: FileKind) -> Result<Offset, InspectError> {
     }
 }
 
-fn entries<E: IndexEntry>(files: &dyn Files, path: &Path) -> Result<Vec<E>, InspectError> {
+pub(crate) fn entries<E: IndexEntry>(files: &dyn Files, path: &Path) -> Result<Vec<E>, InspectError> {
     let bytes = files.read(path, INDEX_LIMIT_BYTES)?;
     let whole = bytes.chunks_exact(E::SIZE);
     if !whole.remainder().is_empty() {

@@ -37,10 +37,12 @@ pub mod prepare;
 pub mod producers;
 pub mod read;
 mod recovery;
+pub mod repair;
 pub mod retention;
 mod segment;
 pub mod truncate;
 mod trust;
+pub mod verify;
 
 pub use aborted::aborted_transactions;
 pub use append::{Appended, Incoming, Outcome};

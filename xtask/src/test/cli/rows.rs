@@ -363,6 +363,25 @@ const CALLS: &[Call] = &[
         "00000000000000000007.log: position 0: the batch needs 17 bytes, 1 are there\n",
         "klamm serve cuts a torn end",
     ]),
+    call(OTHER, "log dump --deep --offset 3 -n 1 LOGDIR/cli-p-1/00000000000000000000.log").prints(
+        "position *  offsets 3-3  1 records *\n    offset: 3 *value: v *\n",
+    ),
+    call(OTHER, "log dump LOGDIR/cli-z-0").prints("...\nLOGDIR/cli-z-0/00000000000000000000.log\nposition 0 *\n...\n"),
+    call(OTHER, "log verify LOGDIR").prints("partitions  *\n...\ndamaged     0\n").says(&["note: LOGDIR is in use by"]),
+    call(OTHER, "log verify LOGDIR/cli-z-0 -o json").prints(
+        "{\n  \"partitions\": 1,\n  \"segments\": 1,\n  \"bytes\": *,\n  \"batches\": 5,\n  \"records\": 5,\n...\n  \"damaged\": 0,\n  \"findings\": []\n}\n",
+    ).says(&["is in use by"]),
+    call(OTHER, "log verify FOLDER/00000000000000000007.log").prints(
+        "PARTITION *FILE *POSITION *OFFSETS *WHAT *NEXT\n...\n*00000000000000000007.log *0-1 *7- *batches: the batch needs 17 bytes, 1 are there *klamm log repair --cut-damaged *FOLDER*\n...\n",
+    ).fails(&["damage was found in", "klamm log repair"]),
+    call(OTHER, "log verify FOLDER/one").fails(&["this is no log dir, no partition's folder and no segment", "log.dirs"]),
+    call(OTHER, "log verify FOLDER/nowhere").fails(&["FOLDER/nowhere"]),
+    call(OTHER, "log repair LOGDIR/cli-z-0 -y").fails(&["is in use by", "stop the broker first"]),
+    call(OTHER, "log index LOGDIR/cli-z-0 -y").fails(&["is in use by", "stop the broker first"]),
+    call(OTHER, "log repair --dry-run FOLDER/00000000000000000007.log").prints(
+        "PARTITION *ACTION\n...\n*none: batches of 00000000000000000007.log: * (--cut-damaged *)\n...\n",
+    ).fails(&["were left as they are", "klamm log verify"]),
+    call(OTHER, "log index FOLDER/00000000000000000007.log").prints("PARTITION *SEGMENT\nFOLDER *7\n").fails(&["-y does it without asking"]),
     // Groups.
     call(GROUP, "group list").prints("GROUP  TYPE  STATE  PROTOCOL\n"),
     call(GROUP, "consume cli-z -g cli-g --from beginning -n 2").prints("none\ngzip\n"),

@@ -1,9 +1,11 @@
-//! `klamm log dump FILE...`: what is in the files of a partition, of ours or of Apache Kafka.
+//! `klamm log dump PATH...`: what is in the files of a partition or a log dir, of ours or of Apache Kafka.
 //!
 //! Always holds: nothing is written; a damaged file is shown up to the damage, which then fails the command. A segment is
 //! printed while it is read.
+//!
+//! Next: `verify.rs` for what is wrong with them, and past the damage.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -11,6 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use klamm_env::{Env, Files};
+use klamm_log::checkpoint;
 use klamm_log::inspect::{self, BatchAt, Segment};
 use klamm_log::names::{self, FileKind};
 use klamm_records::{ControlType, EndTransactionMarker, Record};
@@ -34,45 +37,81 @@ const TORN: &str =
 
 #[derive(Args, Debug)]
 pub(crate) struct DumpArgs {
-    /// Files: *.log, *.index, *.timeindex, *.txnindex, *.snapshot, leader-epoch-checkpoint
+    /// Files: *.log, *.index, *.timeindex, *.txnindex, *.snapshot, *-checkpoint; or the folder of a partition: all in it
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Print the records of the batches too
-    #[arg(short, long)]
+    #[command(flatten)]
+    shown: Shown,
+}
+
+#[derive(Args, Debug, Clone, Copy)]
+struct Shown {
+    /// Print the records of the batches too, with keys, values and headers
+    #[arg(short, long, visible_alias = "deep")]
     records: bool,
+    /// Of segments, begin with the batch of this offset
+    #[arg(long, value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
+    offset: Option<i64>,
+    /// Of segments, print at most so many batches
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    limit: Option<u64>,
 }
 
 pub(super) fn run(args: DumpArgs, out: &mut Output) -> anyhow::Result<()> {
     let env = Env::real();
     let files = env.files();
-    for file in &args.files {
-        if args.files.len() > 1 && out.format() == Format::Table {
-            writeln!(out.raw(), "{}", file.display())?;
+    let mut paths = Vec::new();
+    for path in &args.files {
+        let found = expand(&**files, path).with_context(|| path.display().to_string())?;
+        paths.extend(found);
+    }
+    for path in &paths {
+        if paths.len() > 1 && out.format() == Format::Table {
+            writeln!(out.raw(), "{}", path.display())?;
         }
-        dump(&**files, file, args.records, out).with_context(|| file.display().to_string())?;
+        dump(&**files, path, args.shown, out).with_context(|| path.display().to_string())?;
     }
     Ok(())
 }
 
-fn dump(files: &dyn Files, path: &Path, records: bool, out: &mut Output) -> anyhow::Result<()> {
+/// A file is itself; a folder is the files in it that can be shown.
+fn expand(files: &dyn Files, path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    if !files.entry(path)?.is_some_and(|entry| entry.is_dir) {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let is_known = |name: &str| names::parse_file(name).is_some() || name == EPOCHS || is_checkpoint(name);
+    let entries = files.read_dir(path)?.into_iter();
+    let known: Vec<PathBuf> = entries
+        .filter(|entry| !entry.is_dir && is_known(&entry.name))
+        .map(|entry| path.join(entry.name))
+        .collect();
+    if known.is_empty() {
+        return Err(Hinted::error(
+            "there is nothing in this folder that can be shown",
+            "name the folder of a partition, like orders-0, or files in it",
+        ));
+    }
+    Ok(known)
+}
+
+/// Whether the file says an offset of each partition of a log dir.
+fn is_checkpoint(name: &str) -> bool {
+    name.ends_with("-offset-checkpoint")
+}
+
+fn dump(files: &dyn Files, path: &Path, shown: Shown, out: &mut Output) -> anyhow::Result<()> {
     let name = path
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
     if name == EPOCHS {
-        for (epoch, offset) in inspect::leader_epochs(files, path)? {
-            line(
-                out,
-                &[
-                    ("leader_epoch", json!(epoch.0)),
-                    ("start_offset", json!(offset.0)),
-                ],
-            )?;
-        }
-        return Ok(());
+        return epochs(files, path, out);
+    }
+    if is_checkpoint(&name) {
+        return checkpoint(files, path, out);
     }
     match names::parse_file(&name).map(|(kind, _)| kind) {
-        Some(FileKind::Log) => segment(files, path, records, out),
+        Some(FileKind::Log) => segment(files, path, shown, out),
         Some(FileKind::OffsetIndex) => {
             for entry in inspect::offset_index(files, path)? {
                 line(
@@ -104,6 +143,32 @@ fn dump(files: &dyn Files, path: &Path, records: bool, out: &mut Output) -> anyh
             "segments are named like 00000000000000000000.log; klamm log dump --help lists the others",
         )),
     }
+}
+
+fn epochs(files: &dyn Files, path: &Path, out: &mut Output) -> anyhow::Result<()> {
+    for (epoch, offset) in inspect::leader_epochs(files, path)? {
+        let shown = [
+            ("leader_epoch", json!(epoch.0)),
+            ("start_offset", json!(offset.0)),
+        ];
+        line(out, &shown)?;
+    }
+    Ok(())
+}
+
+fn checkpoint(files: &dyn Files, path: &Path, out: &mut Output) -> anyhow::Result<()> {
+    if files.entry(path)?.is_none() {
+        return Err(io::Error::from(io::ErrorKind::NotFound).into());
+    }
+    for (partition, offset) in checkpoint::read_offsets(files, path)? {
+        let shown = [
+            ("topic", json!(&*partition.topic)),
+            ("partition", json!(partition.partition)),
+            ("offset", json!(offset.0)),
+        ];
+        line(out, &shown)?;
+    }
+    Ok(())
 }
 
 fn transactions(files: &dyn Files, path: &Path, out: &mut Output) -> anyhow::Result<()> {
@@ -191,12 +256,24 @@ struct BatchRow {
     content: Option<Vec<Value>>,
 }
 
-fn segment(files: &dyn Files, path: &Path, records: bool, out: &mut Output) -> anyhow::Result<()> {
-    let mut damaged = 0;
+fn segment(files: &dyn Files, path: &Path, limits: Shown, out: &mut Output) -> anyhow::Result<()> {
+    let Shown {
+        records,
+        offset,
+        limit,
+    } = limits;
+    let (mut damaged, mut printed) = (0, 0);
     let mut position = 0;
     for item in Segment::open(files, path)? {
         let at = item.map_err(|error| Hinted::error(error.to_string(), TORN))?;
         position = at.position + at.batch.bytes().len() as u64;
+        if offset.is_some_and(|offset| at.batch.header().last_offset().0 < offset) {
+            continue;
+        }
+        if limit.is_some_and(|limit| printed >= limit) {
+            return fail_if_damaged(damaged, out);
+        }
+        printed += 1;
         damaged += usize::from(at.checksum.is_err());
         let mut row = row(&at);
         let mut content = Vec::new();
@@ -220,17 +297,23 @@ fn segment(files: &dyn Files, path: &Path, records: bool, out: &mut Output) -> a
         .open(path, klamm_env::OpenMode::Read)?
         .len()?
         .saturating_sub(position);
-    out.flush()?;
-    if damaged > 0 {
-        return Err(Hinted::error(
-            format!("the checksums of {damaged} batches are wrong"),
-            "klamm log dump FILE | grep CHECKSUM shows which; another replica or a copy may have them whole",
-        ));
-    }
+    fail_if_damaged(damaged, out)?;
     if rest > 0 {
         return Err(Hinted::error(
             format!("{rest} bytes at the end, from position {position}, are no whole batch"),
             TORN,
+        ));
+    }
+    Ok(())
+}
+
+/// Fails if any of the batches that were printed is damaged.
+fn fail_if_damaged(damaged: usize, out: &mut Output) -> anyhow::Result<()> {
+    out.flush()?;
+    if damaged > 0 {
+        return Err(Hinted::error(
+            format!("the checksums of {damaged} batches are wrong"),
+            "klamm log dump FILE | grep CHECKSUM shows which; klamm log verify says what can be done",
         ));
     }
     Ok(())
