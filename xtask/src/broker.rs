@@ -271,6 +271,12 @@ impl Broker {
         Ok(())
     }
 
+    /// From its next start on it is Klamm that runs on the data.
+    pub(crate) fn become_klamm(&mut self) {
+        self.setup.kind = Kind::Klamm;
+        self.java = None;
+    }
+
     /// Starts the broker again on what it left behind, and waits until it serves.
     pub(crate) fn restart(&mut self) -> Result<()> {
         let ready = self.begin()?;

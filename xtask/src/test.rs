@@ -10,6 +10,7 @@
 //! Where to go next: [`group`] lists the clients, [`crate::broker`] starts and kills what they talk to, [`program`] runs a
 //! client program and reads its results.
 
+mod adopt;
 mod check;
 mod cli;
 mod dump;
@@ -45,7 +46,7 @@ pub(crate) struct Args {
     /// A skipped test or group is a failure
     #[arg(long)]
     all: bool,
-    /// Run only this group (repeatable): unit, instructions, kafka, wire, readme, cli, kill, exactly-once, faults, kcat, python, java, tools, go, node
+    /// Run only this group (repeatable): unit, instructions, kafka, wire, readme, cli, kill, exactly-once, faults, adopt, kcat, python, java, tools, go, node
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
     /// Let the client groups talk to Apache Kafka instead of Klamm

@@ -10,6 +10,7 @@
     allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::disallowed_types)
 )]
 
+pub mod adopt;
 mod answer_memory;
 pub mod api_table;
 mod auto_create;

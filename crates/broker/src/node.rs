@@ -42,7 +42,7 @@ pub use crate::router::RouterMode;
 use crate::vitals::Vitals;
 
 /// The folder of the metadata log within its log dir.
-const QUORUM_FOLDER: &str = "klamm-metadata";
+pub(crate) const QUORUM_FOLDER: &str = "klamm-metadata";
 /// Batches that are unpacked at once beside the network threads.
 const UNPACKERS: usize = 4;
 /// How long connections may take to finish what they were asked when the node stops.

@@ -12,6 +12,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod aborted;
+pub mod adopt;
 pub mod append;
 pub mod checkpoint;
 pub mod clean;

@@ -18,6 +18,7 @@ use klamm_env::{Files, OpenMode};
 use klamm_model::Offset;
 use klamm_records::{BatchHeader, HEADER_BYTES};
 
+pub(crate) use dir::{CLEANED, is_unwritten};
 pub use dir::{DirFacts, facts, in_dir, of_dir};
 pub use finding::{Finding, FindingKind};
 

@@ -8,6 +8,7 @@
 //! decides, one file per decision.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod adopt;
 pub mod bootstrap;
 pub mod controller;
 pub mod delta;

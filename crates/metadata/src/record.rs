@@ -88,7 +88,7 @@ macro_rules! metadata_records {
             }
 
             /// `None`: a type that is not kept.
-            fn decode(frame: RecordFrame, r: &mut Reader) -> Result<Option<Self>, DecodeError> {
+            pub(crate) fn decode(frame: RecordFrame, r: &mut Reader) -> Result<Option<Self>, DecodeError> {
                 $(if Some(frame.record_type) == records::$record::API_KEY {
                     return Ok(Some(Self::$variant(decode_record(r, frame.version)?)));
                 })*

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use klamm_env::Env;
-use klamm_quorum::{NoPeers, Quorum};
+use klamm_quorum::{NoPeers, Position, Quorum, StateMachine, seed};
 use support::{Memory, config};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -49,6 +49,45 @@ async fn many_propose_at_once_and_all_is_there_after_a_restart() {
     quorum.wait_for_leader().await.unwrap();
     assert_eq!(machine.decisions(), before);
     quorum.shutdown().await;
+}
+
+/// As when a cluster is taken over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_begins_with_a_state_goes_on_from_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = config(1, &[1]);
+    settings.directory = folder.path().join("metadata");
+    let before = Memory::default();
+    for (index, decision) in [(0, None), (1, Some(Bytes::from("adopted")))] {
+        before.apply(Position { index, term: 1 }, decision).unwrap();
+    }
+    let seeded = || {
+        let files = Env::real().files().clone();
+        seed(
+            files,
+            settings.directory.clone(),
+            settings.cluster_id,
+            1,
+            before.snapshot(),
+        )
+    };
+    // What was cut short is done again.
+    seeded().unwrap();
+    seeded().unwrap();
+    for decision in ["first", "second"] {
+        let machine = Arc::new(Memory::default());
+        let quorum = Quorum::start(Env::real(), settings.clone(), machine.clone(), Arc::new(NoPeers))
+            .await
+            .unwrap();
+        quorum.wait_for_leader().await.unwrap();
+        let found = machine.decisions();
+        assert_eq!(found.first(), before.decisions().first());
+        assert_eq!(found.len(), if decision == "first" { 1 } else { 2 });
+        quorum.propose(Bytes::from(decision)).await.unwrap();
+        quorum.shutdown().await;
+    }
+    let refused = seeded().unwrap_err().to_string();
+    assert!(refused.contains("there is a metadata log already"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,8 +3,7 @@
 use anyhow::{Context, Result};
 
 use super::{
-    check::Checks, cli, exactly, faults, go, java, kcat, kill, node, python, readme, tally::Tally, tools,
-    wire,
+    adopt, check::Checks, cli, exactly, faults, go, java, kcat, kill, node, python, readme, tally::Tally, tools, wire,
 };
 use crate::broker::{Broker, Disk, Jars, Kind};
 
@@ -23,6 +22,8 @@ pub(super) enum Group {
     Exactly,
     /// Power cuts, full disks, calls that fail.
     Faults,
+    /// The data of a Kafka broker is taken over.
+    Adopt,
     Kcat,
     Python,
     Java,
@@ -109,6 +110,7 @@ impl Group {
         Group::Kill,
         Group::Exactly,
         Group::Faults,
+        Group::Adopt,
         Group::Kcat,
         Group::Python,
         Group::Java,
@@ -125,6 +127,7 @@ impl Group {
             Group::Kill => "kill",
             Group::Exactly => "exactly-once",
             Group::Faults => faults::NAME,
+            Group::Adopt => "adopt",
             Group::Kcat => "kcat",
             Group::Python => "python",
             Group::Java => "java",
@@ -142,6 +145,7 @@ impl Group {
             Group::Kill => kill::prepare(kind),
             Group::Exactly => exactly::prepare(kind),
             Group::Faults => faults::prepare(kind),
+            Group::Adopt => adopt::prepare(kind),
             Group::Kcat => kcat::prepare(),
             Group::Python => python::prepare(),
             Group::Java => java::prepare(),

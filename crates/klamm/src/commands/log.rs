@@ -1,5 +1,6 @@
-//! `klamm log`: dump, verify, repair, index.
+//! `klamm log`: dump, verify, repair, index, adopt.
 
+mod adopt;
 mod dump;
 mod index;
 mod repair;
@@ -20,6 +21,8 @@ pub(crate) enum Command {
     Repair(repair::RepairArgs),
     /// Make the indexes of segments anew
     Index(index::IndexArgs),
+    /// Take over the data of a stopped Apache Kafka broker
+    Adopt(adopt::AdoptArgs),
 }
 
 pub(crate) fn run(command: Command, out: &mut Output) -> anyhow::Result<()> {
@@ -28,5 +31,6 @@ pub(crate) fn run(command: Command, out: &mut Output) -> anyhow::Result<()> {
         Command::Verify(args) => verify::run(&args, out),
         Command::Repair(args) => repair::run(&args, out),
         Command::Index(args) => index::run(&args, out),
+        Command::Adopt(args) => adopt::run(args, out),
     }
 }

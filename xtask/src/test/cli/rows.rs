@@ -382,6 +382,8 @@ const CALLS: &[Call] = &[
         "PARTITION *ACTION\n...\n*none: batches of 00000000000000000007.log: * (--cut-damaged *)\n...\n",
     ).fails(&["were left as they are", "klamm log verify"]),
     call(OTHER, "log index FOLDER/00000000000000000007.log").prints("PARTITION *SEGMENT\nFOLDER *7\n").fails(&["-y does it without asking"]),
+    call(OTHER, "log adopt FOLDER").usage(&["--copy-to"]),
+    call(OTHER, "log adopt FOLDER --in-place -y").fails(&["there is no meta.properties"]),
     // Groups.
     call(GROUP, "group list").prints("GROUP  TYPE  STATE  PROTOCOL\n"),
     call(GROUP, "consume cli-z -g cli-g --from beginning -n 2").prints("none\ngzip\n"),
