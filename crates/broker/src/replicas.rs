@@ -9,6 +9,7 @@ mod cleaner;
 mod commit;
 mod outcome;
 mod partition;
+mod scrub;
 mod settings;
 mod standing;
 mod upkeep;
@@ -26,6 +27,7 @@ pub(crate) use self::cleaner::Figures;
 pub(crate) use self::commit::Committer;
 pub(crate) use self::outcome::{Appended, Isolation, ReadOutcome, ReadSpec, Refusal, Watched, Watcher};
 pub(crate) use self::partition::{Asking, Partition, WriteError, Written};
+pub(crate) use self::scrub::Damage;
 pub(crate) use self::settings::Resolver;
 #[cfg(test)]
 pub(crate) use self::settings::Settings;

@@ -111,6 +111,17 @@ pub struct Housekeeping {
     pub compaction: bool,
     /// `klamm.open.files.max`; `None` takes half of the process's limit.
     pub open_files_max: Option<u32>,
+    /// `None` does not read segments again.
+    pub scrub: Option<Scrub>,
+}
+
+/// How sealed segments are read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scrub {
+    /// `klamm.scrub.bytes.per.second`.
+    pub bytes_per_second: u64,
+    /// `klamm.scrub.interval.ms`.
+    pub interval: Duration,
 }
 
 impl BrokerConfig {
@@ -220,6 +231,13 @@ fn read_housekeeping(reader: &Reader<'_>) -> Housekeeping {
         producer_expiry_interval: reader.interval("producer.id.expiration.check.interval.ms"),
         compaction: reader.flag("log.cleaner.enable"),
         open_files_max: Some(reader.count("klamm.open.files.max")).filter(|count| *count > 0),
+        scrub: u64::try_from(reader.whole("klamm.scrub.bytes.per.second"))
+            .ok()
+            .filter(|bytes| *bytes > 0)
+            .map(|bytes_per_second| Scrub {
+                bytes_per_second,
+                interval: reader.interval("klamm.scrub.interval.ms"),
+            }),
     }
 }
 

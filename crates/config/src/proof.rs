@@ -182,6 +182,10 @@ static TESTS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "klamm-broker: housekeeping::sealed_segments_are_read_again_in_time",
+        &["klamm.scrub.bytes.per.second", "klamm.scrub.interval.ms"],
+    ),
+    (
         "klamm-broker: housekeeping::silent_producers_are_forgotten",
         &[
             "producer.id.expiration.check.interval.ms",

@@ -61,6 +61,12 @@ pub trait File: Send + Sync + fmt::Debug {
     /// Like [`File::read_at`], but `None` when the bytes would have to come from the device. Allowed on network threads.
     fn read_at_resident(&self, buffer: &mut [u8], offset: u64) -> io::Result<Option<usize>>;
 
+    /// Like [`File::read_at`], but what was not in the page cache before is not there afterwards either, where the system can
+    /// be told. For a handle that is not read otherwise: it does not read ahead any more.
+    fn read_passing(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.read_at(buffer, offset)
+    }
+
     /// Writes all of `pieces`, one after another, at `offset`. Allowed on network threads (page cache).
     fn write_at(&self, pieces: &[IoSlice<'_>], offset: u64) -> io::Result<()>;
 

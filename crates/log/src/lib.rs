@@ -40,6 +40,7 @@ pub mod read;
 mod recovery;
 pub mod repair;
 pub mod retention;
+pub mod scrub;
 mod segment;
 pub mod truncate;
 mod trust;

@@ -337,11 +337,12 @@ async fn make_ready(context: &RequestContext<'_>, bytes: usize, reused: &mut Reu
             continue;
         }
         let range = range.clone();
+        let end = range.position + range.len as u64;
         // In a box: every connection has the room that this future takes.
         let checked = Box::pin(context.broker.env.blocking(move || range.verify())).await;
         if let Err(error) = checked {
             part.refuse(ErrorCode::KafkaStorageError);
-            tracing::error!(partition = %part.name(), %error, "stored bytes are not what was appended");
+            part.note_damage(context.broker, end, error);
         }
     }
 }

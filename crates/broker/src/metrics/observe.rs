@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use klamm_log::LogCell;
-use klamm_model::{BrokerId, TimestampMs};
+use klamm_model::{BrokerId, TimestampMs, TopicPartition};
 
 use super::process::Process;
 use crate::broker::Broker;
-use crate::replicas::{Figures, Partition, Store};
+use crate::replicas::{Damage, Figures, Partition, Store};
 
 /// What a coordinator may take to end a transaction that has taken too long, before that counts as hung: as long as Kafka waits.
 const LATE_BY: Duration = Duration::from_mins(5);
@@ -33,6 +33,7 @@ pub(super) struct Observed {
     pub(super) hung: Vec<Hung>,
     /// Transactions that are coordinated here, were decided long ago, and have not ended in all of their partitions.
     pub(super) ending: usize,
+    pub(super) damages: Vec<(TopicPartition, Damage)>,
     pub(super) log_dirs: Vec<LogDir>,
     /// By name.
     pub(super) topics: BTreeMap<Arc<str>, Logs>,
@@ -140,6 +141,7 @@ pub(super) fn observe(broker: &Broker) -> Observed {
             .filter_map(|partition| hung(partition, now, limit))
             .collect(),
         ending: broker.transactions.coordinator().ending_since_before(decided),
+        damages: broker.upkeep.damages.by_partition(),
         log_dirs,
         topics,
         compaction,

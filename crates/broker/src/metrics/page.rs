@@ -21,6 +21,7 @@ use super::table::{self, Kind, Metric, Unit};
 use super::timing::{Snapshot, Timing};
 use super::{Metrics, OTHERS, RecordCounters, sum};
 use crate::api_table;
+use crate::replicas::Damage;
 
 /// Topics with figures of their own.
 const MAX_TOPICS: usize = 1_000;
@@ -227,6 +228,14 @@ fn partitions(rows: &mut Rows, observed: &Observed) {
     });
     rows.each(&table::HUNG_TRANSACTIONS, hung);
     rows.one(&table::ENDING_TRANSACTIONS, gauge(observed.ending));
+    let damages = |value: fn(&Damage) -> u64| {
+        observed.damages.iter().map(move |(partition, damage)| {
+            let labels = [partition.topic.to_string(), partition.partition.to_string()];
+            (labels.into(), gauge(value(damage)))
+        })
+    };
+    rows.each(&table::CORRUPT_RANGES, damages(|damage| damage.ranges));
+    rows.each(&table::CORRUPT_BYTES, damages(|damage| damage.bytes));
 }
 
 fn log_dirs(rows: &mut Rows, observed: &Observed) {

@@ -154,6 +154,11 @@ metrics! {
         ENDING_TRANSACTIONS: Gauge "klamm_transactions_ending_slowly" Count []
             "Transactions coordinated here that were decided on more than a minute ago, and whose end is not written to all of their \
              partitions: their producers and readers of committed records wait. The log says which partition does not take it, and why.";
+        CORRUPT_RANGES: Gauge "klamm_log_corrupt_ranges" Count ["topic", "partition"]
+            "Ranges of a partition's segments that are not what was appended, as far as they were read: klamm log verify shows all. \
+             Partitions without any are not listed.";
+        CORRUPT_BYTES: Gauge "klamm_log_corrupt" Bytes ["topic", "partition"]
+            "Bytes of those ranges.";
         LOG_SIZE: Gauge "klamm_log_size" Bytes ["log_dir"]
             "Bytes of all segments in a log dir.";
         LOG_SEGMENTS: Gauge "klamm_log_segments" Count ["log_dir"]

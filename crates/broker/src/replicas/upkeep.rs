@@ -17,6 +17,7 @@ use tracing::{debug, error, info};
 
 use super::cleaner::Cleaner;
 use super::partition::Partition;
+use super::scrub::{self, Damages};
 use crate::broker::Broker;
 
 /// The tasks of a broker's upkeep.
@@ -24,6 +25,8 @@ use crate::broker::Broker;
 pub(crate) struct Upkeep {
     pub(crate) cleaner: Cleaner,
     tasks: Mutex<Vec<Task<()>>>,
+    /// Ranges of segments that are not what was appended.
+    pub(crate) damages: Damages,
 }
 
 impl Upkeep {
@@ -47,6 +50,7 @@ impl Upkeep {
             tasks.push(every(broker, interval, flush_due));
         }
         self.cleaner.start(broker);
+        tasks.extend(scrub::start(broker));
     }
 
     /// Ends the tasks, brings all to the device and marks the log dirs as closed in order. Blocks its caller until done.

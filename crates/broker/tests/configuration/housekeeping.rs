@@ -1,10 +1,14 @@
 //! What is synced, written down and forgotten from time to time.
 
+use std::io::IoSlice;
+use std::path::Path;
+
+use klamm_env::{Files, OpenMode};
 use klamm_protocol::messages::DescribeProducersRequest;
 use klamm_protocol::messages::describe_producers_request::TopicRequest;
 
 use crate::client::{batch, batch_of_producer};
-use crate::fixture::{Both, Fixture, Settings, Way};
+use crate::fixture::{Both, DATA, Fixture, Settings, Way};
 
 const CACHED: (&str, &str) = ("klamm.durability", "page-cache");
 const SEGMENT: &str = "/t-0/00000000000000000000.log";
@@ -26,6 +30,40 @@ async fn so_many_unsynced_records_are_synced() {
             syncs.push(fixture.calls("SyncData", SEGMENT) - before);
         }
         assert_eq!(syncs, expected, "{way:?}");
+    }
+}
+
+/// A bit of the second sealed segment flips; the damage is found when somebody reads it.
+#[tokio::test(start_paused = true)]
+async fn sealed_segments_are_read_again_in_time() {
+    const OFTEN: (&str, &str) = ("klamm.scrub.interval.ms", "1000");
+    // (settings, whether it was found after 5 and after 30 seconds)
+    let cases: [(Settings<'_>, [bool; 2]); 4] = [
+        (&[OFTEN], [true, true]),
+        (&[("klamm.scrub.interval.ms", "20000")], [false, true]),
+        (&[OFTEN, ("klamm.scrub.bytes.per.second", "50")], [false, true]),
+        (&[OFTEN, ("klamm.scrub.bytes.per.second", "0")], [false, false]),
+    ];
+    for (set, expected) in cases {
+        let fixture = Fixture::start(set).await;
+        let mut client = fixture.connect();
+        client.create("t", 1, &[("internal.segment.bytes", "1000")]).await;
+        for _ in 0..3 {
+            client.produce(batch(fixture.now(), 600)).await;
+        }
+        let sealed = format!("{DATA}/t-0/00000000000000000001.log");
+        let file = fixture.disk().open(Path::new(&sealed), OpenMode::Write).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, 100).unwrap();
+        file.write_at(&[IoSlice::new(&[byte[0] ^ 4])], 100).unwrap();
+        let mut found = Vec::new();
+        for ms in [5_000, 25_000] {
+            fixture.pass(ms).await;
+            let metrics = fixture.node.observer().metrics().await;
+            let ranges = "klamm_log_corrupt_ranges{topic=\"t\",partition=\"0\"} 1";
+            found.push(metrics.lines().any(|line| line == ranges));
+        }
+        assert_eq!(found, expected, "{set:?}");
     }
 }
 

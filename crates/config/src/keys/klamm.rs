@@ -22,6 +22,11 @@ pub(super) static KEYS: &[Key] = keys! {
          rest of a request for 10 s is closed, the one that has owed it for longest first."
     Int "klamm.open.files.max" = "0", at_least(0), served;
         "Log files kept open at once; 0 takes half of the process's limit on open files."
+    Long "klamm.scrub.bytes.per.second" = "10485760", at_least(0), bytes, served;
+        "How fast sealed segments are read again, at most, to find bits that flipped on the device; 0 turns it off. The default \
+         is 6 TB in a week, and less than a tenth of what a slow disk reads."
+    Long "klamm.scrub.interval.ms" = "604800000", at_least(1000), ms, served;
+        "Time in which all sealed segments are to be read again once, as slowly as that allows."
     Int "klamm.workers" = "0", between(0, 1024), served;
         "Threads that read, execute and answer requests; 0 takes one for each core."
 };

@@ -9,6 +9,7 @@ mod lock;
 
 use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut};
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
 
 use klamm_model::TimestampMs;
-use rustix::fs::{fdatasync, statvfs};
+use rustix::fs::{Advice, fadvise, fdatasync, statvfs};
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2, pwritev};
 
 use super::retried;
@@ -170,6 +171,18 @@ impl File for SystemFile {
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn read_passing(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        if let Some(read) = self.read_at_resident(buffer, offset)? {
+            return Ok(read);
+        }
+        // Only what is asked for comes into the page cache, and goes again. Advice that is not taken costs others their pages,
+        // which is no error.
+        let _ = fadvise(&self.file, 0, None, Advice::Random);
+        let read = self.read_at(buffer, offset)?;
+        let _ = fadvise(&self.file, offset, NonZeroU64::new(read as u64), Advice::DontNeed);
+        Ok(read)
     }
 
     fn write_at(&self, pieces: &[IoSlice<'_>], offset: u64) -> io::Result<()> {

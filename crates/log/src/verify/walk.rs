@@ -88,6 +88,11 @@ impl Walk {
         }
     }
 
+    /// Where the next piece begins.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
     /// The next piece; `None` at the end. Blocks.
     pub(crate) fn step(&mut self) -> Option<Piece> {
         let position = self.position;

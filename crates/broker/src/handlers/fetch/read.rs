@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString;
-use klamm_log::{AbortedTransaction, FileRange};
+use klamm_log::read::VerifyError;
+use klamm_log::{AbortedTransaction, FileRange, LogCell, scrub};
 use klamm_model::{ErrorCode, LeaderEpoch, Offset, Uuid};
 use klamm_protocol::messages::FetchRequest;
 
+use crate::broker::Broker;
 use crate::context::RequestContext;
 use crate::fetch_sessions::{PartitionKey, Told, Wanted};
 use crate::replicas::{Isolation, Partition, ReadOutcome, ReadSpec, TopicReplicas, Watcher};
@@ -61,6 +63,19 @@ pub(super) struct Part {
 }
 
 impl Part {
+    /// What was to be sent, up to this position of a segment, cannot be read, or is not what was appended.
+    pub(super) fn note_damage(&self, broker: &Broker, end: u64, error: VerifyError) {
+        match (error, &self.partition) {
+            (VerifyError::Corrupt { position, source }, Some(partition)) => {
+                let what = source.to_string();
+                let found = scrub::read_into(partition, self.fetch_offset, position..end, what);
+                let name = partition.with(|log| log.partition().clone());
+                broker.upkeep.damages.note(&name, &found);
+            }
+            (error, _) => tracing::error!(partition = %self.name(), %error, "stored bytes cannot be read"),
+        }
+    }
+
     /// Of which offsets the aborted transactions have to be looked up on the device.
     pub(super) fn aborted_wanted(&self) -> Option<(Arc<Partition>, Range<Offset>)> {
         let read = self.outcome.as_ref().ok().filter(|read| read.aborted.is_none())?;
