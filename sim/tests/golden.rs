@@ -64,7 +64,7 @@ fn a_folder_of_a_later_format_is_refused_with_both_versions() {
     };
     let binary = |bytes: &mut Vec<u8>| bytes[7] += 6;
     let cases: [Case; 6] = [
-        ("klamm.format/version", Box::new(text("1", "7")), ["7", "1"]),
+        ("klamm.format/version", Box::new(text("1", "7")), ["7", "2"]),
         (
             "meta.properties",
             Box::new(text("version=1", "version=7")),

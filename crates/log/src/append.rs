@@ -364,7 +364,7 @@ impl Log {
             .get_or_insert_default()
             .appended(base_offset, end, size);
         match self.config.durability {
-            Durability::PageCache => self.durable_end_offset = end,
+            Durability::PageCache => (self.durable_end_offset, self.durable_position) = (end, None),
             Durability::Fsync => {
                 self.active_mut().unsynced.get_or_insert_with(|| Arc::clone(file));
             }

@@ -9,6 +9,7 @@
 
 mod cleaned;
 mod fresh;
+mod journaled;
 pub mod meta;
 mod topic_id;
 
@@ -25,6 +26,7 @@ use parking_lot::Mutex;
 use crate::checkpoint::{self, Offsets};
 use crate::error::LogError;
 use crate::handles::HandleCache;
+use crate::journal::{self, Book, retired_names};
 use crate::names::{self, FolderKind};
 use fresh::FreshNames;
 use meta::Meta;
@@ -42,8 +44,10 @@ pub(crate) const CLEANED: &str = "cleaner-offset-checkpoint";
 /// More than any of the small files has.
 const SMALL_FILE_BYTES: u64 = 64 * 1024;
 
-/// The version of the layout of a log dir and of everything in it that is ours.
-pub const FORMAT_VERSION: u32 = 1;
+/// The newest version of the layout of a log dir and of everything in it that is ours: with a journal.
+pub const FORMAT_VERSION: u32 = 2;
+/// The version without one, which older binaries know.
+const WITHOUT_JOURNAL: u32 = 1;
 
 /// A log dir that this process holds.
 pub struct LogDir {
@@ -56,6 +60,7 @@ pub struct LogDir {
     checkpoints: Mutex<Checkpoints>,
     fresh: FreshNames,
     meta: Mutex<Option<Meta>>,
+    book: Book,
     _lock: Box<dyn FolderLock>,
 }
 
@@ -72,6 +77,8 @@ struct Checkpoints {
     high_watermarks: Offsets,
     /// Where the part begins that compaction has not gone over, of those that it has.
     cleaned: Offsets,
+    /// A write failed: the files may say what they said before.
+    is_uncertain: bool,
 }
 
 impl Checkpoints {
@@ -160,8 +167,9 @@ impl LogDir {
             log_starts: read(LOG_STARTS)?,
             high_watermarks: read(HIGH_WATERMARKS)?,
             cleaned: read(CLEANED)?,
+            is_uncertain: false,
         };
-        let dir = Self {
+        let mut dir = Self {
             path: path.to_path_buf(),
             handles,
             failure: OnceLock::new(),
@@ -170,10 +178,12 @@ impl LogDir {
             checkpoints: Mutex::new(checkpoints),
             fresh: FreshNames::default(),
             meta: Mutex::new(meta),
+            book: Book::default(),
             _lock: lock,
             files,
         };
         dir.forget_missing()?;
+        dir.book = journal::replay::open(&dir)?;
         Ok(Arc::new(dir))
     }
 
@@ -353,7 +363,9 @@ impl LogDir {
                 .map_err(LogError::io(&self.path))?;
             Ok(paths)
         };
-        moved().inspect_err(|error| self.fail(error))
+        let paths = moved().inspect_err(|error| self.fail(error))?;
+        retired_names(self, moves.iter().map(|(partition, _)| *partition));
+        Ok(paths)
     }
 
     /// Takes the partitions out of the checkpoints, durably.
@@ -407,25 +419,16 @@ impl LogDir {
                 .insert(partition.clone(), positions.log_start_offset);
             next.high_watermarks.insert(partition, positions.high_watermark);
         }
-        *checkpoints = next;
+        *checkpoints = Checkpoints {
+            is_uncertain: true,
+            ..next
+        };
         checkpoints
             .positions()
             .into_iter()
-            .try_for_each(|(name, offsets)| self.write_checkpoint(name, offsets))
-    }
-
-    /// Before a log is cut: no checkpoint may promise what is about to go. Blocks.
-    pub(crate) fn lower_recovery_point(
-        &self,
-        partition: &TopicPartition,
-        to: Offset,
-    ) -> Result<(), LogError> {
-        let mut checkpoints = self.checkpoints.lock();
-        match checkpoints.recovery_points.get_mut(partition) {
-            Some(point) if *point > to => *point = to,
-            _ => return Ok(()),
-        }
-        self.write_checkpoint(RECOVERY_POINTS, &checkpoints.recovery_points)
+            .try_for_each(|(name, offsets)| self.write_checkpoint(name, offsets))?;
+        checkpoints.is_uncertain = false;
+        Ok(())
     }
 
     fn write_checkpoint(&self, name: &str, offsets: &Offsets) -> Result<(), LogError> {
@@ -463,7 +466,7 @@ pub(crate) fn format(files: &dyn Files, path: &Path, meta: &Meta) -> Result<(), 
             .write_atomically(&path, text.as_bytes())
             .map_err(LogError::io(&path))
     };
-    write(marker.join(MARKER_VERSION), format!("{FORMAT_VERSION}\n"))?;
+    write(marker.join(MARKER_VERSION), format!("{WITHOUT_JOURNAL}\n"))?;
     write(path.join(META), meta.text())
 }
 

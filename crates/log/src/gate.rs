@@ -9,6 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::error::LogError;
 use crate::home::Home;
+use crate::journal::retired;
 use crate::prepare::LogCell;
 
 /// See the head of the file.
@@ -47,7 +48,9 @@ pub(crate) fn home_of(cell: &impl LogCell) -> Arc<Home> {
 /// The partition is deleted: waits for whoever works with the log's files, and keeps everybody out from then on. Afterwards
 /// its folder may be [moved](crate::LogDir::retire) and its name given to another. Blocks.
 pub fn retire(cell: &impl LogCell) {
-    *home_of(cell).gate.0.lock() = Passage::Closed;
+    let home = home_of(cell);
+    *home.gate.0.lock() = Passage::Closed;
+    retired(cell, &home);
 }
 
 #[cfg(test)]

@@ -2,11 +2,16 @@
 //!
 //! Always holds: the model knows every record that may be there, and up to where they must be there.
 
+mod beside;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
 use klamm_env::sim::disk::{CrashMode, Disk};
 use klamm_model::{Offset, TimestampMs};
 use proptest::prelude::*;
 
-use bytes::Bytes;
+use beside::Beside;
 
 use crate::config::LogConfig;
 use crate::error::LogError;
@@ -22,6 +27,8 @@ pub(crate) enum Step {
     /// A batch of so many records of so many bytes.
     Append(u8, u16),
     Commit,
+    /// Of this log alone, where others are committed with it else.
+    CommitAlone,
     Flush(FlushScope),
     Checkpoint,
     /// To this share (of 256) of the log.
@@ -44,6 +51,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         12 => (1..5u8, 0..600u16).prop_map(|(records, bytes)| Step::Append(records, bytes)),
         3 => Just(Step::Commit),
+        1 => Just(Step::CommitAlone),
         1 => Just(Step::Flush(FlushScope::Sealed)),
         1 => Just(Step::Flush(FlushScope::All)),
         1 => Just(Step::Checkpoint),
@@ -60,8 +68,10 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// A log with its model.
 pub(crate) struct Life {
     pub(crate) disk: Disk,
-    pub(crate) held: Option<Held>,
+    pub(crate) held: Option<Arc<Held>>,
     config: LogConfig,
+    /// Others in the same log dir, with which it is committed by a journal.
+    beside: Option<Beside>,
     /// Every record that may be there, from `start` on.
     records: Vec<Bytes>,
     start: i64,
@@ -80,6 +90,7 @@ impl Life {
             disk: Disk::default(),
             held: None,
             config,
+            beside: None,
             records: Vec::new(),
             start: 0,
             durable: 0,
@@ -87,6 +98,19 @@ impl Life {
             batch_ends: Vec::new(),
             starting_over: false,
         }
+    }
+
+    /// A log that is committed with three others, by a journal of a few rounds.
+    pub(crate) fn journaled(config: LogConfig) -> Self {
+        Self {
+            beside: Some(Beside::default()),
+            ..Self::new(config)
+        }
+    }
+
+    /// How many rounds the journal has written.
+    pub(crate) fn rounds(&self) -> u64 {
+        self.beside.as_ref().map_or(0, Beside::rounds)
     }
 
     fn end(&self) -> i64 {
@@ -100,6 +124,9 @@ impl Life {
     /// Opens the log and compares it with the model; what is there becomes the model.
     pub(crate) fn open(&mut self) -> Result<(), LogError> {
         self.held = None;
+        if let Some(beside) = &mut self.beside {
+            beside.leave();
+        }
         let held = Held::open(&self.disk, self.config.clone())?;
         let (start, end, watermark) = {
             let log = held.log.lock();
@@ -131,7 +158,10 @@ impl Life {
         self.batch_ends.retain(|batch_end| *batch_end <= end);
         (self.durable, self.starting_over) = (end, false);
         held.log.lock().update_high_watermark(Offset(end));
-        self.held = Some(held);
+        self.held = Some(match &mut self.beside {
+            None => Arc::new(held),
+            Some(beside) => beside.open(held)?,
+        });
         Ok(())
     }
 
@@ -139,6 +169,15 @@ impl Life {
         match *step {
             Step::Append(records, bytes) => self.append(records, bytes),
             Step::Commit => {
+                match &mut self.beside {
+                    None => self.held().commit()?,
+                    Some(beside) => beside.commit()?,
+                }
+                let durable = self.held().log.lock().durable_end_offset().0;
+                self.durable = durable;
+                Ok(())
+            }
+            Step::CommitAlone => {
                 self.held().commit()?;
                 let durable = self.held().log.lock().durable_end_offset().0;
                 self.durable = durable;
@@ -160,6 +199,9 @@ impl Life {
                 close(&self.held().log)?;
                 self.durable = self.end();
                 self.held().checkpoint()?;
+                if let Some(beside) = &mut self.beside {
+                    beside.close()?;
+                }
                 self.held().dir.mark_clean(-1)?;
                 self.open()
             }
@@ -321,12 +363,20 @@ proptest! {
 
     #[test]
     fn any_history_is_the_model_s(steps in steps()) {
-        let mut life = Life::new(config());
-        life.open().unwrap();
-        for step in &steps {
-            life.run(step).unwrap();
-        }
-        life.disk.crash(CrashMode::DropUnsynced);
-        life.open().unwrap();
+        run_all(Life::new(config()), &steps);
     }
+
+    #[test]
+    fn any_history_with_a_journal_is_the_model_s(steps in steps()) {
+        run_all(Life::journaled(config()), &steps);
+    }
+}
+
+fn run_all(mut life: Life, steps: &[Step]) {
+    life.open().unwrap();
+    for step in steps {
+        life.run(step).unwrap();
+    }
+    life.disk.crash(CrashMode::DropUnsynced);
+    life.open().unwrap();
 }

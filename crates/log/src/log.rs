@@ -42,6 +42,11 @@ pub struct Log {
     pub(crate) log_start_offset: Offset,
     pub(crate) log_end_offset: Offset,
     pub(crate) durable_end_offset: Offset,
+    /// Where `durable_end_offset` stands in its segment, if it does not stand at the beginning of one; `None` if that is not
+    /// known: then what follows cannot go to the journal.
+    pub(crate) durable_position: Option<u32>,
+    /// Nothing of the log may go to the journal now.
+    pub(crate) is_settled: bool,
     pub(crate) recovery_point: Offset,
     pub(crate) high_watermark: Offset,
     pub(crate) epochs: LeaderEpochs,
@@ -91,8 +96,12 @@ impl Log {
     /// Going over to fsync, only what is known to be on the device does: the rest has to be synced first.
     pub fn set_config(&mut self, config: Arc<LogConfig>) {
         match (self.config.durability, config.durability) {
-            (_, Durability::PageCache) => self.durable_end_offset = self.log_end_offset,
-            (Durability::PageCache, Durability::Fsync) => self.durable_end_offset = self.recovery_point,
+            (_, Durability::PageCache) => {
+                (self.durable_end_offset, self.durable_position) = (self.log_end_offset, None);
+            }
+            (Durability::PageCache, Durability::Fsync) => {
+                (self.durable_end_offset, self.durable_position) = (self.recovery_point, None);
+            }
             (Durability::Fsync, Durability::Fsync) => {}
         }
         self.config = config;

@@ -26,6 +26,7 @@ use crate::gate::Gate;
 use crate::home::Home;
 use crate::index::transaction;
 use crate::index::{IndexEntry, OffsetEntry, Source, TimeEntry};
+use crate::journal::{self, Floor};
 use crate::log::{Log, RecoveryState};
 use crate::make;
 use crate::names::{self, FileKind};
@@ -78,6 +79,8 @@ impl Log {
             log_start_offset: start,
             log_end_offset: start,
             durable_end_offset: start,
+            durable_position: None,
+            is_settled: false,
             recovery_point: start,
             high_watermark: start,
             epochs: LeaderEpochs::default(),
@@ -92,6 +95,7 @@ impl Log {
         match found {
             Some(_) => log.open_folder(&recovery, now)?,
             None => {
+                journal::recreate(&log.home)?;
                 make::folder(&log.home)?;
                 log.begin(start, now)?;
                 // Most partitions that are made at once are not written to at once.
@@ -136,11 +140,17 @@ impl Log {
         let positions = recovery.positions;
         let has_epochs = !self.epochs.entries().is_empty();
         // What ends before it did is looked into, whatever the mark says.
+        let floor = match self.home.dir.book().floor(&self.home) {
+            Some(Floor::Gap(what)) => return Err(LogError::corrupt(&self.home.folder(), what)),
+            Some(Floor::End(end)) => end,
+            None => positions.recovery_point,
+        };
         let clean = recovery.clean && self.load_tail()? && self.log_end_offset >= positions.recovery_point;
         if clean {
             replay_producers(self, self.log_end_offset)?;
         } else {
-            recovery::recover(self, positions.recovery_point, now)?;
+            let floor = floor.max(positions.recovery_point);
+            recovery::recover(self, positions.recovery_point, floor, now)?;
         }
         if !has_epochs && positions.recovery_point > self.segments[0].base_offset {
             self.restore_epochs()?;
@@ -169,11 +179,13 @@ impl Log {
         self.remove_snapshots(&listing.snapshots)?;
         self.write_epochs()?;
         self.durable_end_offset = self.log_end_offset;
+        self.durable_position = Some(self.active().size);
         self.recovery_point = self.log_end_offset;
         self.high_watermark = positions
             .high_watermark
             .clamp(self.log_start_offset, self.log_end_offset);
         self.producers.settle(self.high_watermark);
+        self.home.dir.book().flushed(&self.home, self.recovery_point);
         Ok(())
     }
 

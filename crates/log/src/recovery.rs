@@ -1,6 +1,7 @@
 //! After a crash: what of the log can be trusted.
 //!
-//! Always holds: below the recovery point nothing is cut: damage there is an error. Above it the log ends at the last
+//! Always holds: below the recovery point, and below what the journal has brought back, nothing is cut: damage there is an error.
+//! Above it the log ends at the last
 //! whole batch, and what is behind, torn bytes or whole segments, is removed and said once. What was kept is synced before
 //! it counts as durable, for a killed process may have left it in the page cache only.
 
@@ -28,7 +29,13 @@ struct Scanned {
 }
 
 /// Reads everything from the segment of the recovery point on, and rebuilds all that follows from it. Blocks.
-pub(crate) fn recover(log: &mut Log, recovery_point: Offset, now: TimestampMs) -> Result<(), LogError> {
+/// Nothing below `floor` may be missing: the recovery point, or up to where the [journal](crate::journal) has brought the log.
+pub(crate) fn recover(
+    log: &mut Log,
+    recovery_point: Offset,
+    floor: Offset,
+    now: TimestampMs,
+) -> Result<(), LogError> {
     let first = log.segment_of(recovery_point);
     // What was compacted was on the device, also when nothing else says so any more.
     let known = log.home.dir.cleaned_up_to(&log.home.partition);
@@ -47,7 +54,7 @@ pub(crate) fn recover(log: &mut Log, recovery_point: Offset, now: TimestampMs) -
                 "the segment at {base_offset} does not continue offset {}",
                 log.log_end_offset
             );
-            cut(log, at, recovery_point, &what)?;
+            cut(log, at, floor, &what)?;
             break;
         }
         if gap < 0 {
@@ -66,7 +73,7 @@ pub(crate) fn recover(log: &mut Log, recovery_point: Offset, now: TimestampMs) -
         log.segment(at).files.trust().found(0);
         if let Some(fault) = scanned.fault {
             let what = format!("{} bytes at position {kept}: {fault}", file_bytes - kept);
-            cut(log, at + 1, recovery_point, &what)?;
+            cut(log, at + 1, floor, &what)?;
             let path = log.segment(at).files.path(FileKind::Log);
             let file = log.segment(at).files.open(FileKind::Log)?;
             file.set_len(kept).map_err(LogError::io(&path))?;
@@ -74,25 +81,24 @@ pub(crate) fn recover(log: &mut Log, recovery_point: Offset, now: TimestampMs) -
         finish(log.segments.get_mut(at).expect("only later segments were cut"))?;
         at += 1;
     }
-    if log.log_end_offset < recovery_point {
-        return Err(lost(log, recovery_point, "the log ends there"));
+    if log.log_end_offset < floor {
+        return Err(lost(log, floor, "the log ends there"));
     }
     let folder = log.home.folder();
     let files = log.home.dir.files();
     files.sync_dir(&folder).map_err(LogError::io(&folder))
 }
 
-fn lost(log: &Log, recovery_point: Offset, what: &str) -> LogError {
+fn lost(log: &Log, floor: Offset, what: &str) -> LogError {
     let end = log.log_end_offset;
-    let text =
-        format!("offsets {end} to {recovery_point} were on the device and are not there any more: {what}");
+    let text = format!("offsets {end} to {floor} were on the device and are not there any more: {what}");
     LogError::corrupt(&log.home.folder(), text)
 }
 
 /// The log ends at `log_end_offset`: removes the segments from `first` on.
-fn cut(log: &mut Log, first: usize, recovery_point: Offset, what: &str) -> Result<(), LogError> {
-    if log.log_end_offset < recovery_point {
-        return Err(lost(log, recovery_point, what));
+fn cut(log: &mut Log, first: usize, floor: Offset, what: &str) -> Result<(), LogError> {
+    if log.log_end_offset < floor {
+        return Err(lost(log, floor, what));
     }
     let removed: Vec<Segment> = log.segments.drain(first..).collect();
     tracing::warn!(

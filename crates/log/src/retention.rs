@@ -11,6 +11,7 @@ use klamm_model::{Offset, TimestampMs};
 
 use crate::error::LogError;
 use crate::gate::home_of;
+use crate::home::Home;
 use crate::log::Log;
 use crate::names::{DELETED, FileKind};
 use crate::prepare::{LogCell, ready_segment, roll};
@@ -59,6 +60,7 @@ pub fn retention(cell: &impl LogCell, now: TimestampMs) -> Result<Retired, LogEr
             Verdict::Roll(base_offset) => roll(cell, base_offset, now)?,
         }
     }
+    sync_first(cell, &home, count)?;
     let (segments, delay) = cell.with(|log| (log.drop_oldest(count), log.config.file_delete_delay));
     let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
     let mut retired = Retired {
@@ -82,6 +84,16 @@ pub fn reap(dir: &crate::LogDir, retired: Retired) -> Result<(), LogError> {
     for path in retired.files {
         // They went with their folder if the partition was deleted meanwhile.
         dir.remove_file(&path)?;
+    }
+    Ok(())
+}
+
+/// What is only in the journal has to be in its segment before that goes: a power cut may undo the going, while the journal goes on.
+fn sync_first(cell: &impl LogCell, home: &Home, count: usize) -> Result<(), LogError> {
+    for file in cell.with(|log| log.unsynced_of_first(count)) {
+        file.sync_data()
+            .map_err(LogError::io("a segment file".as_ref()))
+            .inspect_err(|error| home.dir.fail(error))?;
     }
     Ok(())
 }

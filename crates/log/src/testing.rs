@@ -1,7 +1,7 @@
 //! What the tests of this crate share: a log on the simulated disk, and batches to put into it.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use klamm_env::Files;
@@ -13,9 +13,11 @@ use klamm_records::{Batch, BatchBuilder, EndTransactionMarker, HEADER_BYTES};
 use parking_lot::Mutex;
 
 use crate::append::{Appended, Incoming};
+use crate::commit::{CommitTarget, Submission};
 use crate::config::LogConfig;
 use crate::dir::LogDir;
 use crate::error::{AppendError, LogError, NotReady};
+use crate::flush::{FlushScope, FlushTicket, flush};
 use crate::handles::HandleCache;
 use crate::log::{Log, RecoveryState};
 use crate::prepare::prepare;
@@ -44,6 +46,48 @@ pub(crate) fn open_dir(disk: &Disk) -> Result<Arc<LogDir>, LogError> {
     LogDir::open(files, Path::new("/data"), Arc::new(HandleCache::new(5)), "a test")
 }
 
+/// The owner of a log, as a commit sees it.
+pub(crate) struct Owner {
+    pub(crate) held: Arc<Held>,
+    /// What it was told.
+    pub(crate) told: Mutex<Vec<(Offset, bool)>>,
+}
+
+struct Place(Weak<Owner>);
+
+impl CommitTarget for Place {
+    fn flush_target(&self) -> Option<FlushTicket> {
+        self.0.upgrade()?.held.log.lock().flush_target()
+    }
+
+    fn committed(&self, ticket: &FlushTicket, result: Result<(), &LogError>) {
+        let Some(owner) = self.0.upgrade() else { return };
+        if result.is_ok() {
+            let mut log = owner.held.log.lock();
+            log.flushed(ticket);
+            let durable = log.durable_end_offset();
+            log.update_high_watermark(durable);
+        }
+        owner.told.lock().push((ticket.up_to(), result.is_ok()));
+    }
+
+    fn flush(&self) -> Result<(), LogError> {
+        let owner = self.0.upgrade().ok_or(LogError::Retired)?;
+        flush(&owner.held.log, FlushScope::All)
+    }
+}
+
+impl Owner {
+    pub(crate) fn new(held: Held) -> (Arc<Self>, Arc<Submission>) {
+        let owner = Arc::new(Self {
+            held: Arc::new(held),
+            told: Mutex::default(),
+        });
+        let submission = Submission::new(Place(Arc::downgrade(&owner)));
+        (owner, submission)
+    }
+}
+
 /// A log behind a lock, as its owner keeps it.
 pub(crate) struct Held {
     pub(crate) log: Mutex<Log>,
@@ -53,16 +97,21 @@ pub(crate) struct Held {
 impl Held {
     /// Opens the log with what the checkpoints say.
     pub(crate) fn open(disk: &Disk, config: LogConfig) -> Result<Self, LogError> {
-        Self::open_in(&open_dir(disk)?, TOPIC_ID, config)
+        Self::open_in(&open_dir(disk)?, &partition(), TOPIC_ID, config)
     }
 
-    /// The same in a log dir that is open, for a topic.
-    pub(crate) fn open_in(dir: &Arc<LogDir>, topic_id: TopicId, config: LogConfig) -> Result<Self, LogError> {
+    /// The same of any partition.
+    pub(crate) fn open_in(
+        dir: &Arc<LogDir>,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+        config: LogConfig,
+    ) -> Result<Self, LogError> {
         let recovery = RecoveryState {
             clean: dir.was_clean(),
-            positions: dir.positions(&partition()),
+            positions: dir.positions(partition),
         };
-        let log = Log::open(dir, &partition(), topic_id, Arc::new(config), recovery, NOW)?;
+        let log = Log::open(dir, partition, topic_id, Arc::new(config), recovery, NOW)?;
         Ok(Self {
             log: Mutex::new(log),
             dir: Arc::clone(dir),
@@ -131,8 +180,11 @@ impl Held {
     }
 
     pub(crate) fn checkpoint(&self) -> Result<(), LogError> {
-        self.dir
-            .checkpoint(|| vec![(partition(), self.log.lock().positions())])
+        let collect = || {
+            let log = self.log.lock();
+            vec![(log.partition().clone(), log.positions())]
+        };
+        self.dir.checkpoint(collect)
     }
 
     /// Makes everything durable, as a commit does.

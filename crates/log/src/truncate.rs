@@ -1,6 +1,6 @@
 //! Cutting a log at either end.
 //!
-//! Always holds: before bytes go, no checkpoint promises them any more; when a truncation returns, they are gone from the
+//! Always holds: before bytes go, no checkpoint promises them and no journal would bring them back; when a truncation returns, they are gone from the
 //! device, so that no crash brings them back behind what is written in their place. A truncation blocks with the owner's
 //! lock held: it is what a follower does before it fetches, while nobody appends.
 
@@ -12,6 +12,7 @@ use crate::dir::LogDir;
 use crate::error::{LogError, ReadError};
 use crate::gate::home_of;
 use crate::index::Source;
+use crate::journal::settle;
 use crate::log::Log;
 use crate::names::{self, FileKind};
 use crate::open::replay_producers;
@@ -33,6 +34,7 @@ pub fn truncate_to(cell: &impl LogCell, offset: Offset, now: TimestampMs) -> Res
     }
     let base_offset = cell.with(|log| log.segment(log.segment_of(offset)).base_offset);
     ready_segment(cell, base_offset)?;
+    let _settled = settle(cell, &home)?;
     let (kept, end) = cell.with(|log| log.kept_below(offset, now))?;
     promise_less(cell, end)?;
     failing(&home.dir, cell.with(|log| log.cut(kept, end)))?;
@@ -51,8 +53,10 @@ pub fn truncate_fully_and_start_at(
 }
 
 fn start_over(cell: &impl LogCell, offset: Offset, now: TimestampMs) -> Result<(), LogError> {
+    let home = home_of(cell);
+    let _settled = settle(cell, &home)?;
     promise_less(cell, Offset(0))?;
-    failing(&home_of(cell).dir, cell.with(|log| log.start_over(offset, now)))
+    failing(&home.dir, cell.with(|log| log.start_over(offset, now)))
 }
 
 /// Half a truncation is no state to go on from.
@@ -148,7 +152,7 @@ impl Log {
     /// Everything that follows from the log's end follows it.
     fn now_ends_at(&mut self, end: Offset) -> Result<(), LogError> {
         self.log_end_offset = end;
-        self.durable_end_offset = self.durable_end_offset.min(end);
+        (self.durable_end_offset, self.durable_position) = (self.durable_end_offset.min(end), None);
         self.recovery_point = self.recovery_point.min(end);
         self.high_watermark = self.high_watermark.min(end);
         self.log_start_offset = self.log_start_offset.min(end);

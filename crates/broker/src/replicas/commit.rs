@@ -6,7 +6,9 @@
 use std::sync::{Arc, Weak};
 
 use klamm_env::Env;
-use klamm_log::{Commit, CommitTarget, FlushTicket, LogCell, LogError, SegmentSync, Submission};
+use klamm_log::{
+    Commit, CommitTarget, FlushScope, FlushTicket, LogCell, LogError, SegmentSync, Submission,
+};
 use tokio::sync::Notify;
 
 use super::partition::Partition;
@@ -68,5 +70,10 @@ impl CommitTarget for Target {
             Ok(()) => partition.made_durable(ticket),
             Err(_) => partition.storage_failed(),
         }
+    }
+
+    fn flush(&self) -> Result<(), LogError> {
+        let partition = self.0.upgrade().ok_or(LogError::Retired)?;
+        partition.flush(FlushScope::All)
     }
 }

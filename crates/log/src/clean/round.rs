@@ -115,12 +115,12 @@ impl Round {
             return Ok(None);
         };
         let end = dirtiness.first_uncleanable;
-        if home.dir.positions(&home.partition).recovery_point < end {
+        if home.dir.flush_checkpoint(&home.partition) < end {
             flush(cell, FlushScope::Sealed)?;
             home.dir
                 .checkpoint(|| vec![(home.partition.clone(), cell.with(|log| log.positions()))])?;
         }
-        if home.dir.positions(&home.partition).recovery_point < end {
+        if home.dir.flush_checkpoint(&home.partition) < end {
             return Ok(None);
         }
         let (sources, last_of_producers, high_watermark, generation, limits) = cell.with(|log| {

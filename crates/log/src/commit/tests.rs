@@ -2,36 +2,11 @@ use klamm_env::sim::disk::{Fault, Operation};
 use klamm_model::Offset;
 
 use super::*;
-use crate::testing::{Held, NOW, batch, small};
-
-/// An owner that counts how often it is told.
-struct Owner {
-    held: Held,
-    told: Mutex<Vec<(Offset, bool)>>,
-}
-
-struct Place(Arc<Owner>);
-
-impl CommitTarget for Place {
-    fn flush_target(&self) -> Option<FlushTicket> {
-        self.0.held.log.lock().flush_target()
-    }
-
-    fn committed(&self, ticket: &FlushTicket, result: Result<(), &LogError>) {
-        if result.is_ok() {
-            self.0.held.log.lock().flushed(ticket);
-        }
-        self.0.told.lock().push((ticket.up_to(), result.is_ok()));
-    }
-}
+use crate::testing::{Held, NOW, Owner, batch, small};
 
 fn owner() -> (klamm_env::sim::disk::Disk, Arc<Owner>, Arc<Submission>) {
     let (disk, held) = Held::new(small());
-    let owner = Arc::new(Owner {
-        held,
-        told: Mutex::default(),
-    });
-    let submission = Submission::new(Place(Arc::clone(&owner)));
+    let (owner, submission) = Owner::new(held);
     (disk, owner, submission)
 }
 

@@ -150,7 +150,7 @@ impl Scenario for Deletion {
         self.deleted = true;
         let gone = dir.retire(&[(partition(), Uuid([1; 16]))])?;
         self.durable[0] = 0;
-        let held = Held::open_in(&dir, SECOND, small())?;
+        let held = Held::open_in(&dir, &partition(), SECOND, small())?;
         Self::write(&held, &["second 1"])?;
         self.durable[1] = 1;
         held.checkpoint()?;
@@ -163,10 +163,10 @@ impl Scenario for Deletion {
         let found = dir.partitions()?;
         let topic_id = found.first().and_then(|found| found.topic_id);
         match topic_id {
-            Some(SECOND) => Self::check(&Held::open_in(&dir, SECOND, small())?, "second", self.durable[1]),
+            Some(SECOND) => Self::check(&Held::open_in(&dir, &partition(), SECOND, small())?, "second", self.durable[1]),
             Some(first) => {
                 assert_eq!(self.durable[1], 0, "the second is gone");
-                Self::check(&Held::open_in(&dir, first, small())?, "first", self.durable[0]);
+                Self::check(&Held::open_in(&dir, &partition(), first, small())?, "first", self.durable[0]);
             }
             None => assert!(self.durable[1] == 0 && (self.durable[0] == 0 || self.deleted)),
         }

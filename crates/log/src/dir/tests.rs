@@ -70,8 +70,8 @@ fn foreign_and_newer_folders_are_refused() {
             "/data: a data folder of Apache Kafka, which Klamm does not touch unless told to take it over",
         ),
         (
-            &[("/data/klamm.format/version", "2\n")],
-            "/data/klamm.format/version: format version 2, this binary knows up to 1",
+            &[("/data/klamm.format/version", "3\n")],
+            "/data/klamm.format/version: format version 3, this binary knows up to 2",
         ),
         (
             &[

@@ -65,32 +65,83 @@ fn history() -> Vec<Step> {
 /// The machine goes down after each single change to the disk.
 #[test]
 fn a_crash_at_any_moment_loses_nothing_durable() {
-    let steps = history();
-    for mode in [
-        CrashMode::KeepPageCache,
-        CrashMode::DropUnsynced,
-        CrashMode::Torn { seed: 1 },
-        CrashMode::Torn { seed: 2 },
-    ] {
-        let mut changes = 0;
-        loop {
-            let mut life = Life::new(config());
-            life.open().unwrap();
-            life.disk.crash_after(changes);
-            let went_well = steps.iter().try_for_each(|step| life.run(step)).is_ok();
-            if went_well {
-                assert!(changes > 100, "the history is a long one");
-                break;
-            }
-            assert!(life.disk.is_down());
-            life.disk.crash(mode);
-            if let Err(error) = life.open() {
-                panic!("{mode:?} after {changes} changes: {error}");
-            }
-            life.run(&Step::Append(1, 10)).unwrap();
-            life.run(&Step::CloseAndOpen).unwrap();
-            changes += 1;
+    for mode in MODES {
+        crash_at_any_moment(&history(), mode, || Life::new(config()));
+    }
+}
+
+#[test]
+fn a_crash_at_any_moment_loses_nothing_that_the_journal_made_durable() {
+    for mode in MODES {
+        let rounds = crash_at_any_moment(&journaled(), mode, || Life::journaled(config()));
+        assert!(rounds > 12, "the journal was used: {rounds}");
+    }
+}
+
+const MODES: [CrashMode; 4] = [
+    CrashMode::KeepPageCache,
+    CrashMode::DropUnsynced,
+    CrashMode::Torn { seed: 1 },
+    CrashMode::Torn { seed: 2 },
+];
+
+/// A history in which journal files are made, filled, freed and used again.
+fn journaled() -> Vec<Step> {
+    use Step::*;
+    let mut steps = Vec::new();
+    for round in 0..4u8 {
+        steps.extend([
+            Append(2, 300),
+            Commit,
+            Append(1, 700),
+            Commit,
+            Append(1, 60),
+            Commit,
+        ]);
+        steps.extend([Append(1, 50), Commit, Append(3, 900), Commit]);
+        match round {
+            0 => steps.extend([Truncate(200), Append(1, 80), Commit, Checkpoint]),
+            1 => steps.extend([
+                Flush(FlushScope::Sealed),
+                Checkpoint,
+                Retain,
+                Append(1, 900),
+                Commit,
+            ]),
+            2 => steps.extend([CommitAlone, StartOver, Append(1, 1), Commit]),
+            _ => steps.extend([
+                CloseAndOpen,
+                Append(1, 10),
+                Commit,
+                Truncate(250),
+                Append(1, 9),
+                Commit,
+            ]),
         }
+    }
+    steps
+}
+
+/// Rounds that the journal wrote in the life that no crash cut short.
+fn crash_at_any_moment(steps: &[Step], mode: CrashMode, life: impl Fn() -> Life) -> u64 {
+    let mut changes = 0;
+    loop {
+        let mut life = life();
+        life.open().unwrap();
+        life.disk.crash_after(changes);
+        let went_well = steps.iter().try_for_each(|step| life.run(step)).is_ok();
+        if went_well {
+            assert!(changes > 100, "the history is a long one");
+            return life.rounds();
+        }
+        assert!(life.disk.is_down());
+        life.disk.crash(mode);
+        if let Err(error) = life.open() {
+            panic!("{mode:?} after {changes} changes: {error}");
+        }
+        life.run(&Step::Append(1, 10)).unwrap();
+        life.run(&Step::CloseAndOpen).unwrap();
+        changes += 1;
     }
 }
 
@@ -134,18 +185,23 @@ fn a_call_that_fails_at_any_moment_loses_nothing_durable() {
     ] {
         for mode in [CrashMode::KeepPageCache, CrashMode::DropUnsynced] {
             let mut after = 0;
-            while fails_once(&steps, Fault::nth(operation, after).with(failure), mode) {
+            let fault = |after| Fault::nth(operation, after).with(failure);
+            while fails_once(Life::new(config()), &steps, fault(after), mode) {
                 after += 1;
             }
             assert!(after > 0, "{operation:?} never failed");
+            after = 0;
+            // With a journal there is much more that can fail.
+            while fails_once(Life::journaled(config()), &journaled(), fault(after), mode) {
+                after += 3;
+            }
         }
     }
 }
 
 /// Whether the fault was met.
-fn fails_once(steps: &[Step], fault: Fault, mode: CrashMode) -> bool {
+fn fails_once(mut life: Life, steps: &[Step], fault: Fault, mode: CrashMode) -> bool {
     let context = format!("{fault:?} {mode:?}");
-    let mut life = Life::new(config());
     life.open().unwrap();
     life.disk.inject(fault);
     let mut failures = 0;
