@@ -236,6 +236,8 @@ fn config(more: Configs) -> Result<BrokerConfig, String> {
     let set = [
         ("node.id", "1".to_owned()),
         ("log.dirs", LOGS.to_owned()),
+        // Files of which a history of this length uses several.
+        ("klamm.journal.file.bytes", "1048576".to_owned()),
         ("listeners", format!("PLAINTEXT://0.0.0.0:{PORT}")),
         ("advertised.listeners", format!("PLAINTEXT://{BROKER}:{PORT}")),
     ];

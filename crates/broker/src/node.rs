@@ -18,6 +18,7 @@ use futures_util::future::{Either, select};
 use klamm_config::BrokerConfig;
 use klamm_env::{Env, Task};
 use klamm_log::LogCell;
+use klamm_log::journal::Limits;
 use klamm_net::Server;
 use klamm_quorum::{NoPeers, Quorum, QuorumConfig};
 use parking_lot::Mutex;
@@ -155,7 +156,7 @@ impl Node {
             cluster_id: dirs.cluster_id.to_string().into(),
             quorum,
             router: Router::new(config.node.id, route),
-            stores: dirs.stores(&env, &vitals),
+            stores: dirs.stores(&env, &vitals, journal_limits(&config)),
             groups: groups::runtime(&env, &vitals, &metadata, &config),
             transactions: transactions::runtime(&env, &vitals, &metadata, &config.transactions),
             metadata,
@@ -272,6 +273,14 @@ impl Drop for Node {
         self.broker.upkeep.cleaner.abort();
         // They hold the server, which holds the broker.
         self.broker.on_dynamic.lock().clear();
+    }
+}
+
+fn journal_limits(config: &BrokerConfig) -> Limits {
+    let housekeeping = &config.housekeeping;
+    Limits {
+        file_bytes: housekeeping.journal_file_bytes,
+        max_bytes: housekeeping.journal_max_bytes,
     }
 }
 

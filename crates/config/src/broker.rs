@@ -109,6 +109,10 @@ pub struct Housekeeping {
     pub producer_expiry_interval: Duration,
     /// `log.cleaner.enable`.
     pub compaction: bool,
+    /// `klamm.journal.file.bytes`.
+    pub journal_file_bytes: u64,
+    /// `klamm.journal.max.bytes`.
+    pub journal_max_bytes: u64,
     /// `klamm.open.files.max`; `None` takes half of the process's limit.
     pub open_files_max: Option<u32>,
     /// `None` does not read segments again.
@@ -230,6 +234,8 @@ fn read_housekeeping(reader: &Reader<'_>) -> Housekeeping {
         high_watermark_checkpoint_interval: reader.interval("replica.high.watermark.checkpoint.interval.ms"),
         producer_expiry_interval: reader.interval("producer.id.expiration.check.interval.ms"),
         compaction: reader.flag("log.cleaner.enable"),
+        journal_file_bytes: reader.bytes("klamm.journal.file.bytes"),
+        journal_max_bytes: reader.bytes("klamm.journal.max.bytes"),
         open_files_max: Some(reader.count("klamm.open.files.max")).filter(|count| *count > 0),
         scrub: u64::try_from(reader.whole("klamm.scrub.bytes.per.second"))
             .ok()

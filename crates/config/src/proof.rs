@@ -241,6 +241,10 @@ static TESTS: &[(&str, &[&str])] = &[
         &["log.dir", "log.dirs", "metadata.log.dir"],
     ),
     (
+        "klamm-broker: node::many_partitions_commit_by_journal_files_of_so_many_bytes",
+        &["klamm.journal.file.bytes", "klamm.journal.max.bytes"],
+    ),
+    (
         "klamm-broker: node::so_many_bytes_of_decisions_are_followed_by_a_snapshot",
         &["metadata.log.max.record.bytes.between.snapshots"],
     ),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use klamm_log::LogCell;
+use klamm_log::journal::Stats;
 use klamm_model::{BrokerId, TimestampMs, TopicPartition};
 
 use super::process::Process;
@@ -73,6 +74,7 @@ pub(super) struct LogDir {
     /// Size of the file system, and what is left of it.
     pub(super) space: Option<(u64, u64)>,
     pub(super) logs: Logs,
+    pub(super) journal: Stats,
 }
 
 /// Sums over logs.
@@ -197,6 +199,7 @@ fn log_dir(store: &Store) -> LogDir {
         online,
         space: space.map(|space| (space.total_bytes, space.usable_bytes)),
         logs: Logs::default(),
+        journal: store.committer.stats(),
     }
 }
 

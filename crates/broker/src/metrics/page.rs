@@ -256,6 +256,17 @@ fn log_dirs(rows: &mut Rows, observed: &Observed) {
     by_dir(&table::LOG_DIR_USABLE, &|dir| {
         dir.space.map(|(_, usable)| gauge(usable))
     });
+    by_dir(&table::JOURNAL_ROUNDS, &|dir| {
+        Some(Value::Count(dir.journal.rounds))
+    });
+    by_dir(&table::JOURNAL_BYTES, &|dir| {
+        Some(Value::Count(dir.journal.bytes))
+    });
+    by_dir(&table::JOURNAL_DIRECT_SYNCS, &|dir| {
+        Some(Value::Count(dir.journal.direct_syncs))
+    });
+    by_dir(&table::JOURNAL_FILES, &|dir| Some(gauge(dir.journal.files)));
+    by_dir(&table::JOURNAL_READY, &|dir| Some(gauge(dir.journal.ready_files)));
     rows.one(&table::LOG_OPEN_FILES, gauge(observed.open_files));
 }
 
@@ -446,6 +457,7 @@ mod tests {
             online: true,
             space: Some((10, 5)),
             logs,
+            journal: Default::default(),
         };
         let process = Process {
             resident_bytes: Some(1),

@@ -171,6 +171,16 @@ metrics! {
             "Size of the file system that a log dir is on.";
         LOG_DIR_USABLE: Gauge "klamm_log_dir_usable" Bytes ["log_dir"]
             "Room left on the file system that a log dir is on.";
+        JOURNAL_ROUNDS: Counter "klamm_journal_rounds" Count ["log_dir"]
+            "Commits that went through the journal of a log dir.";
+        JOURNAL_BYTES: Counter "klamm_journal_written" Bytes ["log_dir"]
+            "Bytes written to the journal of a log dir.";
+        JOURNAL_DIRECT_SYNCS: Counter "klamm_journal_direct_syncs" Count ["log_dir"]
+            "Logs that a commit made durable by a sync of their segments, since that was cheaper or no journal file was free.";
+        JOURNAL_FILES: Gauge "klamm_journal_files" Count ["log_dir"]
+            "Files of the journal of a log dir.";
+        JOURNAL_READY: Gauge "klamm_journal_files_ready" Count ["log_dir"]
+            "Files of the journal that can be written to next. 0 for long: the disk does not keep up with flushing logs.";
         LOG_OPEN_FILES: Gauge "klamm_log_open_files" Count []
             "Files of logs that are kept open.";
         TOPIC_SIZE: Gauge "klamm_topic_size" Bytes ["topic"]

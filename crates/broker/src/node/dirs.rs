@@ -8,6 +8,7 @@ use std::sync::Arc;
 use klamm_config::BrokerConfig;
 use klamm_env::{Env, Files};
 use klamm_log::dir::meta::Meta;
+use klamm_log::journal::Limits;
 use klamm_log::{HandleCache, LogDir, LogError};
 use klamm_model::{BrokerId, TopicId, TopicPartition, Uuid};
 use tracing::info;
@@ -77,13 +78,13 @@ impl Dirs {
     }
 
     /// The dirs with a commit each; the node's failure when all have failed.
-    pub(super) fn stores(&self, env: &Env, vitals: &Arc<Vitals>) -> Vec<Store> {
+    pub(super) fn stores(&self, env: &Env, vitals: &Arc<Vitals>, limits: Limits) -> Vec<Store> {
         vitals.watch(&self.dirs);
         self.dirs
             .iter()
             .map(|dir| Store {
                 dir: dir.clone(),
-                committer: Committer::start(env, vitals),
+                committer: Committer::start(env, vitals, dir, limits),
                 unopened: Default::default(),
             })
             .collect()

@@ -53,6 +53,8 @@ struct State {
     waiters: Waiters,
     /// When the first record was appended that was not flushed since; for `flush.ms`.
     unflushed_since: Option<TimestampMs>,
+    /// Where the log ended when the upkeep last looked.
+    end_at_upkeep: Offset,
     /// The leadership in which a coordinator is the only writer here.
     kept_in: Option<LeaderEpoch>,
 }
@@ -76,6 +78,7 @@ impl Partition {
                 standing: Standing::Waiting,
                 waiters: Waiters::default(),
                 unflushed_since: None,
+                end_at_upkeep: high_watermark,
                 kept_in: None,
             }),
         })
@@ -269,6 +272,13 @@ impl Partition {
         }
         let since = *state.unflushed_since.get_or_insert(now);
         u128::try_from(now.ms_since(since)).is_ok_and(|waited| waited >= limit.as_millis())
+    }
+
+    /// Whether nothing was appended since this was last asked, and a file is kept open for what only the journal has.
+    pub(super) fn rests_with_an_open_file(&self) -> bool {
+        let mut state = self.state.lock();
+        let end = state.log.log_end_offset();
+        std::mem::replace(&mut state.end_at_upkeep, end) == end && state.log.is_flush_owed()
     }
 
     fn appended(&self, state: &mut State) {

@@ -157,9 +157,15 @@ fn delay_until(now: TimestampMs, then: TimestampMs) -> Duration {
     Duration::from_millis(u64::try_from(then.ms_since(now)).unwrap_or(0))
 }
 
-/// Lets the recovery point follow the segments that are complete, so that a crash costs the last segment at most.
+/// Lets the recovery point follow the segments that are complete, so that a crash costs the last segment at most; and all of a log
+/// that rests, so that it needs neither the journal nor an open file.
 fn flush_sealed(broker: &Broker) {
-    each(broker, "flush", |partition| partition.flush(FlushScope::Sealed));
+    each(broker, "flush", |partition| {
+        partition.flush(match partition.rests_with_an_open_file() {
+            true => FlushScope::All,
+            false => FlushScope::Sealed,
+        })
+    });
 }
 
 /// Flushes logs whose `flush.ms` asks for it.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use klamm_broker::{FixedLoggers, Node, StartError};
 use klamm_config::{BrokerConfig, Sources};
-use klamm_env::sim::disk::Disk;
+use klamm_env::sim::disk::{CrashMode, Disk};
 use klamm_env::sim::{Fault, World};
 use klamm_env::task::Blocking;
 use klamm_env::{Env, Files, Parts};
@@ -34,7 +34,12 @@ pub(crate) type Settings<'a> = &'a [(&'a str, &'a str)];
 
 /// What the start reads when these keys are set.
 pub(crate) fn config(set: Settings<'_>) -> BrokerConfig {
-    let mut all = vec![("listeners", "PLAINTEXT://127.0.0.1:0"), ("log.dirs", DATA)];
+    // A simulated disk is memory.
+    let mut all = vec![
+        ("listeners", "PLAINTEXT://127.0.0.1:0"),
+        ("log.dirs", DATA),
+        ("klamm.journal.file.bytes", "1048576"),
+    ];
     let takes_over = |(key, _): &(&str, &str)| {
         set.iter()
             .any(|(other, _)| key == other || *other == "log.dir" && *key == "log.dirs")
@@ -151,6 +156,21 @@ impl Fixture {
         drop(node);
         // What was told to end does so when it is its turn.
         tokio::time::sleep(Duration::from_millis(100)).await;
+        let node = Node::start(env(&world, &pipes), config(set), Arc::new(FixedLoggers))
+            .await
+            .unwrap();
+        Self { world, pipes, node }
+    }
+
+    /// Takes the node's power away and starts another one on what the disk kept.
+    pub(crate) async fn cut_power(self, set: Settings<'_>) -> Self {
+        let Self { world, node, .. } = self;
+        world.disk(HOST).power_off();
+        drop(node);
+        // What was told to end does so when it is its turn.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        world.disk(HOST).crash(CrashMode::DropUnsynced);
+        let pipes = Pipes::default();
         let node = Node::start(env(&world, &pipes), config(set), Arc::new(FixedLoggers))
             .await
             .unwrap();

@@ -2,7 +2,7 @@
 
 use klamm_protocol::messages::{DescribeClusterRequest, MetadataRequest};
 
-use crate::client::batch;
+use crate::client::{Client, batch};
 use crate::fixture::Fixture;
 
 #[tokio::test(start_paused = true)]
@@ -101,4 +101,64 @@ async fn so_many_files_stay_open() {
             assert!(round == 0 || (opened > 0) == opens_again, "{set:?}: {opened}");
         }
     }
+}
+
+/// Produces a batch to all of ten partitions of `t` in one request.
+async fn produce_to_all(fixture: &Fixture, client: &mut Client) {
+    let request_to = |index| Client::produce_request("t", index, batch(fixture.now(), 10));
+    let mut request = request_to(0);
+    for index in 1..10 {
+        let more = request_to(index).topic_data.remove(0).partition_data;
+        request.topic_data[0].partition_data.extend(more);
+    }
+    let answer = client.ask(11, &request).await.unwrap();
+    let answers = &answer.responses[0].partition_responses;
+    assert!(answers.len() == 10 && answers.iter().all(|answer| answer.error_code == 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_partitions_commit_by_journal_files_of_so_many_bytes() {
+    const FIRST: &str = "klamm.journal/00000000000000000000.journal";
+    for (set, bytes) in [
+        (&[][..], 1_048_576),
+        (&[("klamm.journal.file.bytes", "2097152")], 2_097_152),
+        (&[("klamm.journal.max.bytes", "1000")], 0),
+    ] {
+        let fixture = Fixture::start(set).await;
+        let mut client = fixture.connect();
+        client.create("t", 10, &[]).await;
+        for _ in 0..3 {
+            produce_to_all(&fixture, &mut client).await;
+            fixture.pass(10).await;
+        }
+        let has_journal = fixture.names("").iter().any(|name| name == "klamm.journal");
+        assert_eq!(has_journal, bytes > 0, "{set:?}");
+        if has_journal {
+            assert_eq!(fixture.len(FIRST), bytes, "{set:?}");
+        }
+        let (syncs, rounds) = (fixture.calls("SyncData", "/t-"), fixture.calls("Write", FIRST));
+        produce_to_all(&fixture, &mut client).await;
+        let direct = fixture.calls("SyncData", "/t-") - syncs;
+        let journaled = fixture.calls("Write", FIRST) - rounds;
+        assert_eq!(
+            (direct == 0, journaled > 0),
+            (has_journal, has_journal),
+            "{set:?}: {direct} {journaled}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_the_journal_has_is_there_after_a_power_cut() {
+    let fixture = Fixture::start(&[]).await;
+    let mut client = fixture.connect();
+    client.create("t", 10, &[]).await;
+    for _ in 0..5 {
+        produce_to_all(&fixture, &mut client).await;
+        fixture.pass(10).await;
+    }
+    let again = fixture.cut_power(&[]).await;
+    let mut client = again.connect();
+    let answer = client.produce_to("t", 9, batch(again.now(), 10)).await;
+    assert_eq!((answer.error_code, answer.base_offset), (0, 5));
 }

@@ -13,6 +13,7 @@ use klamm_coordinator::{
 };
 use klamm_env::Env;
 use klamm_env::sim::World;
+use klamm_log::journal::Limits;
 use klamm_log::{
     Durability, HandleCache, Log, LogConfig, LogDir, RecoveryState, Verification, VerificationGuard,
 };
@@ -441,7 +442,7 @@ impl<C: Coordinator> Fixture<C> {
         };
         let settings = settings(with);
         let log = Log::open(&dir, &name, TOPIC, settings.log.clone(), recovery, env.now()).unwrap();
-        let committer = Committer::start(&env, &vitals);
+        let committer = Committer::start(&env, &vitals, &dir, Limits::default());
         let metadata = Arc::new(MetadataStore::new());
         let parts = Parts {
             env: env.clone(),
