@@ -202,7 +202,6 @@ fn first_younger(
 
 /// By how much the oldest of the sealed segments from the one of `from` on is older than `limit`.
 fn overdue(cell: &impl LogCell, from: Offset, limit: TimestampMs) -> Result<Duration, LogError> {
-    let home = home_of(cell);
     let mut next = cell.with(|log| log.segment(log.segment_of(from)).base_offset);
     let mut oldest: Option<TimestampMs> = None;
     loop {
@@ -218,7 +217,7 @@ fn overdue(cell: &impl LogCell, from: Offset, limit: TimestampMs) -> Result<Dura
         let first = match known {
             None if view.view().size > 0 => {
                 let view = view.view();
-                let log = view.files.open_through(&home.gate, FileKind::Log)?;
+                let log = view.files.open_through(FileKind::Log)?;
                 let source = Source {
                     file: Some(&*log),
                     may_block: true,

@@ -9,8 +9,10 @@
 
 mod cleaned;
 mod fresh;
+mod future;
 mod journaled;
 pub mod meta;
+pub(crate) mod moves;
 mod topic_id;
 
 use std::collections::BTreeSet;
@@ -29,6 +31,7 @@ use crate::handles::HandleCache;
 use crate::journal::{self, Book, retired_names};
 use crate::names::{self, FolderKind};
 use fresh::FreshNames;
+pub use future::FoundFuture;
 use meta::Meta;
 pub(crate) use topic_id::{is_topic_id_file, read_topic_id, write_topic_id};
 
@@ -61,7 +64,8 @@ pub struct LogDir {
     fresh: FreshNames,
     meta: Mutex<Option<Meta>>,
     book: Book,
-    _lock: Box<dyn FolderLock>,
+    /// None for a folder that was out of service from the start.
+    _lock: Option<Box<dyn FolderLock>>,
 }
 
 impl std::fmt::Debug for LogDir {
@@ -114,8 +118,10 @@ pub struct Positions {
 pub struct FoundPartition {
     /// The partition its name says.
     pub partition: TopicPartition,
-    /// The topic's id; `None` if the folder was made but not finished, or is damaged: opening it tells.
+    /// The topic's id; `None` if the folder was made but not finished, is damaged or cannot be read: opening it tells.
     pub topic_id: Option<TopicId>,
+    /// How often it was moved between log dirs: of two folders that say that they are of one partition, the one with more is.
+    pub moves: u64,
 }
 
 impl LogDir {
@@ -179,12 +185,36 @@ impl LogDir {
             fresh: FreshNames::default(),
             meta: Mutex::new(meta),
             book: Book::default(),
-            _lock: lock,
+            _lock: Some(lock),
             files,
         };
         dir.forget_missing()?;
         dir.book = journal::replay::open(&dir)?;
         Ok(Arc::new(dir))
+    }
+
+    /// A folder that could not be opened, out of service from the start. Nothing in it is touched.
+    pub fn out_of_service(
+        files: Arc<dyn Files>,
+        path: &Path,
+        handles: Arc<HandleCache>,
+        reason: &dyn std::fmt::Display,
+    ) -> Arc<Self> {
+        let dir = Self {
+            path: path.to_path_buf(),
+            handles,
+            failure: OnceLock::new(),
+            on_failure: OnceLock::new(),
+            was_clean: false,
+            checkpoints: Mutex::default(),
+            fresh: FreshNames::default(),
+            meta: Mutex::default(),
+            book: Book::default(),
+            _lock: None,
+            files,
+        };
+        dir.fail(reason);
+        Arc::new(dir)
     }
 
     /// Takes partitions without a folder out of the checkpoints, durably: what these say of one must never be taken for the
@@ -294,11 +324,16 @@ impl LogDir {
         for name in self.folders()? {
             if let FolderKind::Partition(partition) = names::parse_folder(&name) {
                 let topic_id = match read_topic_id(&*self.files, &self.path.join(&name)) {
-                    // Opening it tells why.
-                    Err(LogError::Corrupt { .. }) => None,
+                    // Opening it tells why: that costs this partition, and no other.
+                    Err(LogError::Corrupt { .. } | LogError::Io { .. }) => None,
                     topic_id => topic_id?,
                 };
-                found.push(FoundPartition { partition, topic_id });
+                let moves = moves::read(&*self.files, &self.path.join(&name)).unwrap_or_default();
+                found.push(FoundPartition {
+                    partition,
+                    topic_id,
+                    moves,
+                });
             }
         }
         Ok(found)
@@ -369,7 +404,7 @@ impl LogDir {
     }
 
     /// Takes the partitions out of the checkpoints, durably.
-    fn forget<'a>(&self, gone: impl Iterator<Item = &'a TopicPartition>) -> Result<(), LogError> {
+    pub(crate) fn forget<'a>(&self, gone: impl Iterator<Item = &'a TopicPartition>) -> Result<(), LogError> {
         let mut checkpoints = self.checkpoints.lock();
         let mut changed = [false; 4];
         for partition in gone {
@@ -429,6 +464,11 @@ impl LogDir {
             .try_for_each(|(name, offsets)| self.write_checkpoint(name, offsets))?;
         checkpoints.is_uncertain = false;
         Ok(())
+    }
+
+    /// Notes what the checkpoints are to say of a partition that comes here from another log dir. Blocks.
+    pub(crate) fn expect(&self, partition: &TopicPartition, positions: Positions) -> Result<(), LogError> {
+        self.checkpoint(|| vec![(partition.clone(), positions)])
     }
 
     fn write_checkpoint(&self, name: &str, offsets: &Offsets) -> Result<(), LogError> {

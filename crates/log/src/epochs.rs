@@ -115,6 +115,11 @@ impl LeaderEpochs {
         self.dirty
     }
 
+    /// The checkpoint of another folder is to be written.
+    pub(crate) fn touch(&mut self) {
+        self.dirty = true;
+    }
+
     pub(crate) fn written(&mut self, entries: &[(LeaderEpoch, Offset)]) {
         self.dirty &= self.entries != entries;
     }

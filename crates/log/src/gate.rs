@@ -26,7 +26,7 @@ enum Passage {
 
 /// Being inside; nobody else is.
 pub(crate) struct Inside<'a> {
-    _passage: MutexGuard<'a, Passage>,
+    passage: MutexGuard<'a, Passage>,
 }
 
 impl Gate {
@@ -34,9 +34,16 @@ impl Gate {
     pub(crate) fn enter(&self) -> Result<Inside<'_>, LogError> {
         let passage = self.0.lock();
         match *passage {
-            Passage::Open => Ok(Inside { _passage: passage }),
+            Passage::Open => Ok(Inside { passage }),
             Passage::Closed => Err(LogError::Retired),
         }
+    }
+}
+
+impl Inside<'_> {
+    /// Nobody gets in after this one: the log lives elsewhere from now on.
+    pub(crate) fn close(mut self) {
+        *self.passage = Passage::Closed;
     }
 }
 
@@ -48,9 +55,14 @@ pub(crate) fn home_of(cell: &impl LogCell) -> Arc<Home> {
 /// The partition is deleted: waits for whoever works with the log's files, and keeps everybody out from then on. Afterwards
 /// its folder may be [moved](crate::LogDir::retire) and its name given to another. Blocks.
 pub fn retire(cell: &impl LogCell) {
-    let home = home_of(cell);
-    *home.gate.0.lock() = Passage::Closed;
-    retired(cell, &home);
+    loop {
+        let home = home_of(cell);
+        *home.gate.0.lock() = Passage::Closed;
+        // It may have moved to another log dir while this waited.
+        if Arc::ptr_eq(&home, &home_of(cell)) {
+            return retired(cell, &home);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use klamm_model::{TopicId, TopicPartition};
 
 use crate::dir::LogDir;
 use crate::gate::Gate;
+use crate::names;
 
 /// See the head of the file.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct Home {
     pub(crate) dir: Arc<LogDir>,
     pub(crate) partition: TopicPartition,
     pub(crate) topic_id: TopicId,
+    /// It is a copy that is still being made (`relocate`): its folder has another name.
+    pub(crate) is_future: AtomicBool,
     /// For whoever does something slow with the files, outside the caller's lock.
     pub(crate) gate: Gate,
     /// A round of compaction is under way.
@@ -34,7 +37,16 @@ impl Drop for Cleaning {
 impl Home {
     /// The partition's folder. Made up each time: a log at rest does not keep it.
     pub(crate) fn folder(&self) -> PathBuf {
-        self.dir.folder(&self.partition)
+        match self.is_future.load(Ordering::Acquire) {
+            true => self.future_folder(),
+            false => self.dir.folder(&self.partition),
+        }
+    }
+
+    /// The folder that the log has, or would have, as a copy that is still being made.
+    pub(crate) fn future_folder(&self) -> PathBuf {
+        let name = names::future_folder(&self.partition, self.topic_id);
+        self.dir.path().join(name)
     }
 
     /// Begins a round of compaction; `None` while another one is under way.

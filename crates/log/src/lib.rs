@@ -6,7 +6,7 @@
 //!
 //! | may run on a network thread | blocks |
 //! |---|---|
-//! | `append_as_leader`, `append_in_order`, `append_end_transaction`, `append_as_follower`, `verify`, `read`, `Log::aborted_transactions`, `flush_target`, `flushed`, all accessors | `LogDir`, `Log::open`, `prepare`, `read_blocking`, `aborted_transactions`, `FlushTicket::sync`, `flush`, `close`, `retention`, `truncate`, `clean`, `verify` |
+//! | `append_as_leader`, `append_in_order`, `append_end_transaction`, `append_as_follower`, `verify`, `read`, `Log::aborted_transactions`, `flush_target`, `flushed`, all accessors | `LogDir`, `Log::open`, `prepare`, `read_blocking`, `aborted_transactions`, `FlushTicket::sync`, `flush`, `close`, `retention`, `truncate`, `clean`, `relocate`, `verify` |
 //!
 //! Start with [`Log`], then [`dir`] for the folder around it.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -39,6 +39,7 @@ pub mod prepare;
 pub mod producers;
 pub mod read;
 mod recovery;
+pub mod relocate;
 pub mod repair;
 pub mod retention;
 pub mod scrub;

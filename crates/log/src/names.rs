@@ -4,11 +4,12 @@
 //! orders-3                                        partition 3 of the topic orders
 //! orders-3.0123456789abcdef0123456789abcdef-delete  the same, being removed
 //! orders-3.0123456789abcdef0123456789abcdef-stray   the same, not in the metadata: kept for the operator
+//! orders-3.0123456789abcdef0123456789abcdef-future  the same, being copied from another log dir
 //! 00000000000000001000.log                        the segment whose first offset is 1000 (.index, .timeindex, .txnindex)
 //! 00000000000000001000.snapshot                   the producers' state before offset 1000
 //! ```
 
-use klamm_model::{Offset, TopicPartition, Uuid, limits};
+use klamm_model::{Offset, TopicId, TopicPartition, Uuid, limits};
 
 /// Ends the name of a file or segment that is about to be removed.
 pub(crate) const DELETED: &str = ".deleted";
@@ -26,6 +27,8 @@ pub enum FolderKind {
     Delete,
     /// A partition that was set aside.
     Stray,
+    /// The number of a partition that is being copied from another log dir; the topic's name may be cut.
+    Future(i32),
     /// Anything else.
     Other,
 }
@@ -40,6 +43,12 @@ pub fn parse_folder(name: &str) -> FolderKind {
     }
     if let Some((stem, _)) = name.strip_suffix("-stray").and_then(|rest| rest.rsplit_once('.')) {
         return partition_of(stem).map_or(FolderKind::Other, |_| FolderKind::Stray);
+    }
+    if let Some((stem, _)) = name
+        .strip_suffix("-future")
+        .and_then(|rest| rest.rsplit_once('.'))
+    {
+        return partition_of(stem).map_or(FolderKind::Other, |of| FolderKind::Future(of.partition));
     }
     partition_of(name).map_or(FolderKind::Other, FolderKind::Partition)
 }
@@ -60,6 +69,11 @@ pub(crate) fn delete_folder(at: &TopicPartition, unique: Uuid) -> String {
 /// The folder of a partition that is set aside.
 pub(crate) fn stray_folder(at: &TopicPartition, unique: Uuid) -> String {
     aside(at, unique, "-stray")
+}
+
+/// The folder of a partition that is being copied from another log dir. There is one of a topic's partition in a log dir at most.
+pub(crate) fn future_folder(at: &TopicPartition, topic_id: TopicId) -> String {
+    aside(at, topic_id, "-future")
 }
 
 fn aside(at: &TopicPartition, unique: Uuid, ending: &str) -> String {
@@ -147,6 +161,10 @@ mod tests {
             (
                 "orders-3.0123456789abcdef0123456789abcdef-stray",
                 FolderKind::Stray,
+            ),
+            (
+                "orders-3.0123456789abcdef0123456789abcdef-future",
+                FolderKind::Future(3),
             ),
             ("orders", FolderKind::Other),
             ("orders-", FolderKind::Other),

@@ -8,7 +8,7 @@ use klamm_model::{LeaderEpoch, Offset, TimestampMs};
 use klamm_records::{Batch, BatchHeader};
 
 use crate::error::LogError;
-use crate::gate::{Gate, home_of};
+use crate::gate::home_of;
 use crate::index::Source;
 use crate::names::FileKind;
 use crate::prepare::{LogCell, ready_segment, walk_error};
@@ -55,7 +55,7 @@ fn search_timestamp(
     let mut after = Offset(-1);
     while let Some((owned, start)) = next_segment(cell, swaps, after, |largest| largest >= timestamp)? {
         after = owned.view().base_offset;
-        if let Some(found) = find_in(&home_of(cell).gate, &owned.view(), start, timestamp)? {
+        if let Some(found) = find_in(&owned.view(), start, timestamp)? {
             return Ok(Some(found));
         }
     }
@@ -81,7 +81,7 @@ fn search_max(cell: &impl LogCell, swaps: u32) -> Result<Option<FoundRecord>, Lo
     let Some((owned, start, timestamp)) = best else {
         return Ok(None);
     };
-    find_in(&home_of(cell).gate, &owned.view(), start, timestamp)
+    find_in(&owned.view(), start, timestamp)
 }
 
 /// The first segment behind the one at `after` whose largest timestamp is `wanted`, with the log start.
@@ -124,12 +124,11 @@ fn next_segment(
 
 /// The first record of the segment from `start` on with `timestamp` or a later one.
 fn find_in(
-    gate: &Gate,
     view: &SegmentView<'_>,
     start: Offset,
     timestamp: TimestampMs,
 ) -> Result<Option<FoundRecord>, LogError> {
-    let open = |kind| view.files.open_through(gate, kind);
+    let open = |kind| view.files.open_through(kind);
     let (log, offsets, times) = (
         open(FileKind::Log)?,
         open(FileKind::OffsetIndex)?,

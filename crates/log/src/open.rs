@@ -62,17 +62,29 @@ impl Log {
         recovery: RecoveryState,
         now: TimestampMs,
     ) -> Result<Self, LogError> {
-        dir.check()?;
-        let folder = dir.folder(partition);
-        let found = dir.files().entry(&folder).map_err(LogError::io(&folder))?;
-        let start = recovery.positions.log_start_offset;
-        let home = Arc::new(Home {
+        let home = Home {
             dir: Arc::clone(dir),
             partition: partition.clone(),
             topic_id,
+            is_future: false.into(),
             gate: Gate::default(),
             is_cleaned: Default::default(),
-        });
+        };
+        Self::open_home(home, config, recovery, now)
+    }
+
+    /// Opens the log in the folder that `home` says, or makes it.
+    pub(crate) fn open_home(
+        home: Home,
+        config: Arc<LogConfig>,
+        recovery: RecoveryState,
+        now: TimestampMs,
+    ) -> Result<Self, LogError> {
+        home.dir.check()?;
+        let folder = home.folder();
+        let found = home.dir.files().entry(&folder).map_err(LogError::io(&folder))?;
+        let start = recovery.positions.log_start_offset;
+        let home = Arc::new(home);
         let mut log = Self {
             config,
             segments: Vec::new(),

@@ -200,7 +200,7 @@ pub(crate) fn walk_error(files: &SegmentFiles, error: WalkError) -> LogError {
 }
 
 /// Resets the mark that keeps appends out, however the roll ends.
-struct Rolling<'a, C: LogCell>(&'a C);
+pub(crate) struct Rolling<'a, C: LogCell>(pub(crate) &'a C);
 
 impl<C: LogCell> Drop for Rolling<'_, C> {
     fn drop(&mut self) {

@@ -14,7 +14,6 @@ use klamm_records::{BatchError, BatchHeader, HEADER_BYTES, verify_crc};
 use thiserror::Error;
 
 use crate::error::{LogError, NotReady, ReadError};
-use crate::gate::home_of;
 use crate::index::{OffsetEntry, Source, Stop};
 use crate::log::Log;
 use crate::names::FileKind;
@@ -411,7 +410,6 @@ pub fn read_blocking(
     request: &ReadRequest,
     now: TimestampMs,
 ) -> Result<Read, ReadError> {
-    let home = home_of(cell);
     let mut request = *request;
     let (mut at, mut swaps) = (None, None);
     loop {
@@ -443,7 +441,7 @@ pub fn read_blocking(
             Step::Plan(owned) => owned,
         };
         let view = owned.view();
-        let open = |kind| view.files.open_through(&home.gate, kind);
+        let open = |kind| view.files.open_through(kind);
         let (log, index) = match open(FileKind::Log).and_then(|log| Ok((log, open(FileKind::OffsetIndex)?))) {
             Err(LogError::Superseded) => continue,
             opened => opened?,

@@ -15,7 +15,6 @@ use klamm_records::{BatchError, BatchHeader, HEADER_BYTES};
 use crate::aborted::AbortedIndex;
 use crate::dir::LogDir;
 use crate::error::LogError;
-use crate::gate::Gate;
 use crate::handles::Slot;
 use crate::home::Home;
 use crate::index::{IndexEntry, OffsetEntry, Source, Stop, Table, TableView, TimeEntry};
@@ -111,11 +110,11 @@ impl SegmentFiles {
     }
 
     /// As [`SegmentFiles::open`], for who is outside the gate.
-    pub(crate) fn open_through(&self, gate: &Gate, kind: FileKind) -> Result<Arc<dyn File>, LogError> {
+    pub(crate) fn open_through(&self, kind: FileKind) -> Result<Arc<dyn File>, LogError> {
         if let Some(file) = self.get(kind) {
             return Ok(file);
         }
-        let _inside = gate.enter()?;
+        let _inside = self.home.gate.enter()?;
         self.open(kind)
     }
 

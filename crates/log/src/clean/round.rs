@@ -251,7 +251,7 @@ impl Round {
         let found = aborted_transactions(cell, range)?.ok_or(LogError::Superseded)?;
         self.transactions.expect(found);
         let source = &self.sources[at];
-        self.reading = Some(Reading::begin(source, at, &self.home, self.settings.read_bytes)?);
+        self.reading = Some(Reading::begin(source, at, self.settings.read_bytes)?);
         Ok(())
     }
 

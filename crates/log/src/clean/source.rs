@@ -11,7 +11,6 @@ use klamm_model::{Offset, TimestampMs};
 use klamm_records::{BatchError, BatchHeader, HEADER_BYTES};
 
 use crate::error::LogError;
-use crate::home::Home;
 use crate::log::Log;
 use crate::names::FileKind;
 use crate::read::check_crc;
@@ -106,12 +105,12 @@ fn damaged(path: &std::path::Path, position: u64, error: &BatchError) -> LogErro
 
 impl Reading {
     /// Opens the source, of which `piece` bytes are read at once. Enters the gate if it is not open.
-    pub(super) fn begin(source: &Source, at: usize, home: &Home, piece: usize) -> Result<Self, LogError> {
+    pub(super) fn begin(source: &Source, at: usize, piece: usize) -> Result<Self, LogError> {
         let size = u64::from(source.size);
         Ok(Self {
             at,
             path: source.files.path(FileKind::Log),
-            file: source.files.open_through(&home.gate, FileKind::Log)?,
+            file: source.files.open_through(FileKind::Log)?,
             chunks: Chunks::of_size(size, piece),
             size,
             position: 0,

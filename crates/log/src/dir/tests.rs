@@ -130,6 +130,7 @@ fn a_removed_partition_makes_room_for_one_of_the_same_name() {
     let found = FoundPartition {
         partition: partition(),
         topic_id: Some(TOPIC_ID),
+        moves: 0,
     };
     assert_eq!(dir.partitions().unwrap(), std::slice::from_ref(&found));
     let retired = dir.retire(&[(partition(), Uuid([1; 16]))]).unwrap().remove(0);
