@@ -9,7 +9,7 @@ use klamm_model::BrokerId;
 use klamm_net::RequestMemory;
 use klamm_quorum::Quorum;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::coordinators::groups::GroupRuntime;
 use crate::coordinators::transactions::TransactionRuntime;
@@ -19,7 +19,7 @@ use crate::loggers::Loggers;
 use crate::metadata_store::MetadataStore;
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
-use crate::replicas::{Replicas, Store, Upkeep};
+use crate::replicas::{Assignments, Replicas, Store, Upkeep};
 use crate::router::Router;
 use crate::vitals::Vitals;
 
@@ -37,7 +37,11 @@ pub(crate) struct Broker {
     pub(crate) router: Router,
     /// The log dirs, in the order of the configuration.
     pub(crate) stores: Vec<Store>,
+    /// Which of them are cordoned has changed.
+    pub(crate) cordoned: Notify,
     pub(crate) replicas: Replicas,
+    /// Where partitions lie, as far as the controller is not told yet.
+    pub(crate) assignments: Assignments,
     pub(crate) upkeep: Upkeep,
     pub(crate) vitals: Arc<Vitals>,
     pub(crate) fetch_sessions: FetchSessions,

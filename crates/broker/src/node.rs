@@ -17,7 +17,6 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use klamm_config::BrokerConfig;
 use klamm_env::{Env, Task};
-use klamm_log::LogCell;
 use klamm_log::journal::Limits;
 use klamm_net::Server;
 use klamm_quorum::{NoPeers, Quorum, QuorumConfig};
@@ -37,7 +36,7 @@ use crate::loggers::Loggers;
 use crate::metadata_store::MetadataStore;
 use crate::metrics::{Metrics, Observer};
 use crate::producer_ids::ProducerIds;
-use crate::replicas::{Applier, Partition, Replicas, Upkeep};
+use crate::replicas::{Applier, Assignments, Replicas, Upkeep};
 use crate::router::Router;
 pub use crate::router::RouterMode;
 use crate::vitals::Vitals;
@@ -157,11 +156,13 @@ impl Node {
             quorum,
             router: Router::new(config.node.id, route),
             stores: dirs.stores(&env, &vitals, journal_limits(&config)),
+            cordoned: Default::default(),
             groups: groups::runtime(&env, &vitals, &metadata, &config),
             transactions: transactions::runtime(&env, &vitals, &metadata, &config.transactions),
             metadata,
             vitals,
             replicas: Replicas::default(),
+            assignments: Assignments::default(),
             upkeep: Upkeep::default(),
             fetch_sessions: FetchSessions::new(config.net.fetch_sessions as usize),
             producer_ids: ProducerIds::default(),
@@ -182,7 +183,12 @@ impl Node {
         }
         let following = joined.map_err(StartError::Join)?;
         let sending = transactions::sender::start(&broker);
-        let tasks = vec![following, tell_of_failed_dirs(&broker), sending];
+        let tasks = vec![
+            following,
+            register::tell_of_dirs(&broker),
+            Assignments::tell(&broker),
+            sending,
+        ];
         broker.upkeep.start(&broker);
         let service = ClientService {
             broker: broker.clone(),
@@ -357,27 +363,10 @@ async fn join(
     Ok(followed)
 }
 
-/// Whoever waits for a partition in a log dir that fails looks again, from now on.
-fn tell_of_failed_dirs(broker: &Arc<Broker>) -> Task<()> {
-    let mut failed = broker.vitals.failed_dirs();
-    let told = broker.clone();
-    broker
-        .vitals
-        .spawn(&broker.env, "tells of failed log dirs", async move {
-            while failed.changed().await.is_ok() {
-                let partitions = told.replicas.partitions();
-                let of_failed =
-                    |partition: &&Arc<Partition>| partition.with(|log| log.dir().failure().is_some());
-                partitions
-                    .iter()
-                    .filter(of_failed)
-                    .for_each(|partition| partition.storage_failed());
-            }
-        })
-}
-
-/// Carries out what the metadata log decides, from now on; returns when all that is there already is carried out.
+/// Carries out what the metadata log decides, and what follows from a log dir that fails, from now on; returns when all that is
+/// there already is carried out.
 async fn follow_metadata(broker: &Arc<Broker>, dirs: Dirs) -> Task<()> {
+    let mut failed = broker.vitals.failed_dirs();
     let mut applier = Applier::new(broker.clone(), dirs.found);
     applier.apply(broker.metadata.applied()).await;
     let broker = broker.clone();
@@ -385,8 +374,17 @@ async fn follow_metadata(broker: &Arc<Broker>, dirs: Dirs) -> Task<()> {
     let vitals = broker.vitals.clone();
     vitals.spawn(&env, "follows the metadata", async move {
         loop {
-            let image = broker.metadata.next().await;
-            applier.apply(image).await;
+            let next = {
+                let (image, failure) = (pin!(broker.metadata.next()), pin!(failed.changed()));
+                match select(image, failure).await {
+                    Either::Left((image, _)) => Some(image),
+                    Either::Right(_) => None,
+                }
+            };
+            match next {
+                Some(image) => applier.apply(image).await,
+                None => applier.leave_failed_dirs(),
+            }
         }
     })
 }

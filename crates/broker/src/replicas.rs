@@ -1,10 +1,12 @@
 //! The partitions that this broker holds.
 //!
 //! Always holds: the table is replaced as a whole, so a request sees one state of it and takes no lock; a partition in
-//! the table is open, or known to be impossible to open. [`partition`] is one of them, [`apply`] follows the metadata, [`commit`] makes appends durable,
+//! the table is open, or known to be impossible to use. [`partition`] is one of them, [`apply`] follows the metadata, [`commit`] makes appends durable,
 //! [`upkeep`] removes what is too old, [`cleaner`] compacts.
 
 mod apply;
+mod assignments;
+mod claims;
 mod cleaner;
 mod commit;
 mod outcome;
@@ -23,6 +25,8 @@ use imbl::OrdMap;
 use klamm_model::{ErrorCode, TopicId};
 
 pub(crate) use self::apply::{Applier, Store};
+pub(crate) use self::assignments::Assignments;
+pub(crate) use self::claims::{Found, Lying};
 pub(crate) use self::cleaner::Figures;
 pub(crate) use self::commit::Committer;
 pub(crate) use self::outcome::{Appended, Isolation, ReadOutcome, ReadSpec, Refusal, Watched, Watcher};
@@ -40,8 +44,8 @@ enum Held {
     /// Nothing: another broker has it.
     Elsewhere,
     Open(Arc<Partition>),
-    /// Its data, which could not be opened.
-    Unopened,
+    /// Its data, which could not be opened, or whose log dir has failed.
+    Offline,
 }
 
 /// The partitions of one topic that are here.
@@ -68,7 +72,7 @@ impl TopicReplicas {
             .and_then(|index| self.partitions.get(index));
         match held {
             Some(Held::Open(partition)) => Ok(partition),
-            Some(Held::Unopened) => Err(ErrorCode::KafkaStorageError),
+            Some(Held::Offline) => Err(ErrorCode::KafkaStorageError),
             Some(Held::Elsewhere) | None => Err(ErrorCode::UnknownTopicOrPartition),
         }
     }
@@ -85,14 +89,14 @@ impl TopicReplicas {
     pub(crate) fn partitions(&self) -> impl Iterator<Item = &Arc<Partition>> {
         self.partitions.iter().filter_map(|held| match held {
             Held::Open(partition) => Some(partition),
-            Held::Elsewhere | Held::Unopened => None,
+            Held::Elsewhere | Held::Offline => None,
         })
     }
 
-    /// The numbers of those that could not be opened.
-    pub(crate) fn unopened(&self) -> impl Iterator<Item = usize> {
+    /// The numbers of those whose data is here and cannot be used.
+    pub(crate) fn offline(&self) -> impl Iterator<Item = usize> {
         let numbered = self.partitions.iter().enumerate();
-        numbered.filter_map(|(index, held)| matches!(held, Held::Unopened).then_some(index))
+        numbered.filter_map(|(index, held)| matches!(held, Held::Offline).then_some(index))
     }
 }
 
@@ -173,7 +177,7 @@ impl Replicas {
                 }
                 Change::Fail { id, name, index } => {
                     let topic = topics.entry(id).or_insert_with(|| table.topic(id, name));
-                    topic.put(index, Held::Unopened);
+                    topic.put(index, Held::Offline);
                 }
                 Change::Remove { id, index } => {
                     let Some(name) = table.by_id.get(&id).map(|topic| topic.name.clone()) else {

@@ -197,6 +197,10 @@ static TESTS: &[(&str, &[&str])] = &[
         &["flush.messages", "log.flush.interval.messages"],
     ),
     (
+        "klamm-broker: log_dirs::a_cordoned_log_dir_takes_no_new_partitions",
+        &["cordoned.log.dirs"],
+    ),
+    (
         "klamm-broker: network::a_description_has_so_many_partitions",
         &["max.request.partition.size.limit"],
     ),

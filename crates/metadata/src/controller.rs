@@ -10,6 +10,7 @@
 pub mod allocate_producer_ids;
 pub mod alter_configs;
 pub mod alter_partition;
+pub mod assign_replicas_to_dirs;
 mod assignment;
 pub mod create_partitions;
 pub mod create_topics;

@@ -3,15 +3,16 @@
 use std::future::Future;
 
 use klamm_metadata::controller::{
-    Decision, allocate_producer_ids, alter_configs, create_partitions, create_topics, delete_topics,
-    heartbeat, register_broker, register_controller, update_features,
+    Decision, allocate_producer_ids, alter_configs, assign_replicas_to_dirs, create_partitions,
+    create_topics, delete_topics, heartbeat, register_broker, register_controller, update_features,
 };
 use klamm_model::{BrokerId, ErrorCode};
 use klamm_protocol::Request;
 use klamm_protocol::messages::{
-    AllocateProducerIdsRequest, AlterConfigsRequest, BrokerHeartbeatRequest, BrokerRegistrationRequest,
-    BrokerRegistrationResponse, ControllerRegistrationRequest, CreatePartitionsRequest, CreateTopicsRequest,
-    DeleteTopicsRequest, IncrementalAlterConfigsRequest, UpdateFeaturesRequest,
+    AllocateProducerIdsRequest, AlterConfigsRequest, AssignReplicasToDirsRequest, BrokerHeartbeatRequest,
+    BrokerRegistrationRequest, BrokerRegistrationResponse, ControllerRegistrationRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, IncrementalAlterConfigsRequest,
+    UpdateFeaturesRequest,
 };
 use tracing::{debug, warn};
 
@@ -53,6 +54,7 @@ macro_rules! plain {
 
 plain! {
     AllocateProducerIdsRequest allocate_producer_ids::decide;
+    AssignReplicasToDirsRequest assign_replicas_to_dirs::decide;
     ControllerRegistrationRequest register_controller::decide;
     CreatePartitionsRequest create_partitions::decide;
     CreateTopicsRequest create_topics::decide;

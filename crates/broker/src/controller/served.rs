@@ -11,7 +11,8 @@ use klamm_model::ErrorCode;
 use klamm_net::Overlap;
 use klamm_protocol::messages::{
     AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterConfigsRequest, ApiVersionsRequest,
-    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
+    AssignReplicasToDirsRequest, AssignReplicasToDirsResponse, BrokerHeartbeatRequest,
+    BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
     ControllerRegistrationRequest, ControllerRegistrationResponse, CreatePartitionsRequest,
     CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
     DescribeQuorumRequest, EnvelopeRequest, EnvelopeResponse, IncrementalAlterConfigsRequest,
@@ -95,6 +96,7 @@ served! {
         BrokerHeartbeat 0..=2 BrokerHeartbeatRequest BrokerHeartbeatResponse;
         AllocateProducerIds 0..=0 AllocateProducerIdsRequest AllocateProducerIdsResponse;
         ControllerRegistration 0..=0 ControllerRegistrationRequest ControllerRegistrationResponse;
+        AssignReplicasToDirs 0..=0 AssignReplicasToDirsRequest AssignReplicasToDirsResponse;
     }
     forwarded {
         AlterConfigs AlterConfigsRequest;

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use klamm_log::LogCell;
 use klamm_model::ErrorCode;
@@ -84,6 +85,7 @@ async fn describe(
         topics: topics.collect(),
         total_bytes,
         usable_bytes,
+        is_cordoned: store.cordoned.load(Ordering::Relaxed),
         ..Default::default()
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Always holds: nothing here is on the way of a request; the lock of a partition is taken for moments, one after another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use klamm_log::LogCell;
@@ -71,6 +72,7 @@ pub(super) struct Hung {
 pub(super) struct LogDir {
     pub(super) path: String,
     pub(super) online: bool,
+    pub(super) cordoned: bool,
     /// Size of the file system, and what is left of it.
     pub(super) space: Option<(u64, u64)>,
     pub(super) logs: Logs,
@@ -197,6 +199,7 @@ fn log_dir(store: &Store) -> LogDir {
     LogDir {
         path: store.dir.path().display().to_string(),
         online,
+        cordoned: store.cordoned.load(Ordering::Relaxed),
         space: space.map(|space| (space.total_bytes, space.usable_bytes)),
         logs: Logs::default(),
         journal: store.committer.stats(),
@@ -219,13 +222,18 @@ fn partitions(broker: &Broker, held: &[Arc<Partition>]) -> Partitions {
             _ => counts.followers += 1,
         }
     }
-    let all = image.topics().iter().flat_map(|topic| topic.partitions.iter());
-    let unopened: usize = broker
-        .replicas
-        .topics()
+    // Whoever leads them: a partition whose data cannot be used here may have lost its leader by that, or not yet.
+    let here = broker.replicas.topics();
+    let unusable: BTreeSet<_> = here
         .iter()
-        .map(|topic| topic.unopened().count())
-        .sum();
-    counts.offline = all.filter(|partition| partition.leader.is_none()).count() + unopened;
+        .flat_map(|topic| topic.offline().map(|number| (topic.id, number)))
+        .collect();
+    let all = image.topics().iter().flat_map(|topic| {
+        let numbered = topic.partitions.iter().enumerate();
+        numbered.map(|(number, partition)| ((topic.id, number), partition))
+    });
+    counts.offline = all
+        .filter(|(at, partition)| partition.leader.is_none() || unusable.contains(at))
+        .count();
     counts
 }

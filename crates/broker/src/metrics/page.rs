@@ -250,6 +250,7 @@ fn log_dirs(rows: &mut Rows, observed: &Observed) {
     by_dir(&table::LOG_SEGMENTS, &|dir| Some(gauge(dir.logs.segments)));
     by_dir(&table::LOG_PARTITIONS, &|dir| Some(gauge(dir.logs.count)));
     by_dir(&table::LOG_DIR_ONLINE, &|dir| Some(flag(dir.online)));
+    by_dir(&table::LOG_DIR_CORDONED, &|dir| Some(flag(dir.cordoned)));
     by_dir(&table::LOG_DIR_CAPACITY, &|dir| {
         dir.space.map(|(total, _)| gauge(total))
     });
@@ -267,6 +268,8 @@ fn log_dirs(rows: &mut Rows, observed: &Observed) {
     });
     by_dir(&table::JOURNAL_FILES, &|dir| Some(gauge(dir.journal.files)));
     by_dir(&table::JOURNAL_READY, &|dir| Some(gauge(dir.journal.ready_files)));
+    let offline = observed.log_dirs.iter().filter(|dir| !dir.online).count();
+    rows.one(&table::LOG_DIRS_OFFLINE, gauge(offline));
     rows.one(&table::LOG_OPEN_FILES, gauge(observed.open_files));
 }
 
@@ -455,6 +458,7 @@ mod tests {
         let log_dir = LogDir {
             path: "/a \"b\"\\c".into(),
             online: true,
+            cordoned: false,
             space: Some((10, 5)),
             logs,
             journal: Default::default(),

@@ -167,6 +167,10 @@ metrics! {
             "Partitions in a log dir.";
         LOG_DIR_ONLINE: Gauge "klamm_log_dir_online" Count ["log_dir"]
             "1 while a log dir can be used, 0 after it failed.";
+        LOG_DIR_CORDONED: Gauge "klamm_log_dir_cordoned" Count ["log_dir"]
+            "1 while a log dir takes no new partitions (cordoned.log.dirs).";
+        LOG_DIRS_OFFLINE: Gauge "klamm_log_dirs_offline" Count []
+            "Log dirs that failed, or could not be opened at the start: Kafka's OfflineLogDirectoryCount.";
         LOG_DIR_CAPACITY: Gauge "klamm_log_dir_capacity" Bytes ["log_dir"]
             "Size of the file system that a log dir is on.";
         LOG_DIR_USABLE: Gauge "klamm_log_dir_usable" Bytes ["log_dir"]

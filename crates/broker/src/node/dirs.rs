@@ -1,6 +1,5 @@
 //! Opens the log dirs and finds out which cluster they belong to.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,11 +9,11 @@ use klamm_env::{Env, Files};
 use klamm_log::dir::meta::Meta;
 use klamm_log::journal::Limits;
 use klamm_log::{HandleCache, LogDir, LogError};
-use klamm_model::{BrokerId, TopicId, TopicPartition, Uuid};
+use klamm_model::{BrokerId, Uuid};
 use tracing::info;
 
 use super::{QUORUM_FOLDER, StartError};
-use crate::replicas::{Committer, Store};
+use crate::replicas::{Committer, Found, Lying, Store};
 use crate::vitals::Vitals;
 
 /// Segment files kept open unless the configuration says otherwise.
@@ -24,55 +23,35 @@ const OPEN_FILES: usize = 8_192;
 pub(super) struct Dirs {
     pub(super) cluster_id: Uuid,
     dirs: Vec<Arc<LogDir>>,
-    /// The partitions that lie in them: in which one, and of which topic.
-    pub(super) found: BTreeMap<TopicPartition, (usize, Option<TopicId>)>,
+    pub(super) found: Found,
 }
 
 impl Dirs {
-    /// Opens all; those that are new become part of the cluster that the others belong to, or of a new one.
+    /// Opens all; those that are new become part of the cluster that the others belong to, or of a new one. One that cannot be
+    /// used is out of service, and the others serve; unless it has the metadata log, or is the only one.
     pub(super) async fn open(env: &Env, config: &BrokerConfig) -> Result<Self, StartError> {
-        let (files, paths) = (env.files().clone(), config.node.log_dirs.clone());
         let limit = config
             .housekeeping
             .open_files_max
             .map_or(OPEN_FILES, |limit| limit as usize);
-        let node_id = config.node.id;
-        let format_new = config.node.format_new_log_dirs;
-        let quorum_folder = Path::new(&config.node.metadata_log_dir).join(QUORUM_FOLDER);
-        let fresh: Vec<Uuid> = (0..=paths.len()).map(|_| env.random_uuid()).collect();
-        env.blocking(move || {
-            let handles = Arc::new(HandleCache::new(limit));
-            let owner = format!("klamm, process {}", std::process::id());
-            let open = |path: &String| LogDir::open(files.clone(), Path::new(path), handles.clone(), &owner);
-            let dirs = paths.iter().map(open).collect::<Result<Vec<_>, LogError>>()?;
-            let cluster_id = cluster_of(&dirs, node_id)?.unwrap_or(fresh[0]);
-            let found = find(&dirs)?;
-            let decided = has_files(&*files, &quorum_folder)?;
-            check_all_there(&dirs, &found, decided, &quorum_folder, format_new)?;
-            for (dir, directory_id) in dirs.iter().zip(&fresh[1..]) {
-                if dir.meta().is_none() {
-                    let meta = Meta {
-                        cluster_id: cluster_id.to_string(),
-                        node_id,
-                        directory_id: *directory_id,
-                    };
-                    dir.format(meta)?;
-                    info!(path = %dir.path().display(), cluster = %cluster_id, "log dir formatted");
-                }
-            }
-            Ok(Self {
-                cluster_id,
-                dirs,
-                found,
-            })
-        })
-        .await
+        let opening = Opening {
+            files: env.files().clone(),
+            paths: config.node.log_dirs.clone(),
+            handles: Arc::new(HandleCache::new(limit)),
+            node_id: config.node.id,
+            format_new: config.node.format_new_log_dirs,
+            metadata_dir: config.node.metadata_log_dir.clone(),
+            fresh: (0..=config.node.log_dirs.len())
+                .map(|_| env.random_uuid())
+                .collect(),
+        };
+        env.blocking(move || opening.open()).await
     }
 
-    /// The directory ids, in order.
+    /// The ids of the directories that are in service, in order.
     pub(super) fn ids(&self) -> Vec<Uuid> {
-        self.dirs
-            .iter()
+        let online = self.dirs.iter().filter(|dir| dir.failure().is_none());
+        online
             .filter_map(|dir| dir.meta().map(|meta| meta.directory_id))
             .collect()
     }
@@ -84,10 +63,131 @@ impl Dirs {
             .iter()
             .map(|dir| Store {
                 dir: dir.clone(),
+                id: dir.meta().map(|meta| meta.directory_id),
+                cordoned: Default::default(),
                 committer: Committer::start(env, vitals, dir, limits),
                 unopened: Default::default(),
             })
             .collect()
+    }
+}
+
+/// What the log dirs are opened with.
+struct Opening {
+    files: Arc<dyn Files>,
+    paths: Vec<String>,
+    handles: Arc<HandleCache>,
+    node_id: BrokerId,
+    format_new: bool,
+    metadata_dir: String,
+    /// Ids for a new cluster and for new directories.
+    fresh: Vec<Uuid>,
+}
+
+impl Opening {
+    fn open(self) -> Result<Dirs, StartError> {
+        let mut dirs = Vec::with_capacity(self.paths.len());
+        for path in &self.paths {
+            dirs.push(match self.open_one(path) {
+                Ok(dir) => dir,
+                // What is wrong with it is wrong with the device: the others do not suffer.
+                Err(error @ LogError::Io { .. }) if !self.is_needed(Path::new(path)) => {
+                    LogDir::out_of_service(self.files.clone(), Path::new(path), self.handles.clone(), &error)
+                }
+                Err(error) => return Err(error.into()),
+            });
+        }
+        let cluster_id = cluster_of(&dirs, self.node_id)?;
+        let found = self.find(&dirs)?;
+        let quorum_folder = Path::new(&self.metadata_dir).join(QUORUM_FOLDER);
+        let decided = has_files(&*self.files, &quorum_folder)?;
+        check_metadata(&dirs, &found, decided, &quorum_folder)?;
+        if decided && !self.format_new {
+            self.leave_out_unformatted(&dirs)?;
+        }
+        let cluster_id = cluster_id.unwrap_or(self.fresh[0]);
+        for (dir, directory_id) in dirs.iter().zip(&self.fresh[1..]) {
+            if dir.meta().is_none() && dir.failure().is_none() {
+                self.format(dir, cluster_id, *directory_id)?;
+            }
+        }
+        let failures: Vec<_> = dirs.iter().filter_map(|dir| dir.failure()).collect();
+        if failures.len() == dirs.len() {
+            let text = format!("no log dir can be used: {}", failures.join("; "));
+            return Err(StartError::Dirs(text));
+        }
+        Ok(Dirs {
+            cluster_id,
+            dirs,
+            found,
+        })
+    }
+
+    fn open_one(&self, path: &str) -> Result<Arc<LogDir>, LogError> {
+        let owner = format!("klamm, process {}", std::process::id());
+        LogDir::open(self.files.clone(), Path::new(path), self.handles.clone(), &owner)
+    }
+
+    /// Whether there is no node without the log dir.
+    fn is_needed(&self, path: &Path) -> bool {
+        self.paths.len() == 1 || path == Path::new(&self.metadata_dir)
+    }
+
+    /// What lies in the log dirs. One that cannot be listed is out of service.
+    fn find(&self, dirs: &[Arc<LogDir>]) -> Result<Found, StartError> {
+        let mut found = Found::new();
+        for (place, dir) in dirs.iter().enumerate() {
+            if dir.failure().is_some() {
+                continue;
+            }
+            match dir.remove_deleted().and_then(|_| dir.partitions()) {
+                Ok(folders) => {
+                    for folder in folders {
+                        let topic_id = folder.topic_id;
+                        let lying = found.entry(folder.partition).or_default();
+                        lying.push(Lying { place, topic_id });
+                    }
+                }
+                Err(error @ LogError::Io { .. }) if !self.is_needed(dir.path()) => dir.fail(&error),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(found)
+    }
+
+    fn format(&self, dir: &LogDir, cluster_id: Uuid, directory_id: Uuid) -> Result<(), StartError> {
+        let meta = Meta {
+            cluster_id: cluster_id.to_string(),
+            node_id: self.node_id,
+            directory_id,
+        };
+        match dir.format(meta) {
+            Ok(()) => info!(path = %dir.path().display(), cluster = %cluster_id, "log dir formatted"),
+            Err(error) if self.is_needed(dir.path()) => return Err(error.into()),
+            Err(error) => dir.fail(&error),
+        }
+        Ok(())
+    }
+
+    /// A disk that is not mounted leaves an empty folder behind: what was on it must not be replaced by nothing. A first start
+    /// that was cut short has neither decisions nor partitions yet, and goes on.
+    fn leave_out_unformatted(&self, dirs: &[Arc<LogDir>]) -> Result<(), StartError> {
+        let is_usable = |dir: &LogDir| dir.meta().is_some() && dir.failure().is_none();
+        for dir in dirs
+            .iter()
+            .filter(|dir| dir.failure().is_none() && dir.meta().is_none())
+        {
+            let path = dir.path().display();
+            let text = format!(
+                "the log dir {path} is empty, but the node has data elsewhere: is its disk mounted? If it is a new one, \
+                 start once with --set klamm.log.dirs.unformatted=format"
+            );
+            if self.is_needed(dir.path()) || !dirs.iter().any(|dir| is_usable(dir)) {
+                return Err(StartError::Missing(text));
+            }
+            dir.fail(&text);
+        }
+        Ok(())
     }
 }
 
@@ -102,30 +202,19 @@ fn has_files(files: &dyn Files, folder: &Path) -> Result<bool, StartError> {
     }
 }
 
-/// A disk that is not mounted leaves an empty folder behind: what was on it must not be replaced by nothing. A first start
-/// that was cut short has neither decisions nor partitions yet, and goes on.
-fn check_all_there(
+/// Partitions without the decisions that made them would all be strays.
+fn check_metadata(
     dirs: &[Arc<LogDir>],
-    found: &BTreeMap<TopicPartition, (usize, Option<TopicId>)>,
+    found: &Found,
     decided: bool,
     quorum_folder: &Path,
-    format_new: bool,
 ) -> Result<(), StartError> {
-    if let (false, Some((partition, (place, _)))) = (decided, found.first_key_value()) {
-        let text = format!(
-            "there is no metadata log in {}, but {partition} is in {}: is the disk of metadata.log.dir mounted?",
-            quorum_folder.display(),
-            dirs[*place].path().display()
-        );
-        return Err(StartError::Missing(text));
-    }
-    let unformatted = dirs.iter().find(|dir| dir.meta().is_none());
-    match unformatted {
-        Some(dir) if decided && !format_new => {
+    match found.first_key_value() {
+        Some((partition, lying)) if !decided => {
             let text = format!(
-                "the log dir {} is empty, but the node has data elsewhere: is its disk mounted? If it is a new one, \
-                 start once with --set klamm.log.dirs.unformatted=format",
-                dir.path().display()
+                "there is no metadata log in {}, but {partition} is in {}: is the disk of metadata.log.dir mounted?",
+                quorum_folder.display(),
+                dirs[lying[0].place].path().display()
             );
             Err(StartError::Missing(text))
         }
@@ -160,22 +249,4 @@ fn cluster_of(dirs: &[Arc<LogDir>], node_id: BrokerId) -> Result<Option<Uuid>, S
         }
     }
     Ok(cluster.map(|(id, _)| id))
-}
-
-fn find(dirs: &[Arc<LogDir>]) -> Result<BTreeMap<TopicPartition, (usize, Option<TopicId>)>, StartError> {
-    let mut found = BTreeMap::new();
-    for (place, dir) in dirs.iter().enumerate() {
-        dir.remove_deleted()?;
-        for folder in dir.partitions()? {
-            let partition = folder.partition.to_string();
-            if found.insert(folder.partition, (place, folder.topic_id)).is_some() {
-                let text = format!(
-                    "{partition} lies in two log dirs; one of them is {}",
-                    dir.path().display()
-                );
-                return Err(StartError::Dirs(text));
-            }
-        }
-    }
-    Ok(found)
 }

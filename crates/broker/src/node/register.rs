@@ -1,8 +1,12 @@
 //! The node joins the cluster: the controller registers, then the broker, with the addresses that clients are told, and is unfenced once it has caught up.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use klamm_env::Env;
+use futures_util::future::select;
+use klamm_env::{Env, Task};
 use klamm_model::{ErrorCode, Uuid};
 use klamm_protocol::ByteString;
 use klamm_protocol::messages::broker_registration_request::{Feature, Listener};
@@ -10,10 +14,15 @@ use klamm_protocol::messages::{
     BrokerHeartbeatRequest, BrokerRegistrationRequest, ControllerRegistrationRequest,
     controller_registration_request as controller,
 };
+use tracing::warn;
 
 use super::listen::{Advertised, Bound};
 use crate::broker::Broker;
 use crate::features;
+use crate::replicas::Store;
+
+/// The pause after a heartbeat that the controller did not take.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Kafka's number of the protocol without encryption and authentication.
 const PLAINTEXT: i16 = 0;
@@ -90,11 +99,26 @@ pub(super) async fn register(
 
 /// Lets the broker lead and serve; what it has to do for that is carried out when this returns.
 pub(super) async fn unfence(broker: &Arc<Broker>) -> Result<(), String> {
+    if heartbeat(broker).await? {
+        return Err("the controller keeps the broker fenced".to_owned());
+    }
+    broker.metadata.caught_up().await;
+    Ok(())
+}
+
+/// Tells the controller that the broker is there and what became of its log dirs; whether it is fenced, is the answer.
+async fn heartbeat(broker: &Arc<Broker>) -> Result<bool, String> {
+    let ids_of = |is_meant: &dyn Fn(&Store) -> bool| -> Vec<Uuid> {
+        let stores = broker.stores.iter().filter(|store| is_meant(store));
+        stores.filter_map(|store| store.id).collect()
+    };
     let request = BrokerHeartbeatRequest {
         broker_id: broker.id.0,
         broker_epoch: broker.router.broker_epoch(),
         current_metadata_offset: i64::try_from(broker.metadata.published().position().index).unwrap_or(-1),
         want_fence: false,
+        offline_log_dirs: ids_of(&|store| store.dir.failure().is_some()),
+        cordoned_log_dirs: Some(ids_of(&|store| store.cordoned.load(Ordering::Relaxed))),
         ..Default::default()
     };
     let response = broker
@@ -103,11 +127,27 @@ pub(super) async fn unfence(broker: &Arc<Broker>) -> Result<(), String> {
         .await
         .map_err(|code| code.to_string())?;
     accepted(response.error_code)?;
-    if response.is_fenced {
-        return Err("the controller keeps the broker fenced".to_owned());
-    }
-    broker.metadata.caught_up().await;
-    Ok(())
+    Ok(response.is_fenced)
+}
+
+/// Tells the controller of log dirs that fail, or are cordoned, from now on: nobody looks for a leader, or a place, there then.
+pub(super) fn tell_of_dirs(broker: &Arc<Broker>) -> Task<()> {
+    let mut failed = broker.vitals.failed_dirs();
+    let told = broker.clone();
+    let vitals = broker.vitals.clone();
+    vitals.spawn(&broker.env, "tells of log dirs", async move {
+        // What failed before it listened is told as well.
+        if told.stores.iter().any(|store| store.dir.failure().is_some()) {
+            failed.mark_changed();
+        }
+        loop {
+            select(pin!(failed.changed()), pin!(told.cordoned.notified())).await;
+            while let Err(why) = heartbeat(&told).await {
+                warn!(%why, "the controller cannot be told of the log dirs: tried again");
+                told.env.sleep(PAUSE).await;
+            }
+        }
+    })
 }
 
 fn accepted(error_code: i16) -> Result<(), String> {

@@ -4,7 +4,7 @@
 //! of the same name can be made in the same change; a partition whose log dir fails is left out and its clients are told,
 //! while the others go on. Partitions of one change are opened side by side: what they wait for is the device.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,7 @@ use klamm_model::{TopicId, TopicPartition, Uuid};
 use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
+use super::claims::{Claim, DirState, Folder, Found, Lying, Unclaimed};
 use super::partition::Partition;
 use super::settings::{Resolver, Settings};
 use super::{Change, Committer};
@@ -32,6 +33,10 @@ const OPENED_AT_ONCE: usize = 16;
 /// A log dir and the commit of its logs.
 pub(crate) struct Store {
     pub(crate) dir: Arc<LogDir>,
+    /// `directory.id`; `None` for one that never could be read.
+    pub(crate) id: Option<Uuid>,
+    /// New partitions go elsewhere (KIP-1066).
+    pub(crate) cordoned: AtomicBool,
     pub(crate) committer: Arc<Committer>,
     /// A partition in it could not be opened: it must be recovered at the next start, whatever the end of this one.
     pub(crate) unopened: AtomicBool,
@@ -41,45 +46,74 @@ pub(crate) struct Store {
 pub(crate) struct Applier {
     broker: Arc<Broker>,
     /// The folders that were there at the start and that no image has claimed yet.
-    unclaimed: BTreeMap<TopicPartition, (usize, Option<TopicId>)>,
+    unclaimed: Unclaimed,
     started: bool,
+    /// The log dirs whose failure has been followed.
+    left: BTreeSet<usize>,
 }
 
 impl Applier {
     /// An applier that has carried out nothing. `found` is what lies in the log dirs.
-    pub(crate) fn new(
-        broker: Arc<Broker>,
-        found: BTreeMap<TopicPartition, (usize, Option<TopicId>)>,
-    ) -> Self {
+    pub(crate) fn new(broker: Arc<Broker>, found: Found) -> Self {
         Self {
             broker,
-            unclaimed: found,
+            unclaimed: Unclaimed::new(found),
             started: false,
+            left: BTreeSet::new(),
         }
+    }
+
+    /// The partitions in log dirs that have failed are of no use any more: their clients are told so, whoever leads.
+    pub(crate) fn leave_failed_dirs(&mut self) {
+        let broker = &self.broker;
+        let stores = broker.stores.iter().enumerate();
+        let failed: Vec<usize> = stores
+            .filter(|(place, store)| store.dir.failure().is_some() && !self.left.contains(place))
+            .map(|(place, _)| place)
+            .collect();
+        if failed.is_empty() {
+            return;
+        }
+        let mut partitions = broker.replicas.partitions();
+        partitions
+            .retain(|partition| place_of(broker, partition).is_some_and(|place| failed.contains(&place)));
+        let fail = |partition: &Arc<Partition>| Change::Fail {
+            id: partition.topic_id(),
+            name: partition.topic().clone(),
+            index: partition.index(),
+        };
+        broker.replicas.change(partitions.iter().map(fail).collect());
+        partitions.iter().for_each(|partition| partition.storage_failed());
+        self.left.extend(failed);
     }
 
     /// Carries out what leads from the published image to `image`, and publishes it.
     pub(crate) async fn apply(&mut self, image: Image) {
+        self.leave_failed_dirs();
         let broker = self.broker.clone();
         let delta = Delta::between(&broker.metadata.published(), &image);
         let local = delta.for_broker(broker.id);
         self.remove(local.deleted.iter().chain(&local.unassigned)).await;
         let resolver = Resolver::new(&broker, &image);
+        if !self.started || is_reconfigured(&broker, &delta) {
+            cordon(&broker, &resolver.dynamic().cordoned_log_dirs);
+        }
         let places = Mutex::new(Places::of(&broker));
         let mut settings: BTreeMap<TopicId, Arc<Settings>> = BTreeMap::new();
         let mut opening = Vec::new();
+        let mut changes = Vec::new();
         for held in local.leading.iter().chain(&local.following) {
             let topic = &held.topic;
             let settings = settings
                 .entry(topic.id)
                 .or_insert_with(|| Arc::new(resolver.topic(&topic.name)));
-            if let Some(folder) = self.claim(held).await {
-                let settings = settings.clone();
-                opening.push(open(&broker, &places, folder, held, settings));
+            match self.claim(held).await {
+                None => {}
+                Some(Folder::Missing(why)) => changes.push(self.missing(held, &why)),
+                Some(folder) => opening.push(open(&broker, &places, folder, held, settings.clone())),
             }
         }
         let mut opened = stream::iter(opening).buffered(OPENED_AT_ONCE);
-        let mut changes = Vec::new();
         while let Some(one) = opened.next().await {
             changes.push(self.opened(one));
         }
@@ -116,19 +150,32 @@ impl Applier {
             return None;
         }
         let name = TopicPartition::new(held.topic.name.clone(), held.partition);
-        match self.unclaimed.get(&name).copied() {
-            // Claimed once it is open: until then no other folder may be made for it.
-            Some((place, Some(id))) if id == held.topic.id => return Some(Folder::In(place)),
-            // It does not say of which topic it is: whether it was only begun, or is damaged, the log finds out.
-            Some((place, None)) => return Some(Folder::In(place)),
-            Some((place, Some(other))) => {
-                self.unclaimed.remove(&name);
-                warn!(partition = %name, %other, "the folder belongs to another topic of this name: set aside");
-                self.set_aside(&name, place).await;
-            }
-            None => {}
+        let stores = broker.stores.iter();
+        let dirs: Vec<DirState> = stores
+            .map(|store| DirState {
+                id: store.id,
+                online: store.dir.failure().is_none(),
+            })
+            .collect();
+        let claim = Claim {
+            name: &name,
+            topic_id: held.topic.id,
+            directory: held.image.directory(broker.id),
+            may_be_old: !self.started || held.before.is_some(),
+        };
+        let (folder, others) = self.unclaimed.claim(&claim, &dirs);
+        for place in others {
+            warn!(partition = %name, "a folder of this name is not the partition's: set aside");
+            self.set_aside(&name, place).await;
         }
-        Some(Folder::New)
+        Some(folder)
+    }
+
+    /// A partition whose folder is not to be had.
+    fn missing(&self, held: &LocalPartition, why: &str) -> Change {
+        let (id, name, index) = (held.topic.id, held.topic.name.clone(), held.partition);
+        error!(partition = %format_args!("{name}-{index}"), why, "the partition is not served");
+        Change::Fail { id, name, index }
     }
 
     /// What follows from the attempt to open a partition.
@@ -146,15 +193,16 @@ impl Applier {
             Ok(log) => {
                 let partition = Partition::new(broker.env.clone(), store.committer.clone(), settings, log);
                 partition.follow(broker.id, &held.image);
-                self.unclaimed.remove(&name);
+                self.unclaimed.opened(&name, place);
+                broker.assignments.found(held, broker.id, store.id);
                 Change::Put(partition)
             }
             Err(error) => {
                 error!(partition = %name, %error, "the partition cannot be opened and is not served");
                 store.unopened.store(true, Ordering::Relaxed);
                 let (id, index) = (held.topic.id, held.partition);
-                // A folder that said nothing of its topic stays what it was.
-                self.unclaimed.entry(name.clone()).or_insert((place, Some(id)));
+                let topic_id = Some(id);
+                self.unclaimed.failed(&name, Lying { place, topic_id });
                 Change::Fail {
                     id,
                     name: name.topic,
@@ -176,30 +224,25 @@ impl Applier {
                 .replicas
                 .by_id(gone.topic.id)
                 .and_then(|topic| topic.partition(gone.partition).ok());
-            let place = match (&held, self.unclaimed.get(&name)) {
-                (Some(partition), _) => place_of(&broker, partition),
-                // It could not be opened: its folder has to go all the same.
-                (None, Some((place, Some(id)))) if *id == gone.topic.id => Some(*place),
-                (None, Some((place, None))) => {
-                    unknown.push((name.clone(), *place));
-                    None
-                }
-                (None, _) => None,
-            };
+            // It could not be opened: its folder has to go all the same.
+            let (own, silent) = self.unclaimed.leave(&name, gone.topic.id);
+            unknown.extend(silent.into_iter().map(|place| (name.clone(), place)));
+            let place = held.as_ref().and_then(|partition| place_of(&broker, partition));
             changes.push(Change::Remove {
                 id: gone.topic.id,
                 index: gone.partition,
             });
-            let Some(place) = place else { continue };
-            self.unclaimed.remove(&name);
-            let leaving = leaving.entry(place).or_default();
-            leaving.folders.push((name, broker.env.random_uuid()));
-            leaving.partitions.extend(held);
+            for place in place.into_iter().chain(own).collect::<BTreeSet<_>>() {
+                let leaving = leaving.entry(place).or_default();
+                leaving.folders.push((name.clone(), broker.env.random_uuid()));
+            }
+            if let Some(place) = place {
+                leaving.entry(place).or_default().partitions.extend(held);
+            }
         }
         broker.replicas.change(changes);
         // What does not say of which topic it is is not deleted with any.
         for (name, place) in unknown {
-            self.unclaimed.remove(&name);
             self.set_aside(&name, place).await;
         }
         let partitions = leaving.values().flat_map(|leaving| &leaving.partitions);
@@ -214,18 +257,15 @@ impl Applier {
     /// of which topic it is stays if the metadata knows its name: whoever mends it finds it where it was.
     async fn set_strays_aside(&mut self) {
         let image = self.broker.metadata.applied();
-        let known = |name: &TopicPartition, id: &Option<TopicId>| {
+        let known = |name: &TopicPartition, id: Option<TopicId>| {
             let of_name = || image.topics().by_name(&name.topic).map(|topic| topic.id);
             let id = id.or_else(of_name);
             id.is_some_and(|id| image.partition(&id, name.partition).is_some())
         };
-        let strays = self
-            .unclaimed
-            .extract_if(.., |name, (_, id)| !known(name, id))
-            .collect::<Vec<_>>();
-        for (name, (place, id)) in strays {
+        for (name, lying) in self.unclaimed.strays(known) {
+            let id = lying.topic_id;
             warn!(partition = %name, ?id, "the metadata does not know this partition: its folder is set aside");
-            self.set_aside(&name, place).await;
+            self.set_aside(&name, lying.place).await;
         }
     }
 
@@ -312,30 +352,28 @@ impl Places {
         Self(counts)
     }
 
-    /// The log dir with the fewest partitions among those in service.
+    /// The log dir with the fewest partitions among those that are in service and not cordoned; where all are, the first that is
+    /// in service: the cluster wants the partition here.
     fn next(&self, broker: &Broker) -> usize {
-        let alive = (0..self.0.len()).filter(|place| broker.stores[*place].dir.failure().is_none());
-        alive.min_by_key(|place| self.0[*place]).unwrap_or(0)
+        let stores = &broker.stores;
+        let mut alive = (0..self.0.len()).filter(|place| stores[*place].dir.failure().is_none());
+        let open = alive
+            .clone()
+            .filter(|place| !stores[*place].cordoned.load(Ordering::Relaxed));
+        open.min_by_key(|place| self.0[*place])
+            .or_else(|| alive.next())
+            .unwrap_or(0)
     }
 
     /// Chooses when a partition's turn has come: a log dir that failed meanwhile is not chosen any more.
     fn choose(&mut self, folder: Folder, broker: &Broker) -> usize {
         let place = match folder {
             Folder::In(place) => place,
-            Folder::New => self.next(broker),
+            Folder::New | Folder::Missing(_) => self.next(broker),
         };
         self.0[place] += 1;
         place
     }
-}
-
-/// Where a partition's folder is.
-#[derive(Clone, Copy)]
-enum Folder {
-    /// In this log dir.
-    In(usize),
-    /// Nowhere yet.
-    New,
 }
 
 /// A partition after the attempt to open its log.
@@ -379,6 +417,18 @@ async fn open<'a>(
 fn remove_folder(dir: &LogDir, path: &Path) {
     if let Err(error) = dir.remove_folder(path) {
         error!(path = %path.display(), %error, "cannot remove the folder of a deleted partition");
+    }
+}
+
+/// These log dirs take no new partitions from now on, and the others do.
+fn cordon(broker: &Broker, paths: &[String]) {
+    let mut is_changed = false;
+    for store in &broker.stores {
+        let cordoned = paths.iter().any(|path| Path::new(path) == store.dir.path());
+        is_changed |= store.cordoned.swap(cordoned, Ordering::Relaxed) != cordoned;
+    }
+    if is_changed {
+        broker.cordoned.notify_one();
     }
 }
 

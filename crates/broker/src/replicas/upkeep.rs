@@ -71,7 +71,7 @@ impl Upkeep {
             }
             checkpoint_all(&broker);
             for store in broker.stores.iter().filter(|store| !failed.iter().any(|path| path == store.dir.path())) {
-                if store.unopened.load(Ordering::Relaxed) {
+                if store.unopened.load(Ordering::Relaxed) || store.dir.failure().is_some() {
                     continue;
                 }
                 if let Err(error) = store.dir.mark_clean(broker_epoch) {

@@ -22,27 +22,13 @@ async fn a_log_dir_that_may_not_be_mounted_is_not_made_anew() {
     const TWO: (&str, &str) = ("log.dirs", "/one,/two");
     const APART: (&str, &str) = ("metadata.log.dir", "/meta");
     const FORMAT: (&str, &str) = ("klamm.log.dirs.unformatted", "format");
-    // (settings, the folder that is lost, settings then, what the start says)
-    let cases: [(Settings<'_>, &str, Settings<'_>, Option<&str>); 4] = [
-        (
-            &[TWO],
-            "/two",
-            &[TWO],
-            Some("the log dir /two is empty, but the node has data elsewhere"),
-        ),
-        (&[TWO], "/two", &[TWO, FORMAT], None),
-        (
-            &[("log.dirs", "/one")],
-            "/two",
-            &[TWO],
-            Some("the log dir /two is empty"),
-        ),
-        (
-            &[TWO, APART],
-            "/meta",
-            &[TWO, APART],
-            Some("there is no metadata log in /meta/klamm-metadata, but "),
-        ),
+    // (settings, the folder that is lost, settings then, what the start says, whether all can be used)
+    let says = "there is no metadata log in /meta/klamm-metadata, but ";
+    let cases: [(Settings<'_>, &str, Settings<'_>, Result<bool, &str>); 4] = [
+        (&[TWO], "/two", &[TWO], Ok(false)),
+        (&[TWO], "/two", &[TWO, FORMAT], Ok(true)),
+        (&[("log.dirs", "/one")], "/two", &[TWO], Ok(false)),
+        (&[TWO, APART], "/meta", &[TWO, APART], Err(says)),
     ];
     for (set, lost, then, says) in cases {
         let fixture = Fixture::start(set).await;
@@ -54,10 +40,19 @@ async fn a_log_dir_that_may_not_be_mounted_is_not_made_anew() {
         };
         let started = fixture.restart(meanwhile, then).await;
         match (started, says) {
-            (Ok(_), None) => {}
-            (Err(error), Some(says)) => assert!(error.to_string().starts_with(says), "{error}"),
-            (Ok(_), Some(says)) => panic!("{then:?}: started, instead of saying: {says}"),
-            (Err(error), None) => panic!("{then:?}: {error}"),
+            (Ok(fixture), Ok(all)) => {
+                let page = fixture.node.observer().metrics().await;
+                let offline = format!("klamm_log_dirs_offline {}\n", u8::from(!all));
+                assert!(page.contains(&offline), "{then:?}: {page}");
+                let formatted = fixture
+                    .names_in("/two")
+                    .iter()
+                    .any(|name| name == "meta.properties");
+                assert_eq!(formatted, all, "{then:?}");
+            }
+            (Err(error), Err(says)) => assert!(error.to_string().starts_with(says), "{error}"),
+            (Ok(_), Err(says)) => panic!("{then:?}: started, instead of saying: {says}"),
+            (Err(error), Ok(_)) => panic!("{then:?}: {error}"),
         }
     }
 }

@@ -65,7 +65,9 @@ pub(crate) fn config(set: Settings<'_>) -> BrokerConfig {
 
 /// The world of a node: everything is simulated; the network is made of pipes.
 fn env(world: &World, pipes: &Pipes) -> Env {
-    let seed = klamm_env::sim::SeededRng::new(world.seed(), HOST);
+    // Another one for each life of the node: else it would take itself for its earlier incarnation.
+    let life = world.disk(HOST).changes();
+    let seed = klamm_env::sim::SeededRng::new(world.seed().wrapping_add(life), HOST);
     Env::new(Parts {
         clock: Box::new(world.clock(HOST)),
         rng: Box::new(seed),

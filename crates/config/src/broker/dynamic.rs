@@ -29,6 +29,8 @@ pub struct Dynamic {
     pub consumer_assignment_interval: Duration,
     /// How compaction works.
     pub compaction: Compaction,
+    /// `cordoned.log.dirs`, each one of the log dirs.
+    pub cordoned_log_dirs: Vec<String>,
 }
 
 /// How compaction works.
@@ -74,6 +76,7 @@ impl Dynamic {
                 reader.count("group.consumer.assignment.interval.ms"),
             )),
             compaction: Compaction::resolve(&reader),
+            cordoned_log_dirs: cordoned(&reader).unwrap_or_default(),
         }
     }
 }
@@ -92,6 +95,39 @@ fn overrides(reader: &Reader<'_>) -> Result<BTreeMap<IpAddr, u32>, String> {
         })
         .collect()
 }
+
+/// The log dirs that are cordoned, and what is wrong with the list, in Kafka's words.
+fn cordoned(reader: &Reader<'_>) -> Result<Vec<String>, String> {
+    let named = reader.list(CORDONED);
+    let dirs = match reader.list("log.dirs") {
+        dirs if dirs.is_empty() => reader.list("log.dir"),
+        dirs => dirs,
+    };
+    if named.iter().any(|name| name == ALL_CORDONED) {
+        return match &named[..] {
+            [_] => Ok(dirs),
+            _ => Err(format!(
+                "When {CORDONED} is set to {ALL_CORDONED}, it must not contain other values"
+            )),
+        };
+    }
+    let missing: Vec<&str> = named
+        .iter()
+        .filter(|name| !dirs.contains(name))
+        .map(String::as_str)
+        .collect();
+    if missing.is_empty() {
+        return Ok(named);
+    }
+    Err(format!(
+        "All entries in {CORDONED} must be present in log.dirs or log.dir. Missing entries : {}",
+        missing.join(", ")
+    ))
+}
+
+const CORDONED: &str = "cordoned.log.dirs";
+/// Stands for all log dirs.
+const ALL_CORDONED: &str = "*";
 
 const PER_IP_OVERRIDES: &str = "max.connections.per.ip.overrides";
 const THREADS: &str = "log.cleaner.threads";
@@ -140,6 +176,9 @@ pub(crate) fn problem(layers: &Layers<'_>) -> Option<(&'static str, String)> {
     let bytes_each = compaction.map_bytes.checked_div(u64::from(compaction.threads));
     if bytes_each.is_some_and(|bytes| bytes <= LEAST_MAP_BYTES) {
         return Some((MAP, format!("{MAP} must be at least 1MB per cleaner thread.")));
+    }
+    if let Err(problem) = cordoned(&reader) {
+        return Some((CORDONED, problem));
     }
     groups::problem(&reader)
 }

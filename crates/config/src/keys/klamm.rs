@@ -19,8 +19,8 @@ pub(super) static KEYS: &[Key] = keys! {
     Long "klamm.journal.max.bytes" = "268435456", at_least(0), bytes, served;
         "Bytes that the journal files of one log dir may have together. While none is free, and when this is less than one file,          commits sync the segments."
     String "klamm.log.dirs.unformatted" = "refuse", one_of(&["refuse", "format"]), served;
-        "What the start does with an empty log dir when others have data: it may be a disk that is not mounted (refuse), \
-         or a new one (format)."
+        "What the start does with an empty log dir when others have data: it may be a disk that is not mounted, and is left \
+         out of service while the others serve (refuse), or a new one (format)."
     Long "klamm.memory.request.bytes" = "536870912", at_least(1048576), bytes, served;
         "Memory for requests that are being read or served. When it is used up, reading waits, and a client that owes the \
          rest of a request for 10 s is closed, the one that has owed it for longest first."

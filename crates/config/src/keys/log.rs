@@ -14,8 +14,8 @@ pub(super) static KEYS: &[Key] = keys! {
         "Folders for partitions, separated by commas."
     List "log.dir", filled, high, served;
         "Folders for partitions, used when log.dirs is unset."
-    List "cordoned.log.dirs" = "", items(&[]), per_broker, not_served(NO_FOLDER_FAILURE);
-        "Log folders that take no new partitions."
+    List "cordoned.log.dirs" = "", items(&[]), per_broker, served;
+        "Log folders that take no new partitions; * for all."
     Long "log.dir.failure.timeout.ms" = "30000", at_least(1), ms, low, not_served(NO_FOLDER_FAILURE);
         "How long a broker lives with a failed folder that it cannot report."
     Int "log.segment.bytes" = "1073741824", at_least(1048576), bytes, high, cluster_wide, served;

@@ -50,6 +50,28 @@ impl Context<'_> {
         self.changes(&lost, Event::Goes(broker))
     }
 
+    /// The change of a partition that follows from where `broker` has just said that its replica lies.
+    pub(super) fn replica_found(
+        &self,
+        topic: &TopicImage,
+        number: i32,
+        partition: &PartitionImage,
+        broker: BrokerId,
+    ) -> Option<PartitionChangeRecord> {
+        let event = match self.is_directory_online(partition, broker) {
+            true if partition.leader.is_none() && self.image.cluster().is_active(broker) => {
+                Event::Comes(broker)
+            }
+            true => return None,
+            false => Event::Goes(broker),
+        };
+        if !concerns(partition, event) {
+            return None;
+        }
+        let settings = (self.usual_election(topic), self.min_isr(topic));
+        self.change(topic.id, number, partition, settings, event)
+    }
+
     fn changes(
         &self,
         concerned: &dyn Fn(&PartitionImage) -> bool,

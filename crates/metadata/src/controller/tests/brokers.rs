@@ -9,6 +9,7 @@ use klamm_protocol::messages::broker_registration_request::{BrokerRegistrationRe
 use klamm_protocol::messages::unregister_broker_request::UnregisterBrokerRequest;
 
 use super::*;
+use crate::image::directory;
 
 const TIMEOUT: Duration = Duration::from_secs(9);
 
@@ -448,4 +449,116 @@ fn a_broker_of_very_many_partitions_goes_and_comes_in_several_entries() {
     let response = beat(&mut cluster, &mut sessions, 1, (false, false));
     assert_eq!((response.is_fenced, led(&cluster)), (false, all));
     assert!(cluster.image.cluster().is_unfenced(BrokerId(1)));
+}
+
+/// Where a replica lies, as the cluster has it.
+fn directory_of(cluster: &Cluster, topic: &str, broker: i32) -> Uuid {
+    let partition = cluster.image.partition_by_name(topic, 0).unwrap();
+    partition.directory(BrokerId(broker)).unwrap()
+}
+
+#[test]
+fn a_broker_says_in_which_of_its_log_dirs_its_replicas_lie() {
+    use klamm_protocol::messages::assign_replicas_to_dirs_request::*;
+    let (one, two) = (Uuid([101; 16]), Uuid([111; 16]));
+    let mut cluster = Cluster::new(3);
+    cluster.commit(&[RegisterBrokerRecord {
+        log_dirs: vec![one, two],
+        ..broker(1, 1)
+    }
+    .into()]);
+    cluster.topic("t", &[&[1, 2], &[2, 3]], &[]);
+    cluster.topic("u", &[&[1]], &[]);
+    let id_of = |name: &str| cluster.image.topics().by_name(name).unwrap().id;
+    let (id, other) = (id_of("t"), id_of("u"));
+    assert_eq!(directory_of(&cluster, "t", 1), directory::UNASSIGNED);
+    let request = |epoch, directory, topic_id, number| AssignReplicasToDirsRequest {
+        broker_id: 1,
+        broker_epoch: epoch,
+        directories: vec![DirectoryData {
+            id: directory,
+            topics: vec![TopicData {
+                topic_id,
+                partitions: vec![PartitionData {
+                    partition_index: number,
+                    ..Default::default()
+                }],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let none = ErrorCode::None;
+    // (epoch, where, topic, number, (code of all, code of the partition), how it stands then)
+    let cases = [
+        (
+            7,
+            two,
+            id,
+            0,
+            Err(ErrorCode::StaleBrokerEpoch),
+            "leader 1 isr 1,2",
+        ),
+        (
+            1,
+            two,
+            Uuid([9; 16]),
+            0,
+            Ok(ErrorCode::UnknownTopicId),
+            "leader 1 isr 1,2",
+        ),
+        (
+            1,
+            two,
+            id,
+            9,
+            Ok(ErrorCode::UnknownTopicOrPartition),
+            "leader 1 isr 1,2",
+        ),
+        (
+            1,
+            two,
+            id,
+            1,
+            Ok(ErrorCode::NotLeaderOrFollower),
+            "leader 1 isr 1,2",
+        ),
+        (1, two, id, 0, Ok(none), "leader 1 isr 1,2"),
+        // Somewhere that is not online: it is lost there.
+        (1, Uuid([77; 16]), id, 0, Ok(none), "leader 2 isr 2"),
+        (
+            1,
+            Uuid([77; 16]),
+            other,
+            0,
+            Ok(none),
+            "leader none isr  elr 1 last 1",
+        ),
+        // It was found after all.
+        (1, two, other, 0, Ok(none), "leader 1 isr 1"),
+    ];
+    for (epoch, directory, topic_id, number, codes, shown) in cases {
+        let request = request(epoch, directory, topic_id, number);
+        let before = cluster.image.position().index;
+        let response = cluster.does(|context| assign_replicas_to_dirs::decide(context, &request));
+        let told = match response.error_code {
+            0 => Ok(response.directories[0].topics[0].partitions[0].error_code),
+            code => Err(code),
+        };
+        let codes = codes.map(ErrorCode::code).map_err(ErrorCode::code);
+        assert_eq!(told, codes, "{directory} {number}");
+        let name = if topic_id == other { "u" } else { "t" };
+        assert_eq!(cluster.shown(name, 0), shown, "{directory} {number}");
+        if told == Ok(0) {
+            assert_eq!(directory_of(&cluster, name, 1), directory);
+            let again = cluster.context(|context| assign_replicas_to_dirs::decide(context, &request));
+            assert_eq!(again.records, [], "said twice, after {before}");
+        }
+    }
+    assert_eq!(
+        directory_of(&cluster, "t", 2),
+        Uuid([102; 16]),
+        "another broker's is its own"
+    );
 }
