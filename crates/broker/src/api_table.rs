@@ -116,6 +116,7 @@ api_table! {
         DescribeAcls 1..=3 DescribeAclsRequest describe_acls;
         DescribeConfigs 1..=4 DescribeConfigsRequest describe_configs;
         AlterConfigs 0..=2 AlterConfigsRequest alter_configs;
+        AlterReplicaLogDirs 1..=2 AlterReplicaLogDirsRequest alter_replica_log_dirs;
         DescribeLogDirs 1..=5 DescribeLogDirsRequest describe_log_dirs;
         CreatePartitions 0..=3 CreatePartitionsRequest create_partitions;
         DeleteGroups 0..=3 DeleteGroupsRequest delete_groups;

@@ -19,6 +19,7 @@ use crate::loggers::Loggers;
 use crate::metadata_store::MetadataStore;
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
+use crate::replicas::moves::Moves;
 use crate::replicas::{Assignments, Replicas, Store, Upkeep};
 use crate::router::Router;
 use crate::vitals::Vitals;
@@ -42,6 +43,8 @@ pub(crate) struct Broker {
     pub(crate) replicas: Replicas,
     /// Where partitions lie, as far as the controller is not told yet.
     pub(crate) assignments: Assignments,
+    /// Partitions on their way to other log dirs.
+    pub(crate) moves: Moves,
     pub(crate) upkeep: Upkeep,
     pub(crate) vitals: Arc<Vitals>,
     pub(crate) fetch_sessions: FetchSessions,

@@ -36,6 +36,7 @@ use crate::loggers::Loggers;
 use crate::metadata_store::MetadataStore;
 use crate::metrics::{Metrics, Observer};
 use crate::producer_ids::ProducerIds;
+use crate::replicas::moves::Moves;
 use crate::replicas::{Applier, Assignments, Replicas, Upkeep};
 use crate::router::Router;
 pub use crate::router::RouterMode;
@@ -163,6 +164,7 @@ impl Node {
             vitals,
             replicas: Replicas::default(),
             assignments: Assignments::default(),
+            moves: Moves::new(config.node.log_dirs.len()),
             upkeep: Upkeep::default(),
             fetch_sessions: FetchSessions::new(config.net.fetch_sessions as usize),
             producer_ids: ProducerIds::default(),
@@ -253,6 +255,7 @@ impl Node {
             task.abort();
             task.await;
         }
+        self.broker.moves.stop().await;
         self.broker.transactions.stop().await;
         self.broker.groups.stop().await;
         self.broker
@@ -274,6 +277,7 @@ impl Drop for Node {
             controllers.abort();
         }
         self.tasks.lock().drain(..).for_each(|task| task.abort());
+        self.broker.moves.abort();
         self.broker.groups.abort();
         self.broker.transactions.abort();
         self.broker.upkeep.cleaner.abort();
@@ -367,7 +371,7 @@ async fn join(
 /// there already is carried out.
 async fn follow_metadata(broker: &Arc<Broker>, dirs: Dirs) -> Task<()> {
     let mut failed = broker.vitals.failed_dirs();
-    let mut applier = Applier::new(broker.clone(), dirs.found);
+    let mut applier = Applier::new(broker.clone(), dirs.found, dirs.futures);
     applier.apply(broker.metadata.applied()).await;
     let broker = broker.clone();
     let env = broker.env.clone();

@@ -42,6 +42,8 @@ mod groups_in_bulk;
 mod housekeeping;
 #[path = "configuration/levels.rs"]
 mod levels;
+#[path = "configuration/log_dir_moves.rs"]
+mod log_dir_moves;
 #[path = "configuration/log_dirs.rs"]
 mod log_dirs;
 #[path = "configuration/network.rs"]

@@ -8,8 +8,8 @@
 //! stops, and a folder of Kafka's is taken over only by [`LogDir::format`].
 
 mod cleaned;
+mod found;
 mod fresh;
-mod future;
 mod journaled;
 pub mod meta;
 pub(crate) mod moves;
@@ -22,7 +22,7 @@ use std::sync::{Arc, OnceLock};
 
 use klamm_env::Files;
 use klamm_env::files::{DirEntry, FolderLock};
-use klamm_model::{Offset, TopicId, TopicPartition, Uuid};
+use klamm_model::{Offset, TopicPartition, Uuid};
 use parking_lot::Mutex;
 
 use crate::checkpoint::{self, Offsets};
@@ -30,8 +30,8 @@ use crate::error::LogError;
 use crate::handles::HandleCache;
 use crate::journal::{self, Book, retired_names};
 use crate::names::{self, FolderKind};
+pub use found::{FoundFuture, FoundPartition};
 use fresh::FreshNames;
-pub use future::FoundFuture;
 use meta::Meta;
 pub(crate) use topic_id::{is_topic_id_file, read_topic_id, write_topic_id};
 
@@ -111,17 +111,6 @@ pub struct Positions {
     pub log_start_offset: Offset,
     /// The high watermark.
     pub high_watermark: Offset,
-}
-
-/// A partition's folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FoundPartition {
-    /// The partition its name says.
-    pub partition: TopicPartition,
-    /// The topic's id; `None` if the folder was made but not finished, is damaged or cannot be read: opening it tells.
-    pub topic_id: Option<TopicId>,
-    /// How often it was moved between log dirs: of two folders that say that they are of one partition, the one with more is.
-    pub moves: u64,
 }
 
 impl LogDir {
@@ -316,27 +305,6 @@ impl LogDir {
     /// The folder of a partition.
     pub fn folder(&self, partition: &TopicPartition) -> PathBuf {
         self.path.join(partition.to_string())
-    }
-
-    /// The partitions in the folder, sorted. Blocks.
-    pub fn partitions(&self) -> Result<Vec<FoundPartition>, LogError> {
-        let mut found = Vec::new();
-        for name in self.folders()? {
-            if let FolderKind::Partition(partition) = names::parse_folder(&name) {
-                let topic_id = match read_topic_id(&*self.files, &self.path.join(&name)) {
-                    // Opening it tells why: that costs this partition, and no other.
-                    Err(LogError::Corrupt { .. } | LogError::Io { .. }) => None,
-                    topic_id => topic_id?,
-                };
-                let moves = moves::read(&*self.files, &self.path.join(&name)).unwrap_or_default();
-                found.push(FoundPartition {
-                    partition,
-                    topic_id,
-                    moves,
-                });
-            }
-        }
-        Ok(found)
     }
 
     fn entries(&self) -> Result<Vec<DirEntry>, LogError> {

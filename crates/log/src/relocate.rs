@@ -165,7 +165,7 @@ pub fn finish<C: LogCell>(
     let inside = home.gate.enter()?;
     // Whoever wants to append waits at the gate, and finds the other log behind it.
     cell.with(|log| log.rolling = true);
-    let _rolling = Rolling(cell);
+    let rolling = Rolling(cell);
     copy_rest(cell, future, now)?;
     flush(future, FlushScope::All)?;
     let there = home_of(future);
@@ -183,10 +183,11 @@ pub fn finish<C: LogCell>(
             .inspect_err(|error| home.dir.fail(error))?;
         return Err(error.into());
     }
-    let gone = home.dir.retire(&[(home.partition.clone(), unique)]);
     install();
+    drop(rolling);
     inside.close();
-    match gone {
+    // Appends go on in the other log dir, which counts more, whatever becomes of this folder.
+    match home.dir.retire(&[(home.partition.clone(), unique)]) {
         Ok(mut gone) => Ok(gone.pop()),
         // That log dir is out of service, and the log lives on in this one.
         Err(error) => {

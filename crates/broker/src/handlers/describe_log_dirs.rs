@@ -14,6 +14,7 @@ use klamm_protocol::messages::describe_log_dirs_response::{
 use klamm_protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
 
 use crate::context::RequestContext;
+use crate::replicas::moves::Move;
 use crate::replicas::{Partition, Store};
 use crate::turn::Turn;
 
@@ -41,8 +42,14 @@ pub(crate) async fn handle(
     });
     let mut results = Vec::with_capacity(context.broker.stores.len());
     let mut turn = Turn::default();
-    for store in &context.broker.stores {
-        results.push(describe(context, store, &partitions, &mut turn).await);
+    for (place, store) in context.broker.stores.iter().enumerate() {
+        let mut copies = context.broker.moves.to(place);
+        copies.retain(|copy| {
+            let of = copy.partition();
+            let is_asked = |asked: &BTreeSet<(&str, i32)>| asked.contains(&(of.topic(), of.index()));
+            asked.as_ref().is_none_or(is_asked)
+        });
+        results.push(describe(context, store, &partitions, &copies, &mut turn).await);
     }
     DescribeLogDirsResponse {
         results,
@@ -54,6 +61,7 @@ async fn describe(
     context: &RequestContext<'_>,
     store: &Store,
     partitions: &[Arc<Partition>],
+    copies: &[Arc<Move>],
     turn: &mut Turn,
 ) -> DescribeLogDirsResult {
     let log_dir = store.dir.path().display().to_string().into();
@@ -74,7 +82,26 @@ async fn describe(
     let (total_bytes, usable_bytes) = space.map_or((-1, -1), |space| {
         (bytes(space.total_bytes), bytes(space.usable_bytes))
     });
-    let topics = topics_in(context, store, partitions, turn).await;
+    let mut topics = topics_in(context, store, partitions, turn).await;
+    for copy in copies {
+        let of = copy.partition();
+        let rows = topics.entry(of.topic()).or_default();
+        if !context
+            .memory
+            .reserve(PARTITION_BYTES + TOPIC_BYTES + 2 * of.topic().len())
+            .await
+        {
+            break;
+        }
+        let progress = copy.progress();
+        rows.push(DescribeLogDirsPartition {
+            partition_index: of.index(),
+            partition_size: bytes(progress.size_bytes),
+            offset_lag: progress.lag,
+            is_future_key: true,
+            ..Default::default()
+        });
+    }
     let topics = topics.into_iter().map(|(name, partitions)| DescribeLogDirsTopic {
         name: name.to_owned().into(),
         partitions,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use klamm_config::BrokerConfig;
 use klamm_env::{Env, Files};
+use klamm_log::dir::FoundFuture;
 use klamm_log::dir::meta::Meta;
 use klamm_log::journal::Limits;
 use klamm_log::{HandleCache, LogDir, LogError};
@@ -24,6 +25,8 @@ pub(super) struct Dirs {
     pub(super) cluster_id: Uuid,
     dirs: Vec<Arc<LogDir>>,
     pub(super) found: Found,
+    /// Copies that were being made.
+    pub(super) futures: Vec<(usize, FoundFuture)>,
 }
 
 impl Dirs {
@@ -98,7 +101,7 @@ impl Opening {
             });
         }
         let cluster_id = cluster_of(&dirs, self.node_id)?;
-        let found = self.find(&dirs)?;
+        let (found, futures) = self.find(&dirs)?;
         let quorum_folder = Path::new(&self.metadata_dir).join(QUORUM_FOLDER);
         let decided = has_files(&*self.files, &quorum_folder)?;
         check_metadata(&dirs, &found, decided, &quorum_folder)?;
@@ -120,6 +123,7 @@ impl Opening {
             cluster_id,
             dirs,
             found,
+            futures,
         })
     }
 
@@ -134,25 +138,32 @@ impl Opening {
     }
 
     /// What lies in the log dirs. One that cannot be listed is out of service.
-    fn find(&self, dirs: &[Arc<LogDir>]) -> Result<Found, StartError> {
-        let mut found = Found::new();
+    fn find(&self, dirs: &[Arc<LogDir>]) -> Result<(Found, Vec<(usize, FoundFuture)>), StartError> {
+        let (mut found, mut futures) = (Found::new(), Vec::new());
         for (place, dir) in dirs.iter().enumerate() {
             if dir.failure().is_some() {
                 continue;
             }
-            match dir.remove_deleted().and_then(|_| dir.partitions()) {
-                Ok(folders) => {
+            let listed = dir
+                .remove_deleted()
+                .and_then(|_| Ok((dir.partitions()?, dir.futures()?)));
+            match listed {
+                Ok((folders, copies)) => {
                     for folder in folders {
-                        let topic_id = folder.topic_id;
                         let lying = found.entry(folder.partition).or_default();
-                        lying.push(Lying { place, topic_id });
+                        lying.push(Lying {
+                            place,
+                            topic_id: folder.topic_id,
+                            moves: folder.moves,
+                        });
                     }
+                    futures.extend(copies.into_iter().map(|copy| (place, copy)));
                 }
                 Err(error @ LogError::Io { .. }) if !self.is_needed(dir.path()) => dir.fail(&error),
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(found)
+        Ok((found, futures))
     }
 
     fn format(&self, dir: &LogDir, cluster_id: Uuid, directory_id: Uuid) -> Result<(), StartError> {

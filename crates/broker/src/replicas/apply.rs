@@ -8,10 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use klamm_env::Env;
-use klamm_log::{Log, LogCell, LogDir, LogError, RecoveryState, retire};
+use klamm_log::dir::FoundFuture;
+use klamm_log::{Log, LogDir, LogError, RecoveryState, retire};
 use klamm_metadata::delta::{Delta, LocalPartition};
 use klamm_metadata::image::TopicImage;
 use klamm_metadata::{Image, ResourceKind};
@@ -21,8 +23,9 @@ use tracing::{error, info, warn};
 
 use super::claims::{Claim, DirState, Folder, Found, Lying, Unclaimed};
 use super::partition::Partition;
+use super::places::{Places, cordon, place_of};
 use super::settings::{Resolver, Settings};
-use super::{Change, Committer};
+use super::{Change, Committer, moves};
 use crate::broker::Broker;
 use crate::coordinators::groups;
 
@@ -50,16 +53,19 @@ pub(crate) struct Applier {
     started: bool,
     /// The log dirs whose failure has been followed.
     left: BTreeSet<usize>,
+    /// Copies that were being made when the last process ended.
+    futures: Vec<(usize, FoundFuture)>,
 }
 
 impl Applier {
     /// An applier that has carried out nothing. `found` is what lies in the log dirs.
-    pub(crate) fn new(broker: Arc<Broker>, found: Found) -> Self {
+    pub(crate) fn new(broker: Arc<Broker>, found: Found, futures: Vec<(usize, FoundFuture)>) -> Self {
         Self {
             broker,
             unclaimed: Unclaimed::new(found),
             started: false,
             left: BTreeSet::new(),
+            futures,
         }
     }
 
@@ -96,7 +102,9 @@ impl Applier {
         self.remove(local.deleted.iter().chain(&local.unassigned)).await;
         let resolver = Resolver::new(&broker, &image);
         if !self.started || is_reconfigured(&broker, &delta) {
-            cordon(&broker, &resolver.dynamic().cordoned_log_dirs);
+            let dynamic = resolver.dynamic();
+            cordon(&broker, &dynamic.cordoned_log_dirs);
+            broker.moves.limit(dynamic.log_dir_moves_bytes_per_second);
         }
         let places = Mutex::new(Places::of(&broker));
         let mut settings: BTreeMap<TopicId, Arc<Settings>> = BTreeMap::new();
@@ -122,6 +130,7 @@ impl Applier {
         if !self.started {
             self.started = true;
             self.set_strays_aside().await;
+            self.go_on_moving().await;
         } else {
             reconfigure(&broker, &delta, &resolver);
         }
@@ -202,7 +211,15 @@ impl Applier {
                 store.unopened.store(true, Ordering::Relaxed);
                 let (id, index) = (held.topic.id, held.partition);
                 let topic_id = Some(id);
-                self.unclaimed.failed(&name, Lying { place, topic_id });
+                let moves = 0;
+                self.unclaimed.failed(
+                    &name,
+                    Lying {
+                        place,
+                        topic_id,
+                        moves,
+                    },
+                );
                 Change::Fail {
                     id,
                     name: name.topic,
@@ -215,38 +232,48 @@ impl Applier {
     /// Nobody finds the partitions any more, and their names are free, when this returns.
     async fn remove(&mut self, gone: impl Iterator<Item = &LocalPartition>) {
         let broker = self.broker.clone();
+        let held_of = |gone: &LocalPartition| {
+            let topic = broker.replicas.by_id(gone.topic.id)?;
+            topic.partition(gone.partition).ok()
+        };
+        let gone: Vec<(&LocalPartition, Option<Arc<Partition>>)> =
+            gone.map(|gone| (gone, held_of(gone))).collect();
+        let removed = gone.iter().map(|(gone, _)| Change::Remove {
+            id: gone.topic.id,
+            index: gone.partition,
+        });
+        broker.replicas.change(removed.collect());
+        let partitions: Vec<Arc<Partition>> = gone.iter().filter_map(|(_, held)| held.clone()).collect();
+        partitions.iter().for_each(|partition| partition.leave());
+        // From here on none of them moves to another log dir.
+        if !partitions.is_empty() {
+            broker
+                .env
+                .blocking(move || partitions.iter().for_each(retire))
+                .await;
+        }
         let mut leaving: BTreeMap<usize, Leaving> = BTreeMap::new();
-        let mut changes = Vec::new();
         let mut unknown = Vec::new();
-        for gone in gone {
+        for (gone, held) in gone {
             let name = TopicPartition::new(gone.topic.name.clone(), gone.partition);
-            let held = broker
-                .replicas
-                .by_id(gone.topic.id)
-                .and_then(|topic| topic.partition(gone.partition).ok());
             // It could not be opened: its folder has to go all the same.
             let (own, silent) = self.unclaimed.leave(&name, gone.topic.id);
             unknown.extend(silent.into_iter().map(|place| (name.clone(), place)));
             let place = held.as_ref().and_then(|partition| place_of(&broker, partition));
-            changes.push(Change::Remove {
-                id: gone.topic.id,
-                index: gone.partition,
-            });
             for place in place.into_iter().chain(own).collect::<BTreeSet<_>>() {
                 let leaving = leaving.entry(place).or_default();
                 leaving.folders.push((name.clone(), broker.env.random_uuid()));
             }
-            if let Some(place) = place {
-                leaving.entry(place).or_default().partitions.extend(held);
+            if let (Some(place), Some(partition)) = (place, held) {
+                let delay = partition.settings().log.file_delete_delay;
+                let leaving = leaving.entry(place).or_default();
+                leaving.delay = leaving.delay.max(delay);
             }
         }
-        broker.replicas.change(changes);
         // What does not say of which topic it is is not deleted with any.
         for (name, place) in unknown {
             self.set_aside(&name, place).await;
         }
-        let partitions = leaving.values().flat_map(|leaving| &leaving.partitions);
-        partitions.for_each(|partition| partition.leave());
         for (place, leaving) in leaving {
             let dir = broker.stores[place].dir.clone();
             leaving.remove(&broker.env, dir).await;
@@ -266,6 +293,36 @@ impl Applier {
             let id = lying.topic_id;
             warn!(partition = %name, ?id, "the metadata does not know this partition: its folder is set aside");
             self.set_aside(&name, lying.place).await;
+        }
+    }
+
+    /// Goes on with the copies that were being made; those of partitions that are gone, or are there already, are removed.
+    async fn go_on_moving(&mut self) {
+        let broker = self.broker.clone();
+        for (place, copy) in std::mem::take(&mut self.futures) {
+            let image = broker.metadata.applied();
+            let topic_id = copy
+                .topic_id
+                .filter(|id| image.partition(id, copy.partition).is_some());
+            let topic = topic_id.and_then(|id| broker.replicas.by_id(id));
+            let result = match (topic_id, topic.map(|topic| topic.partition(copy.partition))) {
+                (Some(_), Some(Ok(partition))) if place_of(&broker, &partition) != Some(place) => {
+                    info!(%partition, "goes on moving to another log dir");
+                    moves::begin(&broker, &partition, place).await
+                }
+                // It may be all that is left of a partition that cannot be opened.
+                (Some(_), None | Some(Err(_))) => Ok(()),
+                (Some(_), Some(Ok(_))) | (None, _) => {
+                    let (dir, unique) = (broker.stores[place].dir.clone(), broker.env.random_uuid());
+                    broker
+                        .env
+                        .blocking(move || dir.remove_future(&copy, unique))
+                        .await
+                }
+            };
+            if let Err(error) = result {
+                error!(%error, "cannot go on with the copy of a partition");
+            }
         }
     }
 
@@ -290,23 +347,17 @@ impl Applier {
 /// The partitions of one log dir that go.
 #[derive(Default)]
 struct Leaving {
-    partitions: Vec<Arc<Partition>>,
     folders: Vec<(TopicPartition, Uuid)>,
+    /// How long their files stay.
+    delay: Duration,
 }
 
 impl Leaving {
     async fn remove(self, env: &Env, dir: Arc<LogDir>) {
-        let Self { partitions, folders } = self;
-        let delays = partitions
-            .iter()
-            .map(|partition| partition.settings().log.file_delete_delay);
-        let delay = delays.max().unwrap_or_default();
+        let Self { folders, delay } = self;
         let retired = {
             let dir = dir.clone();
-            env.blocking(move || {
-                partitions.iter().for_each(retire);
-                dir.retire(&folders)
-            })
+            env.blocking(move || dir.retire(&folders))
         };
         let paths = match retired.await {
             Ok(paths) => paths,
@@ -324,55 +375,6 @@ impl Leaving {
                 .blocking(move || paths.iter().for_each(|path| remove_folder(&dir, path)))
                 .await;
         });
-    }
-}
-
-fn place_of(broker: &Broker, partition: &Partition) -> Option<usize> {
-    let dir = partition.with(|log| log.dir().clone());
-    broker
-        .stores
-        .iter()
-        .position(|store| Arc::ptr_eq(&store.dir, &dir))
-}
-
-/// How many partitions each log dir holds, those included that a change is about to put there.
-struct Places(Vec<usize>);
-
-impl Places {
-    fn of(broker: &Broker) -> Self {
-        let mut counts = vec![0; broker.stores.len()];
-        // With one there is no choice.
-        if counts.len() > 1 {
-            for partition in broker.replicas.partitions() {
-                if let Some(place) = place_of(broker, &partition) {
-                    counts[place] += 1;
-                }
-            }
-        }
-        Self(counts)
-    }
-
-    /// The log dir with the fewest partitions among those that are in service and not cordoned; where all are, the first that is
-    /// in service: the cluster wants the partition here.
-    fn next(&self, broker: &Broker) -> usize {
-        let stores = &broker.stores;
-        let mut alive = (0..self.0.len()).filter(|place| stores[*place].dir.failure().is_none());
-        let open = alive
-            .clone()
-            .filter(|place| !stores[*place].cordoned.load(Ordering::Relaxed));
-        open.min_by_key(|place| self.0[*place])
-            .or_else(|| alive.next())
-            .unwrap_or(0)
-    }
-
-    /// Chooses when a partition's turn has come: a log dir that failed meanwhile is not chosen any more.
-    fn choose(&mut self, folder: Folder, broker: &Broker) -> usize {
-        let place = match folder {
-            Folder::In(place) => place,
-            Folder::New | Folder::Missing(_) => self.next(broker),
-        };
-        self.0[place] += 1;
-        place
     }
 }
 
@@ -395,7 +397,7 @@ async fn open<'a>(
     let now = broker.env.now();
     let name = TopicPartition::new(held.topic.name.clone(), held.partition);
     let (id, config) = (held.topic.id, settings.log_config(&broker.env));
-    let place = places.lock().choose(folder, broker);
+    let place = places.lock().choose(folder, &name, broker);
     let dir = broker.stores[place].dir.clone();
     let opening = name.clone();
     let log = broker.env.blocking(move || {
@@ -417,18 +419,6 @@ async fn open<'a>(
 fn remove_folder(dir: &LogDir, path: &Path) {
     if let Err(error) = dir.remove_folder(path) {
         error!(path = %path.display(), %error, "cannot remove the folder of a deleted partition");
-    }
-}
-
-/// These log dirs take no new partitions from now on, and the others do.
-fn cordon(broker: &Broker, paths: &[String]) {
-    let mut is_changed = false;
-    for store in &broker.stores {
-        let cordoned = paths.iter().any(|path| Path::new(path) == store.dir.path());
-        is_changed |= store.cordoned.swap(cordoned, Ordering::Relaxed) != cordoned;
-    }
-    if is_changed {
-        broker.cordoned.notify_one();
     }
 }
 

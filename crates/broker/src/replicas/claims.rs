@@ -1,8 +1,8 @@
 //! The folders that lay in the log dirs at the start, until the metadata claims them: which of them is a partition's.
 //!
 //! Always holds: a folder that says that it is of another topic is never a partition's, whatever its name; where two say that
-//! they are of the same, it is the one in the log dir that the cluster knows of; a partition that may lie in a log dir that is out of
-//! service is not made anew.
+//! they are of the same, it is the one that was moved more often, else the one in the log dir that the cluster knows of; a
+//! partition that may lie in a log dir that is out of service is not made anew.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +19,8 @@ pub(crate) struct Lying {
     pub(crate) place: usize,
     /// Of which topic it is, if it says so.
     pub(crate) topic_id: Option<TopicId>,
+    /// How often it was moved between log dirs.
+    pub(crate) moves: u64,
 }
 
 /// A log dir as far as a claim looks at it.
@@ -71,9 +73,15 @@ impl Unclaimed {
             .into_iter()
             .partition(|lying| lying.topic_id.is_none_or(|id| id == claim.topic_id));
         let mut aside: Vec<usize> = others.iter().map(|lying| lying.place).collect();
-        let named: Vec<usize> = own
-            .iter()
-            .filter(|lying| lying.topic_id.is_some())
+        let named = || own.iter().filter(|lying| lying.topic_id.is_some());
+        let most = named().map(|lying| lying.moves).max().unwrap_or(0);
+        aside.extend(
+            named()
+                .filter(|lying| lying.moves < most)
+                .map(|lying| lying.place),
+        );
+        let named: Vec<usize> = named()
+            .filter(|lying| lying.moves == most)
             .map(|lying| lying.place)
             .collect();
         let folder = match (&named[..], &own[..]) {
@@ -239,6 +247,7 @@ mod tests {
             let lying = found.iter().map(|(place, topic_id)| Lying {
                 place: *place,
                 topic_id: *topic_id,
+                moves: 0,
             });
             let mut unclaimed = Unclaimed::new([(name.clone(), lying.collect())].into());
             let claim = Claim {
@@ -257,9 +266,34 @@ mod tests {
     }
 
     #[test]
+    fn of_two_folders_of_a_partition_the_one_that_was_moved_more_often_is_it() {
+        let name = TopicPartition::new("t", 3);
+        for (moves, folder, aside) in [([0, 1], 1, 0), ([2, 1], 0, 1)] {
+            let lying = [0, 1].map(|place| Lying {
+                place,
+                topic_id: Some(ID),
+                moves: moves[place],
+            });
+            let mut unclaimed = Unclaimed::new([(name.clone(), lying.to_vec())].into());
+            let claim = Claim {
+                name: &name,
+                topic_id: ID,
+                directory: Some(Uuid([100 + aside; 16])),
+                may_be_old: true,
+            };
+            let claimed = unclaimed.claim(&claim, &[dir(0, true), dir(1, true)]);
+            assert_eq!(claimed, (Folder::In(folder), vec![usize::from(aside)]));
+        }
+    }
+
+    #[test]
     fn what_was_opened_is_claimed_and_what_failed_stays() {
         let name = TopicPartition::new("t", 0);
-        let lying = |place, topic_id| Lying { place, topic_id };
+        let lying = |place, topic_id| Lying {
+            place,
+            topic_id,
+            moves: 0,
+        };
         let mut unclaimed = Unclaimed::new([(name.clone(), vec![lying(0, None)])].into());
         unclaimed.failed(&name, lying(0, Some(ID)));
         assert_eq!(

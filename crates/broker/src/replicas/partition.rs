@@ -39,8 +39,6 @@ pub(crate) struct Partition {
     topic_id: TopicId,
     index: i32,
     env: Env,
-    committer: Arc<Committer>,
-    submission: Arc<Submission>,
     settings: ArcSwap<Settings>,
     /// What `state` has, to be read without the lock.
     high_watermark: AtomicI64,
@@ -49,6 +47,9 @@ pub(crate) struct Partition {
 
 struct State {
     log: Log,
+    /// Of the log dir.
+    committer: Arc<Committer>,
+    submission: Arc<Submission>,
     standing: Standing,
     waiters: Waiters,
     /// When the first record was appended that was not flushed since; for `flush.ms`.
@@ -69,12 +70,12 @@ impl Partition {
             topic_id,
             index: name.partition,
             env,
-            committer,
-            submission: Submission::new(Target(own.clone())),
             settings: ArcSwap::new(settings),
             high_watermark: AtomicI64::new(high_watermark.0),
             state: Mutex::new(State {
                 log,
+                committer,
+                submission: Submission::new(Target(own.clone())),
                 standing: Standing::Waiting,
                 waiters: Waiters::default(),
                 unflushed_since: None,
@@ -270,7 +271,10 @@ impl Partition {
             state.unflushed_since = None;
             return false;
         }
-        let since = *state.unflushed_since.get_or_insert(now);
+        let since = state.unflushed_since.get_or_insert(now);
+        // The clock may have been set back.
+        *since = (*since).min(now);
+        let since = *since;
         u128::try_from(now.ms_since(since)).is_ok_and(|waited| waited >= limit.as_millis())
     }
 
@@ -283,7 +287,7 @@ impl Partition {
 
     fn appended(&self, state: &mut State) {
         if state.log.durable_end_offset() < state.log.log_end_offset() {
-            self.committer.submit(&self.submission);
+            state.committer.submit(&state.submission);
         }
         self.advance(state);
     }
@@ -298,9 +302,30 @@ impl Partition {
 
     /// Flushes, and lets the high watermark follow what is on the device. Blocks.
     pub(super) fn flush(&self, scope: FlushScope) -> Result<(), LogError> {
-        flush(self, scope)?;
+        self.where_it_is(|| flush(self, scope))?;
         self.advance(&mut self.state.lock());
         Ok(())
+    }
+
+    /// Does work on the log's files again if the log has moved to another log dir meanwhile.
+    pub(crate) fn where_it_is<R>(&self, work: impl Fn() -> Result<R, LogError>) -> Result<R, LogError> {
+        loop {
+            let before = self.with(|log| Arc::clone(log.dir()));
+            match work() {
+                Err(LogError::Retired) if self.with(|log| !Arc::ptr_eq(log.dir(), &before)) => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// The copy in another log dir, which has everything, takes the log's place, and `committer` is that log dir's.
+    pub(super) fn exchange(self: &Arc<Self>, future: &Mutex<Log>, committer: Arc<Committer>) {
+        let mut state = self.state.lock();
+        state.log.exchange(&mut future.lock());
+        state.committer = committer;
+        state.submission = Submission::new(Target(Arc::downgrade(self)));
+        self.appended(&mut state);
+        self.publish(&mut state);
     }
 
     /// The log dir failed: nobody will see the watermark move any more.

@@ -64,7 +64,7 @@ impl Upkeep {
         env.blocking(move || {
             let mut failed = Vec::new();
             for partition in broker.replicas.partitions() {
-                if let Err(error) = close(&partition) {
+                if let Err(error) = partition.where_it_is(|| close(&partition)) {
                     error!(%partition, %error, "cannot close the log in order");
                     failed.push(partition.with(|log| log.dir().path().to_owned()));
                 }
@@ -115,7 +115,7 @@ fn each(broker: &Broker, what: &str, work: impl Fn(&Arc<Partition>) -> Result<()
         if partition.with(|log| log.dir().failure().is_some()) {
             continue;
         }
-        match work(&partition) {
+        match partition.where_it_is(|| work(&partition)) {
             // Deleted meanwhile.
             Ok(()) | Err(LogError::Retired) => {}
             Err(error) => error!(%partition, %error, "{what} failed"),

@@ -31,6 +31,8 @@ pub struct Dynamic {
     pub compaction: Compaction,
     /// `cordoned.log.dirs`, each one of the log dirs.
     pub cordoned_log_dirs: Vec<String>,
+    /// `replica.alter.log.dirs.io.max.bytes.per.second`; `None` for no limit.
+    pub log_dir_moves_bytes_per_second: Option<u64>,
 }
 
 /// How compaction works.
@@ -77,6 +79,7 @@ impl Dynamic {
             )),
             compaction: Compaction::resolve(&reader),
             cordoned_log_dirs: cordoned(&reader).unwrap_or_default(),
+            log_dir_moves_bytes_per_second: moves_limit(layers),
         }
     }
 }
@@ -95,6 +98,18 @@ fn overrides(reader: &Reader<'_>) -> Result<BTreeMap<IpAddr, u32>, String> {
         })
         .collect()
 }
+
+/// Kafka has this key for brokers that run only, and no default of it.
+fn moves_limit(layers: &Layers<'_>) -> Option<u64> {
+    let set = [layers.dynamic_broker, layers.dynamic_default];
+    let text = set.iter().find_map(|values| values.get(MOVES_LIMIT))?;
+    text.trim()
+        .parse()
+        .ok()
+        .filter(|limit| *limit < i64::MAX.unsigned_abs())
+}
+
+const MOVES_LIMIT: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
 
 /// The log dirs that are cordoned, and what is wrong with the list, in Kafka's words.
 fn cordoned(reader: &Reader<'_>) -> Result<Vec<String>, String> {

@@ -1,12 +1,23 @@
-//! Copies of partitions that were being made when the last process ended.
+//! What lies in a log dir at the start: partitions, and copies of partitions that were being made when the last process ended.
 
 use std::path::PathBuf;
 
-use klamm_model::{TopicId, Uuid};
+use klamm_model::{TopicId, TopicPartition, Uuid};
 
-use super::{LogDir, read_topic_id};
+use super::{LogDir, moves, read_topic_id};
 use crate::error::LogError;
 use crate::names::{self, FolderKind};
+
+/// A partition's folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundPartition {
+    /// The partition its name says.
+    pub partition: TopicPartition,
+    /// The topic's id; `None` if the folder was made but not finished, is damaged or cannot be read: opening it tells.
+    pub topic_id: Option<TopicId>,
+    /// How often it was moved between log dirs: of two folders that say that they are of one partition, the one with more is.
+    pub moves: u64,
+}
 
 /// A copy that was being made from another log dir.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +31,27 @@ pub struct FoundFuture {
 }
 
 impl LogDir {
+    /// The partitions in the folder, sorted. Blocks.
+    pub fn partitions(&self) -> Result<Vec<FoundPartition>, LogError> {
+        let mut found = Vec::new();
+        for name in self.folders()? {
+            if let FolderKind::Partition(partition) = names::parse_folder(&name) {
+                let topic_id = match read_topic_id(&*self.files, &self.path.join(&name)) {
+                    // Opening it tells why: that costs this partition, and no other.
+                    Err(LogError::Corrupt { .. } | LogError::Io { .. }) => None,
+                    topic_id => topic_id?,
+                };
+                let moves = moves::read(&*self.files, &self.path.join(&name)).unwrap_or_default();
+                found.push(FoundPartition {
+                    partition,
+                    topic_id,
+                    moves,
+                });
+            }
+        }
+        Ok(found)
+    }
+
     /// The copies in the folder that were being made. Blocks.
     pub fn futures(&self) -> Result<Vec<FoundFuture>, LogError> {
         let mut found = Vec::new();
