@@ -26,6 +26,8 @@ mod consumer_life;
 mod coordinators;
 #[path = "configuration/disks.rs"]
 mod disks;
+#[path = "configuration/durability.rs"]
+mod durability;
 #[path = "configuration/failing.rs"]
 mod failing;
 #[path = "configuration/fixture.rs"]

@@ -3,6 +3,8 @@
 //! Always holds: the answer is the first record, in offset order, that fits, not the first batch; records are unpacked for
 //! that under a limit. Everything here blocks.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use klamm_model::{LeaderEpoch, Offset, TimestampMs};
 use klamm_records::{Batch, BatchHeader};
@@ -12,7 +14,7 @@ use crate::gate::home_of;
 use crate::index::Source;
 use crate::names::FileKind;
 use crate::prepare::{LogCell, ready_segment, walk_error};
-use crate::segment::{OwnedView, SegmentView, bytes_of, stop_error};
+use crate::segment::{OwnedView, Segment, SegmentView, bytes_of, stop_error};
 
 /// What the records of one batch may unpack to here.
 const UNPACKED_LIMIT_BYTES: u64 = 256 * 1024 * 1024;
@@ -54,10 +56,14 @@ fn search_timestamp(
 ) -> Result<Option<FoundRecord>, LogError> {
     let mut after = Offset(-1);
     while let Some((owned, start)) = next_segment(cell, swaps, after, |largest| largest >= timestamp)? {
-        after = owned.view().base_offset;
-        if let Some(found) = find_in(&owned.view(), start, timestamp)? {
-            return Ok(Some(found));
+        match find_in(&owned.view(), start, timestamp) {
+            Ok(Some(found)) => return Ok(Some(found)),
+            Ok(None) => {}
+            // The segment went while it was looked into, or the whole log to another log dir.
+            Err(_) if is_gone(cell, &owned) => return Err(LogError::Superseded),
+            Err(error) => return Err(error),
         }
+        after = owned.view().base_offset;
     }
     Ok(None)
 }
@@ -81,7 +87,17 @@ fn search_max(cell: &impl LogCell, swaps: u32) -> Result<Option<FoundRecord>, Lo
     let Some((owned, start, timestamp)) = best else {
         return Ok(None);
     };
-    find_in(&owned.view(), start, timestamp)
+    match find_in(&owned.view(), start, timestamp) {
+        Err(_) if is_gone(cell, &owned) => Err(LogError::Superseded),
+        found => found,
+    }
+}
+
+/// Whether the segment is not the log's any more.
+fn is_gone(cell: &impl LogCell, owned: &OwnedView) -> bool {
+    let view = owned.view();
+    let is_it = |segment: &Segment| Arc::ptr_eq(&segment.files, view.files);
+    cell.with(|log| !log.segments.iter().any(is_it))
 }
 
 /// The first segment behind the one at `after` whose largest timestamp is `wanted`, with the log start.
@@ -186,4 +202,60 @@ fn first_record(
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::log::Log;
+    use crate::retention::retention;
+    use crate::testing::{Held, NOW, batch, small};
+
+    /// A log whose old segments go behind the back of who looks into it.
+    struct Meddled {
+        held: Held,
+        looks: AtomicUsize,
+        goes_after: usize,
+    }
+
+    impl LogCell for Meddled {
+        fn with<R>(&self, work: impl FnOnce(&mut Log) -> R) -> R {
+            let result = work(&mut self.held.log.lock());
+            if self.looks.fetch_add(1, Ordering::Relaxed) == self.goes_after {
+                retention(&self.held.log, TimestampMs(NOW.0 + 1_000_000_000_000)).unwrap();
+            }
+            result
+        }
+    }
+
+    #[test]
+    fn a_segment_that_goes_while_a_time_is_looked_for_is_no_error() {
+        let mut went = 0;
+        for goes_after in 0..30 {
+            let (_, held) = Held::new(small());
+            for n in 0..10 {
+                held.append(&batch(NOW.0 + n, &[&"x".repeat(1500)])).unwrap();
+            }
+            held.commit().unwrap();
+            let meddled = Meddled {
+                held,
+                looks: AtomicUsize::new(0),
+                goes_after,
+            };
+            let found = offset_for_timestamp(&meddled, TimestampMs(NOW.0 + 5)).unwrap();
+            assert!(
+                found.is_none_or(|found| found.offset >= Offset(5)),
+                "{goes_after}"
+            );
+            let newest = max_timestamp(&meddled).unwrap();
+            assert!(
+                newest.is_none_or(|found| found.offset == Offset(9)),
+                "{goes_after}"
+            );
+            went += usize::from(meddled.held.log.lock().log_start_offset() > Offset(0));
+        }
+        assert!(went > 3, "{went}");
+    }
 }

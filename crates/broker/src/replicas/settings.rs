@@ -63,7 +63,9 @@ impl Settings {
 
     /// The log's settings with a jitter of its own.
     pub(crate) fn log_config(&self, env: &Env) -> Arc<LogConfig> {
-        let longest = u64::try_from(self.roll_jitter_max.as_millis()).unwrap_or(u64::MAX);
+        // As in Kafka: a longer one than the age would close segments at once.
+        let longest = self.roll_jitter_max.min(self.log.segment_ms);
+        let longest = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
         if longest == 0 {
             return self.log.clone();
         }

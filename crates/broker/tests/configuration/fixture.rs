@@ -210,18 +210,6 @@ impl Fixture {
         self.world.clock(HOST).jump(-i64::try_from(ms).unwrap());
     }
 
-    /// Drops the node, cuts the power, so that all that was not synced is gone, and starts another one on the same disk.
-    pub(crate) async fn power_cut(self, set: Settings<'_>) -> Self {
-        let Self { world, pipes, node } = self;
-        drop(node);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        world.disk(HOST).crash(CrashMode::DropUnsynced);
-        let node = Node::start(env(&world, &pipes), config(set), Arc::new(FixedLoggers))
-            .await
-            .unwrap();
-        Self { world, pipes, node }
-    }
-
     /// What the wall clock shows.
     pub(crate) fn now(&self) -> i64 {
         klamm_env::Clock::now(&self.world.clock(HOST)).0

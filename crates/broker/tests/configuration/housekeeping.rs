@@ -98,6 +98,25 @@ async fn records_unsynced_for_some_time_are_synced() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_delays_no_sync() {
+    let set = [
+        CACHED,
+        ("log.flush.interval.ms", "20000"),
+        ("log.flush.scheduler.interval.ms", "2000"),
+    ];
+    let fixture = Fixture::start(&set).await;
+    let mut client = fixture.connect();
+    client.create("t", 1, &[]).await;
+    let synced = || fixture.calls("SyncData", "/t-0/00000000000000000000.log");
+    let before = synced();
+    client.produce(batch(fixture.now(), 10)).await;
+    fixture.pass(5_000).await;
+    fixture.jump_back(3_600_000);
+    fixture.pass(30_000).await;
+    assert_eq!(synced() - before, 1);
+}
+
 /// What is written down rarely unless it is set.
 const RARELY: [(&str, &str); 3] = [
     ("log.flush.offset.checkpoint.interval.ms", "3600000"),

@@ -99,3 +99,45 @@ async fn records_go_only_where_the_policy_says_delete() {
         assert_eq!(is_gone_after(&fixture, MINUTE_MS).await, (false, goes), "{way:?}");
     }
 }
+
+/// Nothing goes early, and nothing stays for ever: the age counts by what the clock shows.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_an_hour_delays_retention_by_that_hour() {
+    const HOUR_MS: u64 = 60 * MINUTE_MS;
+    let fixture = Fixture::start(&[CHECKS, ("log.retention.ms", "60000")]).await;
+    let mut client = fixture.connect();
+    client.create("t", 1, &[]).await;
+    client.produce(batch(fixture.now(), 10)).await;
+    fixture.jump_back(HOUR_MS);
+    fixture.pass(2 * MINUTE_MS).await;
+    assert_eq!(client.start_offset().await, 0);
+    client.produce(batch(fixture.now(), 10)).await;
+    assert_eq!(
+        fixture.count("t-0", ".log"),
+        1,
+        "an age below zero closes no segment"
+    );
+    fixture.jump(HOUR_MS);
+    fixture.pass(6_000).await;
+    assert_eq!(client.start_offset().await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_changes_while_running_counts_from_then_on() {
+    let fixture = Fixture::start(&[CHECKS, ("log.retention.ms", "60000")]).await;
+    let mut client = fixture.connect();
+    client.create("t", 1, &[]).await;
+    for (policy, goes) in [
+        ("compact", false),
+        ("compact,delete", true),
+        ("compact", false),
+        ("delete", true),
+    ] {
+        client.set(2, "t", "cleanup.policy", policy).await;
+        let before = client.start_offset().await;
+        client.produce(batch(fixture.now(), 10)).await;
+        fixture.jump(2 * MINUTE_MS);
+        fixture.pass(6_000).await;
+        assert_eq!(client.start_offset().await > before, goes, "{policy}");
+    }
+}

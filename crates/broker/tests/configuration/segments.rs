@@ -95,6 +95,12 @@ async fn jitter_closes_some_segments_early() {
         let some = if way == Way::Unset { 0..1 } else { 3..18 };
         assert!(some.contains(&early), "{way:?}: {early} of 20");
     }
+    // A jitter longer than the age is no reason to close a segment at once.
+    let long: Settings<'_> = &[("log.roll.ms", "100000"), ("log.roll.jitter.ms", "100000000")];
+    let fixture = Fixture::start(long).await;
+    fixture.connect().create("t", 20, &[]).await;
+    let early = early_rolls(&fixture, 100_000).await;
+    assert!((3..18).contains(&early), "{early} of 20");
     let hours: Settings<'_> = &[("log.roll.hours", "1"), ("log.roll.jitter.hours", "1")];
     let fixture = Fixture::start(hours).await;
     fixture.connect().create("t", 20, &[]).await;
