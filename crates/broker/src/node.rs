@@ -18,7 +18,7 @@ use futures_util::future::{Either, select};
 use klamm_config::BrokerConfig;
 use klamm_env::{Env, Task};
 use klamm_log::journal::Limits;
-use klamm_net::Server;
+use klamm_net::{RequestMemory, Server};
 use klamm_quorum::{NoPeers, Quorum, QuorumConfig};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -184,18 +184,9 @@ impl Node {
             controllers.stop().await;
         }
         let following = joined.map_err(StartError::Join)?;
-        let sending = transactions::sender::start(&broker);
-        let tasks = vec![
-            following,
-            register::tell_of_dirs(&broker),
-            Assignments::tell(&broker),
-            sending,
-        ];
+        let tasks = work(&broker, following);
         broker.upkeep.start(&broker);
-        let service = ClientService {
-            broker: broker.clone(),
-        };
-        let server = Server::new(env, listen::server_config(&broker), memory.clients, service);
+        let server = server(env, &broker, memory.clients);
         listen::follow_limits(&broker, &server);
         let addresses = bound.serve(&server);
         Ok(Node {
@@ -292,6 +283,24 @@ fn journal_limits(config: &BrokerConfig) -> Limits {
         file_bytes: housekeeping.journal_file_bytes,
         max_bytes: housekeeping.journal_max_bytes,
     }
+}
+
+/// What is done beside serving, from now on.
+fn work(broker: &Arc<Broker>, following: Task<()>) -> Vec<Task<()>> {
+    vec![
+        following,
+        register::tell_of_dirs(broker),
+        Assignments::tell(broker),
+        transactions::sender::start(broker),
+    ]
+}
+
+/// Serves nobody yet.
+fn server(env: Env, broker: &Arc<Broker>, memory: RequestMemory) -> Server<ClientService> {
+    let service = ClientService {
+        broker: broker.clone(),
+    };
+    Server::new(env, listen::server_config(broker), memory, service)
 }
 
 async fn start_quorum(
