@@ -255,6 +255,21 @@ fn what_a_truncation_has_cut_does_not_come_back() {
 }
 
 #[test]
+fn what_a_truncation_keeps_is_in_the_segments_before_the_journal_forgets_it() {
+    let room = Room::ready(4);
+    for round in 0..6 {
+        assert!(room.round(&format!("{round}{}", "x".repeat(400))));
+        if room.journal.is_tidying_due() {
+            room.journal.make_wanted();
+        }
+    }
+    assert!(room.held(0).log.lock().summary().segment_count > 2);
+    truncate_to(&room.held(0).log, Offset(5), NOW).unwrap();
+    let room = room.crash().unwrap();
+    assert_eq!((room.end(0), room.values(0).len()), (5, 5));
+}
+
+#[test]
 fn what_a_truncation_after_a_clean_start_has_cut_does_not_come_back() {
     let room = Room::ready(4);
     for round in 0..3 {
