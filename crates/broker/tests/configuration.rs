@@ -14,10 +14,10 @@
 
 #[path = "configuration/client.rs"]
 mod client;
-#[path = "configuration/compaction.rs"]
-mod compaction;
 #[path = "configuration/clocks.rs"]
 mod clocks;
+#[path = "configuration/compaction.rs"]
+mod compaction;
 #[path = "configuration/consumer_groups.rs"]
 mod consumer_groups;
 #[path = "configuration/consumer_life.rs"]

@@ -12,6 +12,7 @@ use klamm_model::{LeaderEpoch, Offset};
 
 use crate::aborted;
 use crate::checkpoint;
+use crate::dir::LogDir;
 use crate::error::LogError;
 use crate::gate::home_of;
 use crate::home::Home;
@@ -83,6 +84,11 @@ impl FlushTicket {
     /// Whether the bytes can be read back, and nobody has the journal forget the log.
     pub(crate) fn may_be_journaled(&self) -> bool {
         self.may_be_journaled
+    }
+
+    /// Nothing of a log goes into the journal of another log dir, from which it may have moved.
+    pub(crate) fn keep_out_unless_in(&mut self, dir: &Arc<LogDir>) {
+        self.may_be_journaled &= Arc::ptr_eq(&self.home.dir, dir);
     }
 
     /// The bytes are in the journal, on the device.

@@ -41,7 +41,7 @@ pub(crate) use self::needs::Floor;
 use self::needs::Needs;
 pub use self::ring::Limits;
 use self::ring::{Ring, make};
-pub(crate) use self::settle::{recreate, retired, retired_names, settle};
+pub(crate) use self::settle::{left, recreate, retired, retired_names, settle};
 use self::way::Range;
 use self::write::{Piece, round_bytes};
 
@@ -150,7 +150,10 @@ impl Journal {
         let book = self.dir.book();
         // Held from before the tickets are taken: who makes the journal forget a log waits until what it has of it is written.
         let mut ring = book.ring.lock();
-        let waiting: Vec<Waiting> = submissions.drain(..).filter_map(Submission::ticket).collect();
+        let mut waiting: Vec<Waiting> = submissions.drain(..).filter_map(Submission::ticket).collect();
+        waiting
+            .iter_mut()
+            .for_each(|(_, ticket)| ticket.keep_out_unless_in(&self.dir));
         if !way::is_worth_a_round(waiting.iter().map(|(_, ticket)| ticket.range())) {
             return waiting;
         }

@@ -29,6 +29,7 @@ use crate::error::{AppendError, FollowerError, LogError, NotReady, ReadError};
 use crate::flush::{FlushScope, flush};
 use crate::gate::{Gate, home_of};
 use crate::home::Home;
+use crate::journal;
 use crate::log::{Log, RecoveryState};
 use crate::prepare::{LogCell, Rolling, prepare, ready_segment};
 use crate::read::{FileRange, ReadRequest, read_blocking};
@@ -186,6 +187,7 @@ pub fn finish<C: LogCell>(
     install();
     drop(rolling);
     inside.close();
+    journal::left(&home);
     // Appends go on in the other log dir, which counts more, whatever becomes of this folder.
     match home.dir.retire(&[(home.partition.clone(), unique)]) {
         Ok(mut gone) => Ok(gone.pop()),
@@ -219,6 +221,8 @@ fn copy_rest(cell: &impl LogCell, future: &Mutex<Log>, now: TimestampMs) -> Resu
 
 /// Everything that has to be on the device before the copy gets its name.
 fn prepare_name(cell: &impl LogCell, future: &Mutex<Log>, there: &Home, moves: u64) -> Result<(), MoveError> {
+    // The partition may have lain there before.
+    journal::recreate(there)?;
     moves::write(&**there.dir.files(), &there.folder(), moves)?;
     let positions = Positions {
         recovery_point: future.lock().recovery_point(),
@@ -279,6 +283,8 @@ impl Log {
         future.epochs = std::mem::take(&mut self.epochs);
         future.epochs.touch();
         future.generation = self.generation.wrapping_add(1);
+        future.durable_position = Some(future.active().size);
+        future.swaps = self.swaps.wrapping_add(1);
         future.marks = None;
         std::mem::swap(self, future);
         // Whoever waits for it to roll finds that it is gone.

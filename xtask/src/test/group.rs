@@ -3,7 +3,8 @@
 use anyhow::{Context, Result};
 
 use super::{
-    adopt, check::Checks, cli, exactly, faults, go, java, kcat, kill, node, python, readme, tally::Tally, tools, wire,
+    adopt, check::Checks, cli, exactly, faults, go, java, kcat, kill, node, python, readme, tally::Tally,
+    tools, wire,
 };
 use crate::broker::{Broker, Disk, Jars, Kind};
 
@@ -103,7 +104,7 @@ impl Scenario {
 const PARTITIONS: u16 = 12;
 
 impl Group {
-    pub(super) const ALL: [Group; 12] = [
+    pub(super) const ALL: [Group; 13] = [
         Group::Wire,
         Group::Readme,
         Group::Cli,

@@ -163,10 +163,18 @@ impl Scenario for Deletion {
         let found = dir.partitions()?;
         let topic_id = found.first().and_then(|found| found.topic_id);
         match topic_id {
-            Some(SECOND) => Self::check(&Held::open_in(&dir, &partition(), SECOND, small())?, "second", self.durable[1]),
+            Some(SECOND) => Self::check(
+                &Held::open_in(&dir, &partition(), SECOND, small())?,
+                "second",
+                self.durable[1],
+            ),
             Some(first) => {
                 assert_eq!(self.durable[1], 0, "the second is gone");
-                Self::check(&Held::open_in(&dir, &partition(), first, small())?, "first", self.durable[0]);
+                Self::check(
+                    &Held::open_in(&dir, &partition(), first, small())?,
+                    "first",
+                    self.durable[0],
+                );
             }
             None => assert!(self.durable[1] == 0 && (self.durable[0] == 0 || self.deleted)),
         }

@@ -40,9 +40,16 @@ pub(crate) fn settle<'a, C: LogCell>(cell: &'a C, home: &Home) -> Result<Settled
     Ok(settled)
 }
 
-/// The partition is deleted, or leaves: its bytes here are needed by nobody. Blocks for as long as a round takes.
+/// The partition is deleted: its bytes here are needed by nobody. Blocks for as long as a round takes.
 pub(crate) fn retired(cell: &impl LogCell, home: &Home) {
     cell.with(|log| log.is_settled = true);
+    left(home);
+}
+
+/// The partition is in another log dir, and its log at `home` is not written to any more: the same. Rounds here take in nothing of the
+/// other one.
+pub(crate) fn left(home: &Home) {
+    // A round that has taken a ticket before is through when the ring can be had.
     let book = home.dir.book();
     let counts = book.ring.lock().counts();
     if counts {
