@@ -335,6 +335,7 @@ fn is_of_topic(home: &Home, folder: &Path) -> Result<bool, LogError> {
 /// Lists the folder, and removes what an interrupted deletion, compaction or write left.
 fn list(dir: &LogDir, folder: &Path) -> Result<Listing, LogError> {
     finish_swaps(dir, folder)?;
+    missing::remove_rests(dir, folder)?;
     let mut listing = Listing::default();
     for entry in dir.files().read_dir(folder).map_err(LogError::io(folder))? {
         let path = folder.join(&entry.name);

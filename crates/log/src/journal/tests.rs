@@ -7,6 +7,7 @@ use klamm_model::{TimestampMs, TopicPartition, Uuid};
 use super::*;
 use crate::config::{Durability, LogConfig};
 use crate::flush::{FlushScope, close, flush};
+use crate::relocate;
 use crate::retention::{reap, retention};
 use crate::testing::{Held, NOW, Owner, batch, open_dir};
 use crate::truncate::truncate_to;
@@ -506,4 +507,39 @@ fn a_file_is_written_as_before() {
     }
     const GOLDEN: &str = include_str!("../../tests/golden/journal.txt");
     assert!(text == GOLDEN, "the file is now:\n{text}");
+}
+
+#[test]
+fn a_log_that_has_moved_does_not_go_into_the_journal_that_it_left() {
+    let room = Room::ready(4);
+    let open_second = |disk: &Disk| {
+        let files: Arc<dyn Files> = Arc::new(disk.clone());
+        let handles = Arc::new(crate::HandleCache::new(20));
+        LogDir::open(files, Path::new("/second"), handles, "a test").unwrap()
+    };
+    let second = open_second(&room.disk);
+    room.round("before");
+    // Asked for before the move, and done after it.
+    room.append(0, "before");
+    room.journal.submit(&room.logs[0].1);
+    let log = &room.held(0).log;
+    let future = relocate::begin(log, &second, Arc::new(config()), NOW).unwrap();
+    let future = parking_lot::Mutex::new(future);
+    while relocate::copy(log, &future, 10_000, NOW).unwrap() > 0 {}
+    let exchange = || log.lock().exchange(&mut future.lock());
+    relocate::finish(log, &future, Uuid([1; 16]), NOW, exchange).unwrap();
+    assert!(room.round("after"));
+    assert_eq!(room.durable(0), room.end(0));
+    assert!(room.journal.stats().rounds > 0, "the others are journaled");
+    let (disk, all) = (room.disk.clone(), room.values(0));
+    drop((room, future, second));
+    disk.crash(CrashMode::DropUnsynced);
+    let room = Room::open(&disk, 0).unwrap();
+    let there = Held::open_in(&open_second(&disk), &name(0), Uuid([5; 16]), config()).unwrap();
+    let found = there.records(Offset(0)).into_iter();
+    let found: Vec<_> = found
+        .map(|(_, value)| String::from_utf8(value.to_vec()).unwrap())
+        .collect();
+    assert_eq!(found, all);
+    drop(room);
 }

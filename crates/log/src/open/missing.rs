@@ -4,18 +4,51 @@
 //! file any more keep the partition from being opened, so that nobody reads over them.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use klamm_model::Offset;
 
 use super::{Listing, tail_end};
 use crate::checkpoint;
+use crate::dir::LogDir;
 use crate::epochs::LeaderEpochs;
 use crate::error::LogError;
 use crate::index::Source;
 use crate::log::{Log, RecoveryState};
-use crate::names::FileKind;
+use crate::names::{self, DELETED, FileKind};
 use crate::prepare::walk_error;
 use crate::segment::bytes_of;
+
+/// Removes the indexes of segments that are named as removed: a crash in the middle of a removal leaves some of a segment's files with
+/// their names. Durably, before the name goes that tells. Blocks.
+pub(super) fn remove_rests(dir: &LogDir, folder: &Path) -> Result<(), LogError> {
+    let entries = dir.files().read_dir(folder).map_err(LogError::io(folder))?;
+    let named: BTreeSet<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    let removed = entries.iter().filter_map(|entry| {
+        let (kind, base) = names::parse_file(entry.name.strip_suffix(DELETED)?)?;
+        let is_gone = kind == FileKind::Log && !named.contains(&*FileKind::Log.name(base));
+        is_gone.then_some(base)
+    });
+    let indexes = [
+        FileKind::OffsetIndex,
+        FileKind::TimeIndex,
+        FileKind::TransactionIndex,
+    ];
+    let mut are_any = false;
+    for base in removed {
+        for kind in indexes {
+            let name = kind.name(base);
+            if named.contains(&*name) {
+                dir.remove_file(&folder.join(name))?;
+                are_any = true;
+            }
+        }
+    }
+    if are_any {
+        dir.sync_folder(folder)?;
+    }
+    Ok(())
+}
 
 impl Log {
     /// Reads the checkpoint of the leader epochs. One that cannot be read is as good as none: [`Log::restore_epochs`] makes it again.
