@@ -169,8 +169,6 @@ metrics! {
             "1 while a log dir can be used, 0 after it failed.";
         LOG_DIR_CORDONED: Gauge "klamm_log_dir_cordoned" Count ["log_dir"]
             "1 while a log dir takes no new partitions (cordoned.log.dirs).";
-        LOG_DIRS_OFFLINE: Gauge "klamm_log_dirs_offline" Count []
-            "Log dirs that failed, or could not be opened at the start: Kafka's OfflineLogDirectoryCount.";
         LOG_DIR_CAPACITY: Gauge "klamm_log_dir_capacity" Bytes ["log_dir"]
             "Size of the file system that a log dir is on.";
         LOG_DIR_USABLE: Gauge "klamm_log_dir_usable" Bytes ["log_dir"]
@@ -185,6 +183,8 @@ metrics! {
             "Files of the journal of a log dir.";
         JOURNAL_READY: Gauge "klamm_journal_files_ready" Count ["log_dir"]
             "Files of the journal that can be written to next. 0 for long: the disk does not keep up with flushing logs.";
+        LOG_DIRS_OFFLINE: Gauge "klamm_log_dirs_offline" Count []
+            "Log dirs that failed, or could not be opened at the start: Kafka's OfflineLogDirectoryCount.";
         LOG_OPEN_FILES: Gauge "klamm_log_open_files" Count []
             "Files of logs that are kept open.";
         TOPIC_SIZE: Gauge "klamm_topic_size" Bytes ["topic"]

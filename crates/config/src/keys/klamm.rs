@@ -15,7 +15,7 @@ pub(super) static KEYS: &[Key] = keys! {
     String "klamm.http.listener" = "127.0.0.1:9644", served;
         "Address of metrics and health, HOST:PORT; empty turns it off."
     Long "klamm.journal.file.bytes" = "67108864", between(1048576, 1073741824), bytes, served;
-        "Size of a file of the journal, through which commits of several partitions become durable together. Files are made when          they are first of use, and written over afterwards."
+        "Size of a file of the journal, through which commits of several partitions become durable together. Files are made when they are first of use, and written over afterwards."
     Long "klamm.journal.max.bytes" = "268435456", at_least(0), bytes, served;
         "Bytes that the journal files of one log dir may have together. While none is free, and when this is less than one file,          commits sync the segments."
     String "klamm.log.dirs.unformatted" = "refuse", one_of(&["refuse", "format"]), served;
