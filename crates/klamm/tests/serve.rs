@@ -373,7 +373,7 @@ fn a_start_that_fails_says_why_and_what_to_try() {
         (
             "newer format",
             Serve::new(newer.path()),
-            &["format version 99", "up to 1", "the version that wrote it"],
+            &["format version 99", "up to 2", "the version that wrote it"],
         ),
         (
             "no folder",

@@ -11,6 +11,7 @@ mod cleaned;
 mod found;
 mod fresh;
 mod journaled;
+mod leaving;
 pub mod meta;
 pub(crate) mod moves;
 mod topic_id;
@@ -22,13 +23,13 @@ use std::sync::{Arc, OnceLock};
 
 use klamm_env::Files;
 use klamm_env::files::{DirEntry, FolderLock};
-use klamm_model::{Offset, TopicPartition, Uuid};
+use klamm_model::{Offset, TopicPartition};
 use parking_lot::Mutex;
 
 use crate::checkpoint::{self, Offsets};
 use crate::error::LogError;
 use crate::handles::HandleCache;
-use crate::journal::{self, Book, retired_names};
+use crate::journal::{self, Book};
 use crate::names::{self, FolderKind};
 pub use found::{FoundFuture, FoundPartition};
 use fresh::FreshNames;
@@ -329,48 +330,6 @@ impl LogDir {
         Ok(count)
     }
 
-    /// Renames the folders of partitions so that they count as removed, durably; returns what is left to be removed with
-    /// [`LogDir::remove_folder`]. Partitions of the same names can be made at once. Their logs must have been
-    /// [retired](crate::retire). A failure takes the log dir out of service. Blocks.
-    pub fn retire(&self, gone: &[(TopicPartition, Uuid)]) -> Result<Vec<PathBuf>, LogError> {
-        let named = gone
-            .iter()
-            .map(|(partition, unique)| (partition, names::delete_folder(partition, *unique)));
-        self.move_aside(named.collect())
-    }
-
-    /// Sets the folder of a partition aside that the metadata does not know, durably. Blocks.
-    pub fn set_aside(&self, partition: &TopicPartition, unique: Uuid) -> Result<PathBuf, LogError> {
-        let name = names::stray_folder(partition, unique);
-        let moved = self.move_aside(vec![(partition, name)])?.pop();
-        moved.ok_or_else(|| LogError::io(&self.folder(partition))(io::ErrorKind::NotFound.into()))
-    }
-
-    fn move_aside(&self, moves: Vec<(&TopicPartition, String)>) -> Result<Vec<PathBuf>, LogError> {
-        self.check()?;
-        let moved = || {
-            // First: what they say must never be taken for the state of another partition of that name.
-            self.forget(moves.iter().map(|(partition, _)| *partition))?;
-            let mut paths = Vec::with_capacity(moves.len());
-            for (partition, name) in &moves {
-                let (from, to) = (self.folder(partition), self.path.join(name));
-                match self.files.rename(&from, &to) {
-                    Ok(()) => paths.push(to),
-                    // It never came to be, on a full device for instance.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(error) => return Err(LogError::io(&from)(error)),
-                }
-            }
-            self.files
-                .sync_dir(&self.path)
-                .map_err(LogError::io(&self.path))?;
-            Ok(paths)
-        };
-        let paths = moved().inspect_err(|error| self.fail(error))?;
-        retired_names(self, moves.iter().map(|(partition, _)| *partition));
-        Ok(paths)
-    }
-
     /// Takes the partitions out of the checkpoints, durably.
     pub(crate) fn forget<'a>(&self, gone: impl Iterator<Item = &'a TopicPartition>) -> Result<(), LogError> {
         let mut checkpoints = self.checkpoints.lock();
@@ -387,11 +346,6 @@ impl LogDir {
             }
         }
         Ok(())
-    }
-
-    /// Removes a folder that was [retired](LogDir::retire). Blocks.
-    pub fn remove_folder(&self, path: &Path) -> Result<(), LogError> {
-        self.files.remove_dir_all(path).map_err(LogError::io(path))
     }
 
     /// What the checkpoints said at the start, or say now, of a partition; zeros for an unknown one. Waits while

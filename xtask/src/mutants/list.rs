@@ -58,7 +58,7 @@ const RECOVERY: &str = "crates/log/src/recovery.rs";
 const OPEN: &str = "crates/log/src/open.rs";
 const TRUNCATE: &str = "crates/log/src/truncate.rs";
 const RETENTION: &str = "crates/log/src/retention.rs";
-const DIR: &str = "crates/log/src/dir.rs";
+const DIR: &str = "crates/log/src/dir/journaled.rs";
 const MAKE: &str = "crates/log/src/make.rs";
 
 pub(super) fn mutants() -> &'static [Mutant] {
@@ -69,7 +69,7 @@ static MUTANTS: [Mutant; 14] = [
     in_log(
         "an answer before the sync",
         FLUSH,
-        "let result = self.files().try_for_each(ToSync::sync);",
+        "let result = self.parts().try_for_each(|part| part.file.sync());",
         "let result: Result<(), LogError> = Ok(());",
         "crashes::tests::appends_and_commits_survive_a_crash_anywhere",
     ),

@@ -420,6 +420,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
     use std::time::Duration;
 
+    use klamm_model::TopicPartition;
     use klamm_net::{NetMetrics, Refused};
     use klamm_protocol::messages::MetadataResponse;
 
@@ -473,6 +474,7 @@ mod tests {
             node_id: 4,
             cluster_id: "C".into(),
             process,
+            damages: vec![(TopicPartition::new("events", 1), Damage { ranges: 1, bytes: 61 })],
             hung: vec![Hung {
                 topic: "events".into(),
                 partition: 1,

@@ -4,6 +4,8 @@ use klamm_env::OpenMode;
 use klamm_env::sim::disk::{CrashMode, Disk};
 use klamm_model::BrokerId;
 
+use klamm_model::Uuid;
+
 use super::*;
 use crate::flush::{FlushScope, flush};
 use crate::testing::{Held, NOW, TOPIC_ID, batch, expected, open_dir, partition, small};
